@@ -1,0 +1,664 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * qcowfmt.h - the public interface of libqcowfmt
+ *
+ * Conventions that hold for every function unless its comment says otherwise:
+ *
+ *   - Every offset, length and size is in bytes.
+ *   - A function that can fail returns 0 (or a count) on success and a negative
+ *     errno value on failure.  Its last parameter is a nullable
+ *     "struct qcowfmt_error **": on failure it receives an error object that
+ *     the caller frees with qcowfmt_error_free(); on success it is not touched.
+ *     It must point to NULL before the call.
+ *   - Option structures start with struct_size, which the caller sets to
+ *     sizeof the structure.  A zero member means the default, so a zeroed
+ *     structure with struct_size set, or NULL, asks for all defaults.  Members
+ *     are only ever appended.  A structure longer than this library knows is
+ *     accepted if the unknown tail is zero; otherwise -E2BIG.
+ *   - Any number of threads may use one image at once, except that
+ *     qcowfmt_close() must be the last call on it.
+ *   - The library prints nothing, never exits or aborts on bad input, starts no
+ *     thread in a synchronous call, and installs no signal handler.
+ *   - The library opens nothing that an image names unless told to: see
+ *     enum qcowfmt_reference_policy.
+ */
+#ifndef QCOWFMT_H
+#define QCOWFMT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define QCOWFMT_VERSION_MAJOR 0
+#define QCOWFMT_VERSION_MINOR 1
+#define QCOWFMT_VERSION_MICRO 0
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
+struct qcowfmt_image;
+struct qcowfmt_storage;
+struct qcowfmt_error;
+
+/* Stands for "no offset" wherever an offset is reported. */
+#define QCOWFMT_NO_OFFSET UINT64_MAX
+
+/*
+ * qcowfmt_version - the version of the library that is running
+ *
+ * Returns "MAJOR.MINOR.MICRO", a static string.
+ *
+ * Since 0.1.
+ */
+const char *qcowfmt_version(void);
+
+/* ------------------------------------------------------------------ errors */
+
+/* What kind of thing went wrong.  Numbers are stable. */
+enum qcowfmt_err {
+	QCOWFMT_ERR_NONE = 0,
+	QCOWFMT_ERR_USAGE = 1,	     /* an argument or option is not allowed */
+	QCOWFMT_ERR_SYSTEM = 2,	     /* the operating system refused */
+	QCOWFMT_ERR_NO_MEMORY = 3,   /* memory could not be allocated */
+	QCOWFMT_ERR_NOT_QCOW = 4,    /* the bytes are not of the stated format */
+	QCOWFMT_ERR_CORRUPT = 5,     /* metadata contradicts the format */
+	QCOWFMT_ERR_UNSUPPORTED = 6, /* a feature this build cannot handle */
+	QCOWFMT_ERR_REFUSED = 7,     /* the reference policy says no */
+	QCOWFMT_ERR_LOCKED = 8,	     /* another process uses the image */
+	QCOWFMT_ERR_NO_SPACE = 9,    /* storage or the format has no room left */
+	QCOWFMT_ERR_LIMIT = 10,	     /* a resource ceiling would be exceeded */
+	QCOWFMT_ERR_READ_ONLY = 11,  /* a write to a read-only image */
+	QCOWFMT_ERR_POISONED = 12,   /* an earlier failure ended all writing */
+	QCOWFMT_ERR_IO = 13,	     /* storage reported an input/output error */
+	QCOWFMT_ERR_CANCELLED = 14   /* a progress callback asked to stop */
+};
+
+/*
+ * qcowfmt_error_code - which enum qcowfmt_err an error is
+ *
+ * QCOWFMT_ERR_NONE for a NULL error.  Since 0.1.
+ */
+int qcowfmt_error_code(const struct qcowfmt_error *error);
+
+/*
+ * qcowfmt_error_errno - the positive errno value of an error
+ *
+ * The failing function returned the same value, negated.  0 for a NULL error.
+ * Since 0.1.
+ */
+int qcowfmt_error_errno(const struct qcowfmt_error *error);
+
+/*
+ * qcowfmt_error_corruption_id - which corruption was found
+ *
+ * A stable number; 0 unless the code is QCOWFMT_ERR_CORRUPT.  Since 0.1.
+ */
+uint32_t qcowfmt_error_corruption_id(const struct qcowfmt_error *error);
+
+/*
+ * qcowfmt_error_guest_offset, qcowfmt_error_host_offset - where it happened
+ *
+ * Byte offset in the virtual disk and in the image file, or QCOWFMT_NO_OFFSET
+ * where that does not apply or is not known.  Since 0.1.
+ */
+uint64_t qcowfmt_error_guest_offset(const struct qcowfmt_error *error);
+uint64_t qcowfmt_error_host_offset(const struct qcowfmt_error *error);
+
+/*
+ * qcowfmt_error_message - the error in words, one line, no newline at the end
+ *
+ * Names taken from an image are escaped, so the text holds no control
+ * characters.  Valid until qcowfmt_error_free().  Never NULL.  Since 0.1.
+ */
+const char *qcowfmt_error_message(const struct qcowfmt_error *error);
+
+/* qcowfmt_error_free - free an error; NULL is allowed.  Since 0.1. */
+void qcowfmt_error_free(struct qcowfmt_error *error);
+
+/* ----------------------------------------------------------------- storage */
+
+/* How qcowfmt_storage_open_file() opens a file. */
+struct qcowfmt_file_options {
+	size_t struct_size;
+	uint32_t flags; /* QCOWFMT_FILE_* */
+	uint32_t reserved;
+};
+
+#define QCOWFMT_FILE_READ_ONLY 0x1u /* open for reading only */
+#define QCOWFMT_FILE_CREATE    0x2u /* create it; an existing file is emptied */
+#define QCOWFMT_FILE_NO_LOCK   0x4u /* take no image locks */
+#define QCOWFMT_FILE_DIRECT    0x8u /* bypass the page cache (O_DIRECT) */
+#define QCOWFMT_FILE_ANY_TYPE  0x10u /* also accept character devices, ... */
+
+/*
+ * qcowfmt_storage_open_file - storage in a local regular file or block device
+ *
+ * Anything else (a directory, FIFO, socket or character device) is -EINVAL
+ * without QCOWFMT_FILE_ANY_TYPE, and opening it never blocks.
+ *
+ * The caller owns *storage and frees it with qcowfmt_storage_free(), unless it
+ * was handed to an image.  Since 0.1.
+ */
+int qcowfmt_storage_open_file(const char *path,
+			      const struct qcowfmt_file_options *options,
+			      struct qcowfmt_storage **storage,
+			      struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_storage_from_fd - storage in a file that is open already
+ *
+ * The descriptor is duplicated: the caller keeps and closes its own.  Whether
+ * the storage is writable follows from the descriptor's access mode.  name is
+ * used in messages and may be NULL.  QCOWFMT_FILE_CREATE is -EINVAL here.
+ * Since 0.1.
+ */
+int qcowfmt_storage_from_fd(int fd, const char *name,
+			    const struct qcowfmt_file_options *options,
+			    struct qcowfmt_storage **storage,
+			    struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_storage_new_memory - empty storage in memory
+ *
+ * Grows as it is written; max_size is a ceiling in bytes, 0 for none.
+ * Since 0.1.
+ */
+int qcowfmt_storage_new_memory(uint64_t max_size,
+			       struct qcowfmt_storage **storage,
+			       struct qcowfmt_error **errp);
+
+/* What qcowfmt_storage_ops.extent() reports about a range. */
+enum qcowfmt_storage_extent {
+	QCOWFMT_STORAGE_DATA = 1, /* may hold anything */
+	QCOWFMT_STORAGE_HOLE = 2  /* reads as zeros, holds no space */
+};
+
+/*
+ * Storage that the application supplies.  Each function may be called from any
+ * thread, also several at once.  Failure is a negative errno value.
+ */
+struct qcowfmt_storage_ops {
+	size_t struct_size;
+	/* Read up to len bytes; returns how many, short only at the end. */
+	int64_t (*pread)(void *opaque, void *buffer, size_t len,
+			 uint64_t offset);
+	/* Write all of len bytes, growing the storage if needed; returns 0.
+	 * NULL: the storage is read-only. */
+	int (*pwrite)(void *opaque, const void *buffer, size_t len,
+		      uint64_t offset);
+	/* Make every completed write stable; returns 0.  Required if pwrite. */
+	int (*flush)(void *opaque);
+	/* Report the size in bytes; returns 0. */
+	int (*get_size)(void *opaque, uint64_t *size);
+	/* Change the size; new bytes read as zeros; returns 0.
+	 * Required if pwrite. */
+	int (*truncate)(void *opaque, uint64_t size);
+	/* Make a range read as zeros.  NULL: zeros are written. */
+	int (*zero)(void *opaque, uint64_t offset, uint64_t len);
+	/* Give back the space of a range, whose content no longer matters.
+	 * NULL: ranges are not given back. */
+	int (*discard)(void *opaque, uint64_t offset, uint64_t len);
+	/* Report an enum qcowfmt_storage_extent for the bytes from offset, and
+	 * in *run how many of the len bytes share it (at least 1); returns the
+	 * enum value.  NULL: everything is data. */
+	int (*extent)(void *opaque, uint64_t offset, uint64_t len,
+		      uint64_t *run);
+	/* Called once when the storage is freed.  May be NULL. */
+	void (*close)(void *opaque);
+};
+
+/*
+ * qcowfmt_storage_new_custom - storage behind the application's own functions
+ *
+ * ops is copied; opaque is passed to each call.  name is used in messages and
+ * may be NULL.  -EINVAL if a required function is missing.  Since 0.1.
+ */
+int qcowfmt_storage_new_custom(const struct qcowfmt_storage_ops *ops,
+			       void *opaque, const char *name,
+			       struct qcowfmt_storage **storage,
+			       struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_storage_get_size - how many bytes a storage holds now
+ *
+ * Since 0.1.
+ */
+int qcowfmt_storage_get_size(struct qcowfmt_storage *storage, uint64_t *size,
+			     struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_storage_pread - read bytes of a storage, beneath any image format
+ *
+ * Returns the number of bytes read, short only at the end.  Since 0.1.
+ */
+int64_t qcowfmt_storage_pread(struct qcowfmt_storage *storage, void *buffer,
+			      size_t len, uint64_t offset,
+			      struct qcowfmt_error **errp);
+
+/* qcowfmt_storage_free - close a storage no image uses; NULL is allowed.
+ * Since 0.1. */
+void qcowfmt_storage_free(struct qcowfmt_storage *storage);
+
+/* ----------------------------------------------------------------- probing */
+
+/* Image formats.  Numbers are stable. */
+enum qcowfmt_format {
+	QCOWFMT_FORMAT_PROBE = 0, /* open: find out from the content */
+	QCOWFMT_FORMAT_RAW = 1,
+	QCOWFMT_FORMAT_QCOW = 2, /* version 1 */
+	QCOWFMT_FORMAT_QCOW2 = 3 /* versions 2 and 3 */
+};
+
+/* How many leading bytes qcowfmt_probe() can make use of. */
+#define QCOWFMT_PROBE_SIZE 512
+
+/*
+ * qcowfmt_probe - which format the first bytes of a file look like
+ *
+ * A pure function: it does no I/O.  len may be less than QCOWFMT_PROBE_SIZE
+ * only if the file is that short.  Returns an enum qcowfmt_format; content
+ * that is no qcow version is QCOWFMT_FORMAT_RAW.
+ *
+ * Probing decides nothing about safety: whoever can write a raw disk can make
+ * it look like any other format.  State the format where it is known.
+ *
+ * Since 0.1.
+ */
+int qcowfmt_probe(const void *bytes, size_t len);
+
+/*
+ * qcowfmt_format_name - "raw", "qcow" or "qcow2"; NULL for any other value
+ *
+ * Since 0.1.
+ */
+const char *qcowfmt_format_name(int format);
+
+/*
+ * qcowfmt_format_from_name - the format of a name, or -EINVAL
+ *
+ * Since 0.1.
+ */
+int qcowfmt_format_from_name(const char *name);
+
+/* ------------------------------------------------------------ open and close */
+
+/* What the library may open when an image names another file. */
+enum qcowfmt_reference_policy {
+	QCOWFMT_REFERENCES_REFUSE = 0,	 /* nothing: opening fails (default) */
+	QCOWFMT_REFERENCES_BENEATH = 1,	 /* files beneath the directory of the
+					  * first image, no ".." or symbolic
+					  * link out of it */
+	QCOWFMT_REFERENCES_LOCAL = 2,	 /* any local regular file or block
+					  * device */
+	QCOWFMT_REFERENCES_CALLBACK = 3, /* ask reference_callback */
+	QCOWFMT_REFERENCES_IGNORE = 4	 /* open the image as if it named none:
+					  * ranges it leaves to its backing
+					  * file cannot be read */
+};
+
+/* What to do with a backing file whose format the image does not declare. */
+enum qcowfmt_undeclared_format {
+	QCOWFMT_UNDECLARED_REFUSE = 0, /* opening fails (default) */
+	QCOWFMT_UNDECLARED_RAW = 1,    /* take it as raw */
+	QCOWFMT_UNDECLARED_PROBE = 2   /* find out from its content: only for
+					* images from a trusted source */
+};
+
+/* What kind of file an image names. */
+enum qcowfmt_reference_kind {
+	QCOWFMT_REFERENCE_BACKING = 1,
+	QCOWFMT_REFERENCE_DATA_FILE = 2
+};
+
+/* One reference, as shown to the callback. */
+struct qcowfmt_reference {
+	size_t struct_size;
+	int32_t kind;	     /* enum qcowfmt_reference_kind */
+	uint32_t depth;	     /* 1 for a reference of the image opened first */
+	const char *name;    /* as stored in the image; opaque bytes ended by
+			      * NUL, not necessarily a path or printable */
+	const char *format;  /* declared format, NULL if there is none */
+	const char *referrer; /* name of the image that holds the reference */
+	int32_t writable;    /* 1: guest writes will go there (a data file) */
+	int32_t reserved;
+};
+
+/*
+ * Supplies the storage for a reference.  On success returns 0 and sets
+ * *storage, which the image then owns, and may set *format to an enum
+ * qcowfmt_format to use in place of the declared one.  To refuse, returns a
+ * negative errno value; opening the image then fails.
+ */
+typedef int (*qcowfmt_reference_callback)(
+	void *opaque, const struct qcowfmt_reference *reference,
+	struct qcowfmt_storage **storage, int32_t *format);
+
+/* How discarded guest ranges reach storage. */
+enum qcowfmt_discard_mode {
+	QCOWFMT_DISCARD_UNMAP = 0,  /* give the host space back (default) */
+	QCOWFMT_DISCARD_IGNORE = 1, /* guest discards succeed and do nothing */
+	QCOWFMT_DISCARD_KEEP = 2    /* free the clusters in the image, leave the
+				     * host file's space allocated */
+};
+
+struct qcowfmt_open_options {
+	size_t struct_size;
+	int32_t format;		  /* enum qcowfmt_format */
+	uint32_t flags;		  /* QCOWFMT_OPEN_* */
+	int32_t reference_policy; /* enum qcowfmt_reference_policy */
+	int32_t undeclared_format; /* enum qcowfmt_undeclared_format */
+	qcowfmt_reference_callback reference_callback;
+	void *reference_opaque;
+	uint32_t max_chain_depth; /* images in the chain, 0 = 256 */
+	int32_t discard_mode;	  /* enum qcowfmt_discard_mode */
+	uint64_t cache_size;	  /* bytes of metadata cache for the whole
+				   * chain, 0 = 32 MiB */
+	uint64_t max_metadata_size; /* ceiling for tables held in memory as a
+				     * whole (L1, refcount table), bytes,
+				     * 0 = 64 MiB */
+};
+
+#define QCOWFMT_OPEN_READ_WRITE 0x1u /* without it the image is read-only */
+#define QCOWFMT_OPEN_NO_LOCK	0x2u /* take no image locks; the caller makes
+				      * sure that nobody else writes */
+#define QCOWFMT_OPEN_DIRECT	0x4u /* bypass the page cache */
+#define QCOWFMT_OPEN_REPAIR	0x8u /* read-write although the corrupt or the
+				      * dirty bit is set; nothing is repaired
+				      * automatically */
+#define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON	0x10u /* whatever the image says */
+#define QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF 0x20u
+
+/*
+ * qcowfmt_open_file - open the image in a local file
+ *
+ * The same as qcowfmt_storage_open_file() and qcowfmt_open() in one call.
+ * Relative names of references are resolved against the directory part of
+ * path.
+ *
+ * Errors: -EACCES and code QCOWFMT_ERR_REFUSED if the image names a backing
+ * file and the policy does not allow it; -EAGAIN and QCOWFMT_ERR_LOCKED if
+ * another process uses the image in a way that excludes this one; -ENOTSUP and
+ * QCOWFMT_ERR_UNSUPPORTED for a feature that is not built in; -EINVAL and
+ * QCOWFMT_ERR_NOT_QCOW or QCOWFMT_ERR_CORRUPT for bad content; -ELOOP for a
+ * chain that contains itself.
+ *
+ * The caller owns *image and ends it with qcowfmt_close().  Since 0.1.
+ */
+int qcowfmt_open_file(const char *path,
+		      const struct qcowfmt_open_options *options,
+		      struct qcowfmt_image **image,
+		      struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_open - open the image in a storage
+ *
+ * On success the image owns the storage and frees it when closed; on failure
+ * it stays the caller's.  References with relative names can be followed only
+ * if the storage is a file opened by path.  Errors as qcowfmt_open_file().
+ * Since 0.1.
+ */
+int qcowfmt_open(struct qcowfmt_storage *storage,
+		 const struct qcowfmt_open_options *options,
+		 struct qcowfmt_image **image, struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_close - flush and close an image
+ *
+ * The handle is gone afterwards whatever the result.  Returns 0 only if
+ * everything written is stable; a negative errno value means that data written
+ * since the last successful flush may be lost.  NULL is allowed and does
+ * nothing.  No other call on the image may be running or follow.  Since 0.1.
+ */
+int qcowfmt_close(struct qcowfmt_image *image, struct qcowfmt_error **errp);
+
+/* ---------------------------------------------------------------- guest I/O */
+
+/*
+ * qcowfmt_pread, qcowfmt_preadv - read guest data
+ *
+ * Reads exactly len bytes (the sum of the vector) from guest_offset, or fails
+ * with nothing promised about the buffer.  A range beyond the virtual size is
+ * -EINVAL.  No alignment is needed.  Returns 0.  Since 0.1.
+ */
+int qcowfmt_pread(struct qcowfmt_image *image, void *buffer, size_t len,
+		  uint64_t guest_offset, struct qcowfmt_error **errp);
+int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
+		   int iovcnt, uint64_t guest_offset,
+		   struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_pwrite, qcowfmt_pwritev - write guest data
+ *
+ * Writes all bytes or fails; after a failure each sector of the range holds
+ * its old or its new content.  Stable only after qcowfmt_flush() or a
+ * successful qcowfmt_close().  After -ENOSPC the image is consistent and the
+ * write may be tried again.  A range beyond the virtual size is -EINVAL.  No
+ * alignment is needed; sectors that are written in part are read first.
+ *
+ * Writes that overlap and run at the same time leave each byte with the
+ * content of one of them.  Returns 0.  Since 0.1.
+ */
+int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
+		   uint64_t guest_offset, struct qcowfmt_error **errp);
+int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
+		    int iovcnt, uint64_t guest_offset,
+		    struct qcowfmt_error **errp);
+
+#define QCOWFMT_ZERO_MAY_UNMAP 0x1u /* host space may be given back */
+
+/*
+ * qcowfmt_write_zeroes - make a guest range read as zeros
+ *
+ * Cheap where the format can express it, however long the range.  Without
+ * QCOWFMT_ZERO_MAY_UNMAP host space that the range has stays reserved.
+ * Failure, stability and errors as qcowfmt_pwrite().  Since 0.1.
+ */
+int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
+			 uint64_t len, uint32_t flags,
+			 struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_discard - tell the image that a guest range is no longer needed
+ *
+ * A hint.  Whole clusters inside the range are freed and read as zeros
+ * afterwards; the rest keeps its content.  In a version 2 image with a backing
+ * file, and with QCOWFMT_DISCARD_IGNORE, nothing changes.  Since 0.1.
+ */
+int qcowfmt_discard(struct qcowfmt_image *image, uint64_t guest_offset,
+		    uint64_t len, struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_flush - make all completed writes stable
+ *
+ * Returns 0 only if every write, zeroing and discard that had returned before
+ * this call survives a power cut.  After a failed flush of the storage the
+ * image is poisoned: the kernel may have dropped the data, so every later
+ * write and flush fails with QCOWFMT_ERR_POISONED; reads go on.  Concurrent
+ * flushes share their work.  On a read-only image it does nothing.  Since 0.1.
+ */
+int qcowfmt_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp);
+
+/* --------------------------------------------------------------------- map */
+
+enum qcowfmt_extent_kind {
+	QCOWFMT_EXTENT_UNALLOCATED = 0, /* no image of the chain has it: zeros */
+	QCOWFMT_EXTENT_DATA = 1,
+	QCOWFMT_EXTENT_ZERO = 2,	/* reads as zeros by decree */
+	QCOWFMT_EXTENT_COMPRESSED = 3
+};
+
+#define QCOWFMT_EXTENT_HOST_OFFSET 0x1u /* host_offset is valid: for DATA the
+					 * bytes are there as they are; for
+					 * ZERO space is reserved there */
+#define QCOWFMT_EXTENT_IN_PLACE 0x2u	/* a write would go to host_offset */
+#define QCOWFMT_EXTENT_ENCRYPTED 0x4u	/* host bytes are ciphertext */
+#define QCOWFMT_EXTENT_HOLE 0x8u	/* DATA whose host bytes are a hole in
+					 * the file and so read as zeros */
+
+/* A guest range whose bytes are all of one kind and contiguous on the host. */
+struct qcowfmt_extent {
+	uint64_t guest_offset;
+	uint64_t length;
+	uint64_t host_offset; /* QCOWFMT_NO_OFFSET if not applicable */
+	int32_t kind;	      /* enum qcowfmt_extent_kind */
+	uint32_t flags;	      /* QCOWFMT_EXTENT_* */
+	uint32_t depth;	      /* which image of the chain: 0 is the top.
+			       * UNALLOCATED: the deepest image asked */
+	uint32_t reserved;
+};
+
+#define QCOWFMT_MAP_HOLES 0x1u /* also ask the host file for holes, which
+				* costs system calls */
+#define QCOWFMT_MAP_TOP	  0x2u /* only the top image: what it leaves to its
+				* backing file is UNALLOCATED */
+
+/*
+ * qcowfmt_map - where a guest range lives
+ *
+ * Fills up to max extents that follow each other without a gap from
+ * guest_offset, and returns how many (at least 1 unless len is 0).  Together
+ * they may cover less than len; call again from where the last one ends.
+ * Neighbouring extents may be alike.  Requests that run at the same time may
+ * change the mapping at any moment.  Since 0.1.
+ */
+int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
+		uint64_t len, uint32_t flags, struct qcowfmt_extent *extents,
+		int max, struct qcowfmt_error **errp);
+
+/* -------------------------------------------------------------------- info */
+
+/*
+ * What an image says about itself.  Strings belong to the image and end with
+ * it; NULL where there is none.
+ */
+struct qcowfmt_info {
+	size_t struct_size;
+	uint64_t virtual_size;	 /* bytes the guest sees */
+	uint64_t cluster_size;	 /* bytes; 0 for raw */
+	uint64_t file_size;	 /* length of the image file, bytes */
+	uint64_t allocated_size; /* host space the file takes, bytes */
+	int32_t format;		 /* enum qcowfmt_format */
+	uint32_t version;	 /* 1, 2 or 3; 0 for raw */
+	uint32_t refcount_bits;	 /* 0 for raw and version 1 */
+	uint32_t flags;		 /* QCOWFMT_INFO_* */
+	uint64_t incompatible_features;
+	uint64_t compatible_features;
+	uint64_t autoclear_features;
+	uint32_t compression_type; /* 0 zlib, 1 zstd */
+	uint32_t snapshot_count;
+	const char *filename;	      /* the name it was opened by */
+	const char *backing_filename; /* as stored in the image */
+	const char *backing_format;   /* as stored in the image */
+	const char *full_backing_filename; /* as it would be opened */
+	uint32_t chain_depth; /* images open in the chain, at least 1 */
+	uint32_t reserved;
+};
+
+#define QCOWFMT_INFO_DIRTY	    0x1u /* refcounts may be stale */
+#define QCOWFMT_INFO_CORRUPT	    0x2u /* marked corrupt */
+#define QCOWFMT_INFO_LAZY_REFCOUNTS 0x4u
+#define QCOWFMT_INFO_EXTENDED_L2    0x8u
+#define QCOWFMT_INFO_ENCRYPTED	    0x10u
+#define QCOWFMT_INFO_READ_ONLY	    0x20u /* opened read-only */
+
+/*
+ * qcowfmt_get_info - facts about one image of the chain
+ *
+ * depth 0 is the image opened, 1 its backing file and so on; -ENOENT beyond
+ * the end of the chain.  The caller sets info->struct_size.  Since 0.1.
+ */
+int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
+		     struct qcowfmt_info *info, struct qcowfmt_error **errp);
+
+/* qcowfmt_get_size - the virtual size in bytes.  Since 0.1. */
+uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
+
+/* ------------------------------------------------------------------ create */
+
+struct qcowfmt_create_options {
+	size_t struct_size;
+	uint64_t virtual_size; /* bytes, a multiple of 512 */
+	int32_t format;	       /* enum qcowfmt_format; PROBE means QCOW2 */
+	uint32_t version;      /* 2 or 3; 0 = 3 */
+	uint64_t cluster_size; /* bytes, 512 ... 2 MiB; 0 = 64 KiB */
+	uint32_t refcount_bits; /* 1, 2, 4 ... 64; 0 = 16 */
+	uint32_t flags;		/* QCOWFMT_CREATE_* */
+	const char *backing_filename; /* stored as it is; NULL = none */
+	const char *backing_format;   /* stored as it is; NULL = none */
+};
+
+#define QCOWFMT_CREATE_LAZY_REFCOUNTS 0x1u
+
+/*
+ * qcowfmt_create_file - make a new image in a local file
+ *
+ * An existing file is emptied first, unless another process uses it as an
+ * image (-EAGAIN, QCOWFMT_ERR_LOCKED).  On failure a file that did not exist
+ * before is removed.  The backing file is not opened or looked at.  The image
+ * is stable when this returns.  Since 0.1.
+ */
+int qcowfmt_create_file(const char *path,
+			const struct qcowfmt_create_options *options,
+			struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_create - make a new image in a storage
+ *
+ * What the storage held is lost.  The storage stays the caller's.  Since 0.1.
+ */
+int qcowfmt_create(struct qcowfmt_storage *storage,
+		   const struct qcowfmt_create_options *options,
+		   struct qcowfmt_error **errp);
+
+/* ------------------------------------------------------------------- check */
+
+struct qcowfmt_check_result {
+	size_t struct_size;
+	uint64_t corruptions;	     /* found and not repaired */
+	uint64_t leaks;		     /* found and not repaired, clusters */
+	uint64_t corruptions_fixed;
+	uint64_t leaks_fixed;
+	uint64_t check_errors;	     /* places that could not be checked */
+	uint64_t total_clusters;     /* guest clusters of the virtual disk */
+	uint64_t allocated_clusters; /* of those, with host space */
+	uint64_t fragmented_clusters;
+	uint64_t compressed_clusters;
+	uint64_t image_end_offset; /* host offset behind the last cluster in use */
+};
+
+#define QCOWFMT_CHECK_REPAIR_LEAKS 0x1u
+#define QCOWFMT_CHECK_REPAIR_ALL   0x2u
+
+/*
+ * Receives each finding of a check: its stable number, where, and one line of
+ * text without a newline.
+ */
+typedef void (*qcowfmt_finding_callback)(void *opaque, uint32_t corruption_id,
+					 uint64_t host_offset,
+					 const char *message);
+
+/*
+ * qcowfmt_check - compare the reference counts and tables of an image
+ *
+ * Looks at the image opened, not at its backing files.  callback may be NULL.
+ * The caller sets result->struct_size.  Repair flags need an image opened
+ * read-write.  Returns 0 when the check could be made, whatever it found; the
+ * result tells.  Guest I/O on the image waits meanwhile.  Since 0.1.
+ */
+int qcowfmt_check(struct qcowfmt_image *image, uint32_t flags,
+		  qcowfmt_finding_callback callback, void *opaque,
+		  struct qcowfmt_check_result *result,
+		  struct qcowfmt_error **errp);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QCOWFMT_H */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.h - mutexes with a rank, and condition variables
+ *
+ * QCF_GUARD(&mutex) holds a mutex to the end of the scope.  In debug builds
+ * (QCF_DEBUG_LOCKS) taking a mutex out of rank order aborts with both names:
+ * that is a bug of the library, not a state an image can cause.
+ */
+#ifndef QCF_LOCK_H
+#define QCF_LOCK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "auto.h"
+
+enum qcf_rank {
+#define QCF_LOCK(rank, name, may_span_io) name = (rank),
+#include "lock_ranks.def"
+#undef QCF_LOCK
+};
+
+struct qcf_mutex {
+	pthread_mutex_t mutex;
+	enum qcf_rank rank;
+};
+
+struct qcf_cond {
+	pthread_cond_t cond;
+};
+
+void qcf_mutex_init(struct qcf_mutex *mutex, enum qcf_rank rank);
+void qcf_mutex_fini(struct qcf_mutex *mutex);
+void qcf_mutex_lock(struct qcf_mutex *mutex);
+void qcf_mutex_unlock(struct qcf_mutex *mutex);
+
+void qcf_cond_init(struct qcf_cond *cond);
+void qcf_cond_fini(struct qcf_cond *cond);
+void qcf_cond_wait(struct qcf_cond *cond, struct qcf_mutex *mutex);
+void qcf_cond_broadcast(struct qcf_cond *cond);
+
+static inline struct qcf_mutex *qcf_guard_enter(struct qcf_mutex *mutex)
+{
+	qcf_mutex_lock(mutex);
+	return mutex;
+}
+
+static inline void qcf_guard_leave(struct qcf_mutex **mutex)
+{
+	qcf_mutex_unlock(*mutex);
+}
+
+#define QCF_GUARD_NAME_(line) qcf_guard_##line
+#define QCF_GUARD_NAME(line)  QCF_GUARD_NAME_(line)
+#define QCF_GUARD(lock)                                                        \
+	struct qcf_mutex *QCF_GUARD_NAME(__LINE__)                             \
+		__attribute__((unused)) QCF_CLEANUP(qcf_guard_leave) =         \
+			qcf_guard_enter(lock)
+
+#endif
