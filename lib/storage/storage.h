@@ -33,57 +33,57 @@
 /* What a user of an image file does, and what it lets others do meanwhile. */
 enum qcf_storage_lock {
 	QCF_LOCK_NONE = 0,
-	QCF_LOCK_IMAGE_READ,	   /* image or backing file with metadata */
+	QCF_LOCK_IMAGE_READ, /* image or backing file with metadata */
 	QCF_LOCK_IMAGE_WRITE,
-	QCF_LOCK_RAW_READ,	   /* raw image, raw backing file */
+	QCF_LOCK_RAW_READ, /* raw image, raw backing file */
 	QCF_LOCK_RAW_WRITE,
 	QCF_LOCK_DATA_FILE_WRITE, /* external data file of a writable image */
-	QCF_LOCK_TRUNCATE,	   /* while emptying a file to create an image */
+	QCF_LOCK_TRUNCATE,        /* while emptying a file to create an image */
 };
 
 struct qcf_storage_verbs {
 	/* Returns bytes read (short only at the end) or -errno. */
 	int64_t (*preadv)(struct qcowfmt_storage *s, const struct iovec *iov,
-			  int iovcnt, uint64_t offset,
-			  struct qcowfmt_error **errp);
+	                  int iovcnt, uint64_t offset,
+	                  struct qcowfmt_error **errp);
 	int (*pwritev)(struct qcowfmt_storage *s, const struct iovec *iov,
-		       int iovcnt, uint64_t offset,
-		       struct qcowfmt_error **errp);
+	               int iovcnt, uint64_t offset,
+	               struct qcowfmt_error **errp);
 	int (*flush)(struct qcowfmt_storage *s, struct qcowfmt_error **errp);
 	int (*get_size)(struct qcowfmt_storage *s, uint64_t *size,
-			struct qcowfmt_error **errp);
+	                struct qcowfmt_error **errp);
 	int (*truncate)(struct qcowfmt_storage *s, uint64_t size,
-			struct qcowfmt_error **errp);
+	                struct qcowfmt_error **errp);
 	/* NULL or -ENOTSUP (no error object): zeros are written instead.
 	 * With may_unmap space may be given back. Grows the storage if the
 	 * range ends beyond it. */
 	int (*zero)(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
-		    bool may_unmap, struct qcowfmt_error **errp);
+	            bool may_unmap, struct qcowfmt_error **errp);
 	/* NULL or -ENOTSUP (no error object): nothing happens. */
 	int (*discard)(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
-		       struct qcowfmt_error **errp);
+	               struct qcowfmt_error **errp);
 	/* Returns enum qcowfmt_storage_extent and in *run (1 ... len) how many
 	 * bytes share it.  NULL: everything is data. */
 	int (*extent)(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
-		      uint64_t *run, struct qcowfmt_error **errp);
+	              uint64_t *run, struct qcowfmt_error **errp);
 	/* Bytes of host space in use.  NULL: the size. */
 	int (*get_allocated)(struct qcowfmt_storage *s, uint64_t *bytes,
-			     struct qcowfmt_error **errp);
+	                     struct qcowfmt_error **errp);
 	/* Change the lock held (from any to any).  NULL: nothing to lock. */
 	int (*lock)(struct qcowfmt_storage *s, enum qcf_storage_lock lock,
-		    struct qcowfmt_error **errp);
+	            struct qcowfmt_error **errp);
 	void (*close)(struct qcowfmt_storage *s);
 };
 
 struct qcowfmt_storage {
 	const struct qcf_storage_verbs *verbs;
-	char *name;	   /* for messages and for resolving relative names;
+	char *name; /* for messages and for resolving relative names;
 			    * allocated, never NULL */
 	bool writable;
-	bool is_file;	   /* opened by path: dev and ino are valid, and the
+	bool is_file;    /* opened by path: dev and ino are valid, and the
 			    * directory part of name is where relative
 			    * references start */
-	bool fixed_size;   /* a block device: cannot grow */
+	bool fixed_size; /* a block device: cannot grow */
 	bool reads_zero_when_grown; /* bytes added by growing are zeros, and
 				     * writing beyond the end leaves zeros
 				     * between */
@@ -100,44 +100,44 @@ struct qcowfmt_storage {
  * otherwise a range wholly beyond the end is -EIO.
  */
 int qcf_storage_preadv(struct qcowfmt_storage *s, const struct iovec *iov,
-		       int iovcnt, uint64_t offset, bool allow_beyond_end,
-		       struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                       int iovcnt, uint64_t offset, bool allow_beyond_end,
+                       struct qcowfmt_error **errp) QCF_MUST_CHECK;
 
 /* Read all of len bytes; fewer in the storage is -EIO ("ends at ..."). */
 int qcf_storage_pread_exact(struct qcowfmt_storage *s, void *buffer, size_t len,
-			    uint64_t offset, struct qcowfmt_error **errp)
+                            uint64_t offset, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
 
 /* Read up to len bytes and fill the rest with zeros; returns bytes read. */
 int64_t qcf_storage_pread_padded(struct qcowfmt_storage *s, void *buffer,
-				 size_t len, uint64_t offset,
-				 struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                                 size_t len, uint64_t offset,
+                                 struct qcowfmt_error **errp) QCF_MUST_CHECK;
 
 int qcf_storage_pwritev(struct qcowfmt_storage *s, const struct iovec *iov,
-			int iovcnt, uint64_t offset,
-			struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                        int iovcnt, uint64_t offset,
+                        struct qcowfmt_error **errp) QCF_MUST_CHECK;
 int qcf_storage_pwrite(struct qcowfmt_storage *s, const void *buffer,
-		       size_t len, uint64_t offset,
-		       struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                       size_t len, uint64_t offset, struct qcowfmt_error **errp)
+	QCF_MUST_CHECK;
 int qcf_storage_flush(struct qcowfmt_storage *s, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
 int qcf_storage_get_size(struct qcowfmt_storage *s, uint64_t *size,
-			 struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                         struct qcowfmt_error **errp) QCF_MUST_CHECK;
 int qcf_storage_truncate(struct qcowfmt_storage *s, uint64_t size,
-			 struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                         struct qcowfmt_error **errp) QCF_MUST_CHECK;
 int qcf_storage_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
-		     bool may_unmap, struct qcowfmt_error **errp)
+                     bool may_unmap, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
+/* A hint: callers may ignore failure. */
 int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,
-			uint64_t len, struct qcowfmt_error **errp)
-	QCF_MUST_CHECK;
+                        uint64_t len, struct qcowfmt_error **errp);
 int qcf_storage_extent(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
-		       uint64_t *run, struct qcowfmt_error **errp)
+                       uint64_t *run, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
 int qcf_storage_get_allocated(struct qcowfmt_storage *s, uint64_t *bytes,
-			      struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                              struct qcowfmt_error **errp) QCF_MUST_CHECK;
 int qcf_storage_lock(struct qcowfmt_storage *s, enum qcf_storage_lock lock,
-		     struct qcowfmt_error **errp) QCF_MUST_CHECK;
+                     struct qcowfmt_error **errp) QCF_MUST_CHECK;
 
 /* The directory part of a file storage's name, "" if it has none; NULL and
  * ENOMEM only.  The caller frees it. */
@@ -150,19 +150,26 @@ bool qcf_iov_len(const struct iovec *iov, int iovcnt, uint64_t *len);
 
 /* Set len bytes of the vector from position skip on to zero. */
 void qcf_iov_zero(const struct iovec *iov, int iovcnt, uint64_t skip,
-		  uint64_t len);
+                  uint64_t len);
 
 /* Copy between a vector, from position skip on, and a buffer. */
 void qcf_iov_from_buffer(const struct iovec *iov, int iovcnt, uint64_t skip,
-			 const void *buffer, size_t len);
+                         const void *buffer, size_t len);
 void qcf_iov_to_buffer(const struct iovec *iov, int iovcnt, uint64_t skip,
-		       void *buffer, size_t len);
+                       void *buffer, size_t len);
 
 /*
  * The part [skip, skip + len) of a vector as a vector of its own in out, which
  * has room for iovcnt elements.  Returns the element count.
  */
 int qcf_iov_slice(const struct iovec *iov, int iovcnt, uint64_t skip,
-		  uint64_t len, struct iovec *out);
+                  uint64_t len, struct iovec *out);
+
+/*
+ * The first elements, at most max, of what follows position skip, which lies
+ * inside the vector.  Returns how many; what they hold may be all or part.
+ */
+int qcf_iov_window(const struct iovec *iov, int iovcnt, uint64_t skip,
+                   struct iovec *out, int max);
 
 #endif

@@ -11,11 +11,11 @@
  * must not leave it by "..", an absolute name or a symbolic link.
  */
 int qcf_storage_file_open(const char *path, const char *dir, uint32_t flags,
-			  struct qcowfmt_storage **storage,
-			  struct qcowfmt_error **errp);
+                          struct qcowfmt_storage **storage,
+                          struct qcowfmt_error **errp);
 
 int qcf_storage_file_from_fd(int fd, const char *name, uint32_t flags,
-			     struct qcowfmt_storage **storage,
-			     struct qcowfmt_error **errp);
+                             struct qcowfmt_storage **storage,
+                             struct qcowfmt_error **errp);
 
 #endif

@@ -6,6 +6,6 @@
 #include "storage.h"
 
 int qcf_storage_mem_new(uint64_t max_size, struct qcowfmt_storage **storage,
-			struct qcowfmt_error **errp);
+                        struct qcowfmt_error **errp);
 
 #endif

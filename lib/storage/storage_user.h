@@ -7,7 +7,7 @@
 
 /* ops is complete and of this library's version of the structure. */
 int qcf_storage_user_new(const struct qcowfmt_storage_ops *ops, void *opaque,
-			 const char *name, struct qcowfmt_storage **storage,
-			 struct qcowfmt_error **errp);
+                         const char *name, struct qcowfmt_storage **storage,
+                         struct qcowfmt_error **errp);
 
 #endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* fd_io.h - transfers on a descriptor that are complete or an error */
+#ifndef QCF_FD_IO_H
+#define QCF_FD_IO_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+/*
+ * Both go on after EINTR and short transfers, and take vectors of any length.
+ * Aligned I/O (alignment > 1) cannot go on from an odd position: a short read
+ * to there has met the end of the file.
+ */
+
+/* Returns bytes read, short only at the end, or -errno. */
+int64_t qcf_fd_preadv(int fd, const struct iovec *iov, int iovcnt,
+                      uint64_t offset, uint32_t alignment);
+
+/* Returns 0 or -errno. */
+int qcf_fd_pwritev(int fd, const struct iovec *iov, int iovcnt,
+                   uint64_t offset);
+
+#endif
