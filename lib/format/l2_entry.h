@@ -63,7 +63,7 @@ struct qcf_be64 qcf_l1_entry_encode(struct qcf_l1_entry entry);
 
 /*
  * Never fails: what an entry means is always defined.  Whether the offset makes
- * sense is for qcf_mapping_is_sane() to say.  COPIED with offset 0 is
+ * sense is for qcf_mapping_check() to say.  COPIED with offset 0 is
  * UNALLOCATED.
  */
 struct qcf_mapping qcf_l2_entry_decode(const struct qcf_geometry *g,

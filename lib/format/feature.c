@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * feature.c - the refusal table
+ *
+ * Each row tests one thing that an image may have and says what this library
+ * does about it.  Rows are tried in order and the first that refuses wins.
+ * Unknown incompatible bits come first: they may change what everything else
+ * means.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "feature.h"
+#include "header_ext.h"
+
+/* What a row looks at. */
+enum subject {
+	INCOMPATIBLE, /* value: a bit */
+	COMPATIBLE,   /* value: a bit */
+	AUTOCLEAR,    /* value: a bit */
+	CRYPT_METHOD, /* value: a number */
+	EXTENSION,    /* value: a type */
+	SNAPSHOTS,    /* any */
+};
+
+/* As a value: whatever no other row of the subject names. */
+#define OTHERS UINT64_C(0)
+
+enum verdict {
+	READ_WRITE,     /* understood, or harmless and kept as it is */
+	CLEAR_ON_WRITE, /* read-write; a writer clears the bit first */
+	READ_ONLY,      /* refused for writing */
+	UNLESS_REPAIR,  /* refused for writing, except to repair */
+	REFUSE,         /* refused */
+};
+
+struct row {
+	enum subject subject;
+	uint64_t value;
+	enum verdict verdict;
+	const char *words;
+	uint32_t with_extension; /* applies only if it is present; 0 = always */
+};
+
+static const struct row rows[] = {
+	{ INCOMPATIBLE, OTHERS, REFUSE, "unknown incompatible feature" },
+	{ INCOMPATIBLE, QCF_INCOMPAT_DIRTY, READ_WRITE, "dirty bit" },
+	{ INCOMPATIBLE, QCF_INCOMPAT_CORRUPT, UNLESS_REPAIR, "corrupt bit" },
+	{ INCOMPATIBLE, QCF_INCOMPAT_DATA_FILE, REFUSE, "external data file" },
+	{ INCOMPATIBLE, QCF_INCOMPAT_COMPRESSION, REFUSE,
+	  "compression type other than zlib" },
+	{ INCOMPATIBLE, QCF_INCOMPAT_EXTENDED_L2, REFUSE,
+	  "extended L2 entries" },
+	{ COMPATIBLE, QCF_COMPAT_LAZY_REFCOUNTS, READ_WRITE, "lazy refcounts" },
+	{ COMPATIBLE, OTHERS, READ_WRITE, "unknown compatible feature" },
+	{ AUTOCLEAR, QCF_AUTOCLEAR_BITMAPS, READ_ONLY, "dirty bitmaps",
+	  .with_extension = QCF_EXT_BITMAPS },
+	{ AUTOCLEAR, QCF_AUTOCLEAR_BITMAPS, CLEAR_ON_WRITE,
+	  "dirty bitmaps without their extension" },
+	{ AUTOCLEAR, QCF_AUTOCLEAR_RAW_DATA_FILE, REFUSE,
+	  "raw external data file" },
+	{ AUTOCLEAR, OTHERS, CLEAR_ON_WRITE, "unknown autoclear feature" },
+	{ CRYPT_METHOD, 1, REFUSE, "AES encryption" },
+	{ CRYPT_METHOD, 2, REFUSE, "LUKS encryption" },
+	{ CRYPT_METHOD, OTHERS, REFUSE, "unknown encryption method" },
+	{ EXTENSION, QCF_EXT_BACKING_FORMAT, READ_WRITE, "backing format" },
+	{ EXTENSION, QCF_EXT_FEATURE_NAMES, READ_WRITE, "feature names" },
+	/* Valid only while the autoclear bit is set, which has its own row. */
+	{ EXTENSION, QCF_EXT_BITMAPS, READ_WRITE, "stale dirty bitmaps" },
+	{ EXTENSION, QCF_EXT_ENCRYPTION, REFUSE,
+	  "encryption header without LUKS encryption" },
+	/* Means nothing without the incompatible bit, which has its own row. */
+	{ EXTENSION, QCF_EXT_DATA_FILE, READ_WRITE, "unused data file name" },
+	{ EXTENSION, OTHERS, READ_WRITE, "unknown header extension" },
+	{ SNAPSHOTS, 0, READ_WRITE, "snapshots" },
+};
+
+/* Whether a row of this subject names the value. */
+static bool is_named(enum subject subject, uint64_t value)
+{
+	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++) {
+		if (rows[i].subject == subject && rows[i].value == value)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t unnamed_bits(enum subject subject, uint64_t bits)
+{
+	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++) {
+		if (rows[i].subject == subject)
+			bits &= ~rows[i].value;
+	}
+	return bits;
+}
+
+static uint64_t feature_set(const struct qcf_header *h, enum subject subject)
+{
+	switch (subject) {
+	case INCOMPATIBLE:
+		return h->incompatible_features;
+	case COMPATIBLE:
+		return h->compatible_features;
+	case AUTOCLEAR:
+		return h->autoclear_features;
+	default:
+		return 0;
+	}
+}
+
+/* The bits of the image that a row about a feature set is about. */
+static uint64_t row_bits(const struct row *row, const struct qcf_header *h)
+{
+	uint64_t bits = feature_set(h, row->subject);
+
+	if (row->with_extension != 0 &&
+	    qcf_header_extension(h, row->with_extension) == NULL)
+		return 0;
+	return row->value == OTHERS ? unnamed_bits(row->subject, bits)
+	                            : bits & row->value;
+}
+
+static bool has_extension(const struct qcf_header *h, uint64_t type)
+{
+	if (type != OTHERS)
+		return qcf_header_extension(h, (uint32_t)type) != NULL;
+	for (size_t i = 0; i < h->extension_count; i++) {
+		if (!is_named(EXTENSION, h->extensions[i].type))
+			return true;
+	}
+	return false;
+}
+
+static bool row_applies(const struct row *row, const struct qcf_header *h)
+{
+	switch (row->subject) {
+	case INCOMPATIBLE:
+	case COMPATIBLE:
+	case AUTOCLEAR:
+		return row_bits(row, h) != 0;
+	case CRYPT_METHOD:
+		if (row->value == OTHERS)
+			return h->crypt_method != 0 &&
+			       !is_named(CRYPT_METHOD, h->crypt_method);
+		return h->crypt_method == row->value;
+	case EXTENSION:
+		return has_extension(h, row->value);
+	case SNAPSHOTS:
+		return h->snapshot_count > 0;
+	}
+	return true;
+}
+
+static bool row_refuses(const struct row *row, bool writable, bool repair)
+{
+	switch (row->verdict) {
+	case READ_WRITE:
+	case CLEAR_ON_WRITE:
+		return false;
+	case READ_ONLY:
+		return writable;
+	case UNLESS_REPAIR:
+		return writable && !repair;
+	case REFUSE:
+		return true;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------ feature names */
+
+/* Entries of the feature name table: set, bit, name padded with zeros. */
+#define NAME_ENTRY_LEN   48u
+#define NAME_LEN         46u
+#define SET_INCOMPATIBLE 0
+
+static const char name_table[][NAME_ENTRY_LEN] = {
+	"\0\0dirty bit",
+	"\0\1corrupt bit",
+	"\0\2external data file",
+	"\0\3compression type",
+	"\0\4extended L2 entries",
+	"\1\0lazy refcounts",
+	"\2\0bitmaps",
+	"\2\1raw external data",
+};
+
+const uint8_t *qcf_feature_name_table(size_t *len)
+{
+	*len = sizeof(name_table);
+	return (const uint8_t *)name_table;
+}
+
+/* The image's own name of an incompatible bit, or NULL. */
+static const char *own_name(const struct qcf_header *h, uint32_t bit)
+{
+	const struct qcf_extension *ext =
+		qcf_header_extension(h, QCF_EXT_FEATURE_NAMES);
+	struct qcf_reader reader = { 0 };
+
+	if (ext == NULL)
+		return NULL;
+	reader = qcf_reader_init(ext->data, ext->len);
+	while (qcf_reader_left(&reader) >= NAME_ENTRY_LEN) {
+		uint8_t set = qcf_read_u8(&reader);
+		uint8_t entry_bit = qcf_read_u8(&reader);
+		const char *name =
+			(const char *)qcf_read_span(&reader, NAME_LEN);
+
+		if (name[0] == '\0')
+			return NULL;
+		if (set == SET_INCOMPATIBLE && entry_bit == bit)
+			return name;
+	}
+	return NULL;
+}
+
+static void print_bit(FILE *out, const struct qcf_header *h, uint32_t bit)
+{
+	const char *name = own_name(h, bit);
+	char text[NAME_LEN * 4 + 1];
+
+	if (name == NULL) {
+		fprintf(out, "unknown incompatible feature bit %" PRIu32, bit);
+		return;
+	}
+	qcf_escape(text, sizeof(text), name, strnlen(name, NAME_LEN));
+	fprintf(out, "unknown incompatible feature \"%s\"", text);
+}
+
+/* All unknown incompatible features by name; NULL on ENOMEM. */
+static char *unknown_features(const struct qcf_header *h, uint64_t bits)
+{
+	char *text = NULL;
+	size_t len = 0;
+	const char *separator = "";
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		return NULL;
+	for (uint32_t bit = 0; bit < 64; bit++) {
+		if ((bits >> bit & 1) == 0)
+			continue;
+		fputs(separator, out);
+		print_bit(out, h, bit);
+		separator = ", ";
+	}
+	if (fclose(out) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* ------------------------------------------------------------------- verdict */
+
+static int refuse_unknown(const struct qcf_header *h, uint64_t bits,
+                          struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE char *names = unknown_features(h, bits);
+
+	if (names == NULL)
+		return qcf_fail_oom(errp);
+	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+	                "not supported: %s", names);
+}
+
+static int refuse(const struct row *row, const struct qcf_header *h,
+                  struct qcowfmt_error **errp)
+{
+	if (row->subject == INCOMPATIBLE && row->value == OTHERS)
+		return refuse_unknown(h, row_bits(row, h), errp);
+	if (row->verdict == UNLESS_REPAIR)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_CORRUPT,
+		                "the %s is set: the image can only be read or "
+		                "repaired",
+		                row->words);
+	if (row->verdict == READ_ONLY)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "writing to an image with %s is not supported",
+		                row->words);
+	if (row->subject == CRYPT_METHOD && row->value == OTHERS)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "not supported: %s %" PRIu32, row->words,
+		                h->crypt_method);
+	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+	                "not supported: %s", row->words);
+}
+
+int qcf_feature_check(const struct qcf_header *h, bool writable, bool repair,
+                      struct qcowfmt_error **errp)
+{
+	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++) {
+		if (row_applies(&rows[i], h) &&
+		    row_refuses(&rows[i], writable, repair))
+			return refuse(&rows[i], h, errp);
+	}
+	return 0;
+}
+
+uint64_t qcf_feature_autoclear_to_clear(const struct qcf_header *h)
+{
+	uint64_t decided = 0;
+	uint64_t clear = 0;
+
+	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++) {
+		if (rows[i].subject != AUTOCLEAR)
+			continue;
+
+		uint64_t bits = row_bits(&rows[i], h) & ~decided;
+
+		if (rows[i].verdict == CLEAR_ON_WRITE)
+			clear |= bits;
+		decided |= bits;
+	}
+	return clear;
+}

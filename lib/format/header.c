@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * header.c - the fixed header and the backing name: bytes to structure and back
+ *
+ * Decoding reads the fields in the order of the table in header.h, then checks
+ * them in the order in which errors are documented to win: cluster_bits, header
+ * length, backing offset, compression type, refcount order, refcount table,
+ * snapshot table, L1 table, extensions, backing name.
+ *
+ * After a successful decode, every table offset is cluster aligned, lies behind
+ * the header, and offset + length fits in 63 bits.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "check_id.h"
+#include "checked.h"
+#include "feature.h"
+#include "header.h"
+#include "header_ext.h"
+
+/* Where fields are that errors point at. */
+#define AT_BACKING_OFFSET   8u
+#define AT_BACKING_SIZE     16u
+#define AT_CLUSTER_BITS     20u
+#define AT_REFTABLE_SIZE    56u
+#define AT_SNAPSHOTS_OFFSET 64u
+#define AT_REFCOUNT_ORDER   96u
+#define AT_HEADER_LENGTH    100u
+#define AT_COMPRESSION_TYPE 104u
+#define AT_L1_OFFSET        40u
+
+/* The smallest a snapshot table entry can be. */
+#define SNAPSHOT_ENTRY_MIN 40u
+#define MAX_L1_ENTRIES     (QCF_MAX_L1_SIZE / sizeof(uint64_t))
+
+/* Where the backing name is; offset 0 means that there is none. */
+struct name_place {
+	uint64_t offset;
+	uint32_t len;
+};
+
+/* ------------------------------------------------------------ magic, version */
+
+static int check_version(uint32_t version, struct qcowfmt_error **errp)
+{
+	if (version == 2 || version == 3)
+		return 0;
+	if (version == 1)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "qcow version 1 is not supported");
+	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+	                "qcow2 version %" PRIu32
+	                " is not supported, want 2 or 3",
+	                version);
+}
+
+static int truncated(struct qcowfmt_error **errp, size_t have, size_t want)
+{
+	return qcf_corruptf(errp, QCF_CHECK_HEADER_TRUNCATED, have,
+	                    "have %zu bytes, want %zu", have, want);
+}
+
+/* Reads magic and version; leaves the cursor behind them. */
+static int decode_start(struct qcf_reader *reader, uint32_t *version,
+                        struct qcowfmt_error **errp)
+{
+	uint32_t magic = qcf_read_u32(reader);
+
+	if (reader->overrun || magic != QCF_MAGIC)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_NOT_QCOW,
+		                "no qcow2 image: magic, have 0x%08" PRIx32
+		                ", want 0x%08" PRIx32,
+		                magic, QCF_MAGIC);
+	*version = qcf_read_u32(reader);
+	if (reader->overrun)
+		return truncated(errp, reader->len, QCF_HEADER_LEN_V2);
+	return check_version(*version, errp);
+}
+
+static int check_cluster_bits(uint32_t cluster_bits,
+                              struct qcowfmt_error **errp)
+{
+	if (cluster_bits >= QCF_MIN_CLUSTER_BITS &&
+	    cluster_bits <= QCF_MAX_CLUSTER_BITS)
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_CLUSTER_BITS, AT_CLUSTER_BITS,
+	                    "have %" PRIu32 ", want %u to %u", cluster_bits,
+	                    (unsigned)QCF_MIN_CLUSTER_BITS,
+	                    (unsigned)QCF_MAX_CLUSTER_BITS);
+}
+
+int qcf_header_peek_cluster_size(const uint8_t *bytes, size_t len,
+                                 uint64_t *cluster_size,
+                                 struct qcowfmt_error **errp)
+{
+	struct qcf_reader reader = qcf_reader_init(bytes, len);
+	uint32_t version = 0;
+	int ret = decode_start(&reader, &version, errp);
+
+	if (ret < 0)
+		return ret;
+	qcf_read_span(&reader, AT_CLUSTER_BITS - reader.pos);
+
+	uint32_t cluster_bits = qcf_read_u32(&reader);
+
+	if (reader.overrun)
+		return truncated(errp, len, QCF_HEADER_LEN_V2);
+	ret = check_cluster_bits(cluster_bits, errp);
+	if (ret < 0)
+		return ret;
+	*cluster_size = UINT64_C(1) << cluster_bits;
+	return 0;
+}
+
+/* -------------------------------------------------------------------- fields */
+
+static struct name_place decode_common(struct qcf_header *h,
+                                       struct qcf_reader *reader)
+{
+	struct name_place name;
+
+	name.offset = qcf_read_u64(reader);
+	name.len = qcf_read_u32(reader);
+	h->cluster_bits = qcf_read_u32(reader);
+	h->virtual_size = qcf_align_down(qcf_read_u64(reader), QCF_SECTOR_SIZE);
+	h->crypt_method = qcf_read_u32(reader);
+	h->l1_size = qcf_read_u32(reader);
+	h->l1_table_offset = qcf_read_u64(reader);
+	h->refcount_table_offset = qcf_read_u64(reader);
+	h->refcount_table_clusters = qcf_read_u32(reader);
+	h->snapshot_count = qcf_read_u32(reader);
+	h->snapshots_offset = qcf_read_u64(reader);
+	return name;
+}
+
+/* A version 2 header stops here; what version 3 adds has fixed values. */
+static void decode_version_dependent(struct qcf_header *h,
+                                     struct qcf_reader *reader)
+{
+	if (h->version == 2) {
+		h->refcount_order = 4;
+		h->header_length = QCF_HEADER_LEN_V2;
+		return;
+	}
+	h->incompatible_features = qcf_read_u64(reader);
+	h->compatible_features = qcf_read_u64(reader);
+	h->autoclear_features = qcf_read_u64(reader);
+	h->refcount_order = qcf_read_u32(reader);
+	h->header_length = qcf_read_u32(reader);
+}
+
+/* What a longer header_length than the first version 3 had brings. */
+static int decode_tail(struct qcf_header *h, struct qcf_reader *reader,
+                       struct qcowfmt_error **errp)
+{
+	if (h->header_length > reader->len)
+		return truncated(errp, reader->len, h->header_length);
+	if (h->header_length > QCF_HEADER_LEN_V3_MIN)
+		h->compression_type = qcf_read_u8(reader);
+	if (h->header_length <= QCF_HEADER_LEN_V3)
+		return 0;
+	qcf_read_span(reader, QCF_HEADER_LEN_V3 - reader->pos);
+	h->unknown_len = h->header_length - QCF_HEADER_LEN_V3;
+	h->unknown = malloc(h->unknown_len);
+	if (h->unknown == NULL)
+		return qcf_fail_oom(errp);
+	qcf_read_bytes(reader, h->unknown, h->unknown_len);
+	return 0;
+}
+
+/* -------------------------------------------------------------------- checks */
+
+static uint64_t cluster_size_of(const struct qcf_header *h)
+{
+	return UINT64_C(1) << h->cluster_bits;
+}
+
+static int check_header_length(const struct qcf_header *h,
+                               struct qcowfmt_error **errp)
+{
+	if (h->version == 2 || (h->header_length >= QCF_HEADER_LEN_V3_MIN &&
+	                        h->header_length <= cluster_size_of(h)))
+		return 0;
+	return qcf_corruptf(
+		errp, QCF_CHECK_HEADER_LENGTH, AT_HEADER_LENGTH,
+		"header_length, have %" PRIu32 ", want %u to %" PRIu64,
+		h->header_length, QCF_HEADER_LEN_V3_MIN, cluster_size_of(h));
+}
+
+/* The name may not lie over the fixed header either. */
+static int check_backing_offset(const struct qcf_header *h,
+                                struct name_place name,
+                                struct qcowfmt_error **errp)
+{
+	uint64_t min = name.len > 0 ? h->header_length : 0;
+
+	if (name.offset == 0 ||
+	    (name.offset >= min && name.offset <= cluster_size_of(h)))
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_BACKING_OFFSET, AT_BACKING_OFFSET,
+	                    "backing_file_offset, have %" PRIu64
+	                    ", want %" PRIu64 " to %" PRIu64,
+	                    name.offset, min, cluster_size_of(h));
+}
+
+static int check_compression_type(const struct qcf_header *h,
+                                  struct qcowfmt_error **errp)
+{
+	bool flagged =
+		(h->incompatible_features & QCF_INCOMPAT_COMPRESSION) != 0;
+
+	if (flagged == (h->compression_type != 0))
+		return 0;
+	return qcf_corruptf(
+		errp, QCF_CHECK_COMPRESSION_TYPE, AT_COMPRESSION_TYPE,
+		"compression_type, have %u, want %s", h->compression_type,
+		flagged ? "another than 0" : "0");
+}
+
+static int check_extended_l2(const struct qcf_header *h,
+                             struct qcowfmt_error **errp)
+{
+	if ((h->incompatible_features & QCF_INCOMPAT_EXTENDED_L2) == 0 ||
+	    h->cluster_bits >= QCF_MIN_CLUSTER_BITS_EXTENDED_L2)
+		return 0;
+	return qcf_corruptf(
+		errp, QCF_CHECK_CLUSTER_BITS, AT_CLUSTER_BITS,
+		"have %" PRIu32 " with extended L2 entries, want %u to %u",
+		h->cluster_bits, (unsigned)QCF_MIN_CLUSTER_BITS_EXTENDED_L2,
+		(unsigned)QCF_MAX_CLUSTER_BITS);
+}
+
+static int check_refcount_order(const struct qcf_header *h,
+                                struct qcowfmt_error **errp)
+{
+	if (h->refcount_order <= QCF_MAX_REFCOUNT_ORDER)
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_REFCOUNT_ORDER, AT_REFCOUNT_ORDER,
+	                    "refcount_order, have %" PRIu32 ", want 0 to %u",
+	                    h->refcount_order,
+	                    (unsigned)QCF_MAX_REFCOUNT_ORDER);
+}
+
+/*
+ * Whether a table may be where the header says: aligned, ending below 2^63,
+ * and not over the header, unless it is empty.
+ */
+static bool table_place_ok(const struct qcf_header *h, uint64_t offset,
+                           uint64_t len)
+{
+	return qcf_is_aligned(offset, cluster_size_of(h)) &&
+	       qcf_range_within(offset, len, INT64_MAX) &&
+	       (offset != 0 || len == 0);
+}
+
+static int bad_table_place(const struct qcf_header *h, enum qcf_check id,
+                           uint64_t at, const char *field, uint64_t offset,
+                           struct qcowfmt_error **errp)
+{
+	return qcf_corruptf(errp, id, at,
+	                    "%s, have 0x%" PRIx64
+	                    ", want a multiple of %" PRIu64
+	                    " that is neither 0 nor beyond 2^63",
+	                    field, offset, cluster_size_of(h));
+}
+
+static int check_reftable(const struct qcf_header *h,
+                          struct qcowfmt_error **errp)
+{
+	uint64_t max = QCF_MAX_REFTABLE_SIZE >> h->cluster_bits;
+	uint64_t clusters = h->refcount_table_clusters;
+
+	if (clusters == 0 || clusters > max)
+		return qcf_corruptf(errp, QCF_CHECK_REFTABLE_SIZE,
+		                    AT_REFTABLE_SIZE,
+		                    "refcount_table_clusters, have %" PRIu64
+		                    ", want 1 to %" PRIu64,
+		                    clusters, max);
+	if (!table_place_ok(h, h->refcount_table_offset,
+	                    clusters << h->cluster_bits))
+		return bad_table_place(h, QCF_CHECK_REFTABLE_OFFSET,
+		                       QCF_HEADER_AT_REFTABLE,
+		                       "refcount_table_offset",
+		                       h->refcount_table_offset, errp);
+	return 0;
+}
+
+static int check_snapshots(const struct qcf_header *h,
+                           struct qcowfmt_error **errp)
+{
+	uint64_t min_len = h->snapshot_count * (uint64_t)SNAPSHOT_ENTRY_MIN;
+
+	if (h->snapshot_count > QCF_MAX_SNAPSHOTS)
+		return qcf_corruptf(
+			errp, QCF_CHECK_SNAPSHOT_TABLE, QCF_HEADER_AT_SNAPSHOTS,
+			"snapshot_count, have %" PRIu32 ", want at most %u",
+			h->snapshot_count, QCF_MAX_SNAPSHOTS);
+	if (!table_place_ok(h, h->snapshots_offset, min_len))
+		return bad_table_place(h, QCF_CHECK_SNAPSHOT_TABLE,
+		                       AT_SNAPSHOTS_OFFSET, "snapshots_offset",
+		                       h->snapshots_offset, errp);
+	return 0;
+}
+
+static int check_l1_size(const struct qcf_header *h, uint64_t min,
+                         struct qcowfmt_error **errp)
+{
+	if (h->l1_size >= min && h->l1_size <= MAX_L1_ENTRIES)
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_L1_SIZE, QCF_HEADER_AT_L1,
+	                    "l1_size, have %" PRIu32 ", want %" PRIu64
+	                    " to %" PRIu64,
+	                    h->l1_size, min, MAX_L1_ENTRIES);
+}
+
+static int check_l1(const struct qcf_header *h, struct qcowfmt_error **errp)
+{
+	struct qcf_geometry g;
+	int ret = qcf_header_geometry(h, &g, errp);
+
+	if (ret == 0)
+		ret = check_l1_size(h, 0, errp);
+	if (ret < 0)
+		return ret;
+	if (!table_place_ok(h, h->l1_table_offset,
+	                    h->l1_size * (uint64_t)sizeof(uint64_t)))
+		return bad_table_place(h, QCF_CHECK_L1_OFFSET, AT_L1_OFFSET,
+		                       "l1_table_offset", h->l1_table_offset,
+		                       errp);
+	if (h->virtual_size > g.max_virtual_size)
+		return qcf_corruptf(errp, QCF_CHECK_VIRTUAL_SIZE,
+		                    QCF_HEADER_AT_VIRTUAL_SIZE,
+		                    "size, have %" PRIu64
+		                    ", want at most %" PRIu64,
+		                    h->virtual_size, g.max_virtual_size);
+	return check_l1_size(h, qcf_l1_entries_for(&g, h->virtual_size), errp);
+}
+
+static int check_fields(const struct qcf_header *h, struct qcowfmt_error **errp)
+{
+	int ret = check_compression_type(h, errp);
+
+	if (ret == 0)
+		ret = check_extended_l2(h, errp);
+	if (ret == 0)
+		ret = check_refcount_order(h, errp);
+	if (ret == 0)
+		ret = check_reftable(h, errp);
+	if (ret == 0)
+		ret = check_snapshots(h, errp);
+	if (ret == 0)
+		ret = check_l1(h, errp);
+	return ret;
+}
+
+/* -------------------------------------------------------------- backing name */
+
+static int check_backing_name(const struct qcf_header *h,
+                              struct name_place name,
+                              struct qcowfmt_error **errp)
+{
+	uint64_t max = QCF_MIN((uint64_t)QCF_MAX_BACKING_NAME,
+	                       cluster_size_of(h) - name.offset);
+
+	if (name.len <= max)
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_BACKING_NAME, AT_BACKING_SIZE,
+	                    "backing_file_size, have %" PRIu32
+	                    ", want at most %" PRIu64,
+	                    name.len, max);
+}
+
+static int decode_backing_name(struct qcf_header *h, const uint8_t *bytes,
+                               size_t len, struct name_place name,
+                               struct qcowfmt_error **errp)
+{
+	if (name.offset == 0 || name.len == 0)
+		return 0;
+
+	int ret = check_backing_name(h, name, errp);
+
+	if (ret < 0)
+		return ret;
+	if (!qcf_range_within(name.offset, name.len, len))
+		return truncated(errp, len, (size_t)name.offset + name.len);
+	if (memchr(bytes + name.offset, '\0', name.len) != NULL)
+		return qcf_corruptf(errp, QCF_CHECK_BACKING_NAME, name.offset,
+		                    "have a NUL byte in it, want none");
+	h->backing_name = strndup((const char *)bytes + name.offset, name.len);
+	return h->backing_name == NULL ? qcf_fail_oom(errp) : 0;
+}
+
+/* -------------------------------------------------------------------- decode */
+
+/* Everything up to the extensions. */
+static int decode_fixed(struct qcf_header *h, struct qcf_reader *reader,
+                        struct name_place *name, struct qcowfmt_error **errp)
+{
+	int ret = decode_start(reader, &h->version, errp);
+
+	if (ret < 0)
+		return ret;
+	*name = decode_common(h, reader);
+	decode_version_dependent(h, reader);
+	if (reader->overrun)
+		return truncated(errp, reader->len,
+		                 h->version == 2 ? QCF_HEADER_LEN_V2
+		                                 : QCF_HEADER_LEN_V3_MIN);
+	ret = check_cluster_bits(h->cluster_bits, errp);
+	if (ret == 0)
+		ret = check_header_length(h, errp);
+	if (ret == 0)
+		ret = check_backing_offset(h, *name, errp);
+	if (ret == 0)
+		ret = decode_tail(h, reader, errp);
+	if (ret == 0)
+		ret = check_fields(h, errp);
+	return ret;
+}
+
+static int decode_all(struct qcf_header *h, const uint8_t *bytes, size_t len,
+                      struct qcowfmt_error **errp)
+{
+	struct qcf_reader reader = qcf_reader_init(bytes, len);
+	struct name_place name = { 0 };
+	int ret = decode_fixed(h, &reader, &name, errp);
+
+	if (ret < 0)
+		return ret;
+
+	uint64_t limit = name.offset != 0 ? name.offset : cluster_size_of(h);
+	size_t end = (size_t)QCF_MIN(limit, (uint64_t)len);
+
+	ret = qcf_extensions_decode(h, bytes, h->header_length, end, errp);
+	if (ret < 0)
+		return ret;
+	return decode_backing_name(h, bytes, len, name, errp);
+}
+
+int qcf_header_decode(struct qcf_header *h, const uint8_t *bytes, size_t len,
+                      struct qcowfmt_error **errp)
+{
+	*h = (struct qcf_header){ 0 };
+
+	int ret = decode_all(h, bytes, len, errp);
+
+	if (ret < 0)
+		qcf_header_fini(h);
+	return ret;
+}
+
+void qcf_header_fini(struct qcf_header *h)
+{
+	qcf_extensions_fini(h);
+	free(h->backing_name);
+	free(h->backing_format);
+	free(h->unknown);
+	*h = (struct qcf_header){ 0 };
+}
+
+int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,
+                        struct qcowfmt_error **errp)
+{
+	bool extended_l2 =
+		(h->incompatible_features & QCF_INCOMPAT_EXTENDED_L2) != 0;
+
+	return qcf_geometry_init(g, h->version, h->cluster_bits,
+	                         h->refcount_order, extended_l2, errp);
+}
+
+/* -------------------------------------------------------------------- encode */
+
+static void encode_fixed(const struct qcf_header *h, struct name_place name,
+                         struct qcf_writer *writer)
+{
+	qcf_write_u32(writer, QCF_MAGIC);
+	qcf_write_u32(writer, h->version);
+	qcf_write_u64(writer, name.offset);
+	qcf_write_u32(writer, name.len);
+	qcf_write_u32(writer, h->cluster_bits);
+	qcf_write_u64(writer, h->virtual_size);
+	qcf_write_u32(writer, h->crypt_method);
+	qcf_write_u32(writer, h->l1_size);
+	qcf_write_u64(writer, h->l1_table_offset);
+	qcf_write_u64(writer, h->refcount_table_offset);
+	qcf_write_u32(writer, h->refcount_table_clusters);
+	qcf_write_u32(writer, h->snapshot_count);
+	qcf_write_u64(writer, h->snapshots_offset);
+	if (h->version == 2)
+		return;
+	qcf_write_u64(writer, h->incompatible_features);
+	qcf_write_u64(writer, h->compatible_features);
+	qcf_write_u64(writer, h->autoclear_features);
+	qcf_write_u32(writer, h->refcount_order);
+	qcf_write_u32(writer, QCF_HEADER_LEN_V3 + (uint32_t)h->unknown_len);
+	qcf_write_u8(writer, h->compression_type);
+	qcf_write_pad(writer, 8);
+	qcf_write_bytes(writer, h->unknown, h->unknown_len);
+}
+
+int qcf_header_encode(const struct qcf_header *h, uint8_t *cluster,
+                      size_t cluster_size, struct qcowfmt_error **errp)
+{
+	struct qcf_writer writer = qcf_writer_init(cluster, cluster_size);
+	struct name_place name = { 0 };
+
+	memset(cluster, 0, cluster_size);
+	encode_fixed(h, name, &writer);
+	qcf_extensions_encode(h, &writer);
+	if (h->backing_name != NULL) {
+		name.offset = writer.pos;
+		name.len = (uint32_t)strlen(h->backing_name);
+		qcf_write_bytes(&writer, h->backing_name, name.len);
+	}
+	if (writer.overrun)
+		return qcf_fail(errp, ENOSPC, QCOWFMT_ERR_NO_SPACE,
+		                "the header, its extensions and the backing "
+		                "file name do not fit into one cluster of %zu "
+		                "bytes",
+		                cluster_size);
+
+	/* Where the name is, is known only now. */
+	struct qcf_writer again = qcf_writer_init(cluster, cluster_size);
+
+	encode_fixed(h, name, &again);
+	return 0;
+}
+
+/* ------------------------------------------------------------------- changes */
+
+static int copy_text(const char *what, const char *text, size_t max,
+                     char **copy, struct qcowfmt_error **errp)
+{
+	if (text == NULL)
+		return 0;
+
+	size_t len = strlen(text);
+
+	if (len == 0 || len > max)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "%s: have %zu bytes, want 1 to %zu", what, len,
+		                max);
+	*copy = strdup(text);
+	return *copy == NULL ? qcf_fail_oom(errp) : 0;
+}
+
+int qcf_header_set_backing(struct qcf_header *h, const char *name,
+                           const char *format, struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE char *new_name = NULL;
+	QCF_AUTO_FREE char *new_format = NULL;
+	int ret = copy_text("backing file name", name, QCF_MAX_BACKING_NAME,
+	                    &new_name, errp);
+
+	if (ret == 0)
+		ret = copy_text("backing format", format, QCF_MAX_FORMAT_NAME,
+		                &new_format, errp);
+	if (ret < 0)
+		return ret;
+	free(h->backing_name);
+	free(h->backing_format);
+	h->backing_name = qcf_take(&new_name);
+	h->backing_format = qcf_take(&new_format);
+	return 0;
+}
+
+/* ---------------------------------------------------------------------- dump */
+
+static void dump_text(FILE *out, const char *field, const char *text)
+{
+	/* Each byte may take four characters. */
+	char escaped[QCF_MAX_BACKING_NAME * 4 + 1];
+
+	if (text == NULL)
+		return;
+	qcf_escape(escaped, sizeof(escaped), text, strlen(text));
+	fprintf(out, "%s: %s\n", field, escaped);
+}
+
+static void dump_fields(const struct qcf_header *h, FILE *out)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+		bool hex;
+	} fields[] = {
+		{ "version", h->version, false },
+		{ "cluster_bits", h->cluster_bits, false },
+		{ "virtual_size", h->virtual_size, false },
+		{ "crypt_method", h->crypt_method, false },
+		{ "l1_size", h->l1_size, false },
+		{ "l1_table_offset", h->l1_table_offset, true },
+		{ "refcount_table_offset", h->refcount_table_offset, true },
+		{ "refcount_table_clusters", h->refcount_table_clusters,
+		  false },
+		{ "snapshot_count", h->snapshot_count, false },
+		{ "snapshots_offset", h->snapshots_offset, true },
+		{ "incompatible_features", h->incompatible_features, true },
+		{ "compatible_features", h->compatible_features, true },
+		{ "autoclear_features", h->autoclear_features, true },
+		{ "refcount_order", h->refcount_order, false },
+		{ "header_length", h->header_length, false },
+		{ "compression_type", h->compression_type, false },
+		{ "unknown_len", h->unknown_len, false },
+	};
+
+	for (size_t i = 0; i < QCF_ARRAY_LEN(fields); i++) {
+		if (fields[i].hex)
+			fprintf(out, "%s: 0x%" PRIx64 "\n", fields[i].name,
+			        fields[i].value);
+		else
+			fprintf(out, "%s: %" PRIu64 "\n", fields[i].name,
+			        fields[i].value);
+	}
+	dump_text(out, "backing_name", h->backing_name);
+	dump_text(out, "backing_format", h->backing_format);
+}
+
+static void dump_extensions(const struct qcf_header *h, FILE *out)
+{
+	for (size_t i = 0; i < h->extension_count; i++) {
+		const struct qcf_extension *ext = &h->extensions[i];
+		const char *name = qcf_extension_name(ext->type);
+
+		fprintf(out,
+		        "extension: type 0x%08" PRIx32 " (%s), %" PRIu32
+		        " bytes\n",
+		        ext->type, name == NULL ? "unknown" : name, ext->len);
+	}
+}
+
+/* Whether a stream that grew in memory got everything. */
+static bool close_stream(FILE *out)
+{
+	bool failed = ferror(out) != 0;
+
+	return fclose(out) == 0 && !failed;
+}
+
+char *qcf_header_dump(const struct qcf_header *h)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		return NULL;
+	dump_fields(h, out);
+	dump_extensions(h, out);
+	if (close_stream(out))
+		return text;
+	free(text);
+	return NULL;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* header_ext.h - header extensions, for header.c */
+#ifndef QCF_HEADER_EXT_H
+#define QCF_HEADER_EXT_H
+
+#include "bytes.h"
+#include "header.h"
+
+/*
+ * Decode the extensions between two host offsets of the header cluster into
+ * h->extensions and h->backing_format.  The area ends with an END record or
+ * with its last byte.
+ */
+int qcf_extensions_decode(struct qcf_header *h, const uint8_t *bytes,
+                          size_t start, size_t end,
+                          struct qcowfmt_error **errp);
+
+/* Encode all extensions and the END record; the cursor's overrun flag tells. */
+void qcf_extensions_encode(const struct qcf_header *h,
+                           struct qcf_writer *writer);
+
+void qcf_extensions_fini(struct qcf_header *h);
+
+/* "bitmaps" and so on; NULL for a type that is not known. */
+const char *qcf_extension_name(uint32_t type);
+
+/*
+ * Bytes of an image as printable ASCII text: anything else becomes \xNN.  What
+ * does not fit is cut; text always ends with NUL.
+ */
+void qcf_escape(char *text, size_t size, const void *bytes, size_t len);
+
+#endif
