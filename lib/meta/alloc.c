@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * alloc.c - reserving host clusters and giving them back
+ *
+ * First fit from the lowest cluster that may be free.  Requests that follow
+ * each other get clusters that follow each other.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "alloc.h"
+#include "image_flags.h"
+#include "refcount.h"
+
+static uint64_t cluster_limit(const struct qcf_meta *meta)
+{
+	return QCF_HOST_OFFSET_LIMIT >> meta->geometry.cluster_bits;
+}
+
+static int check_room(struct qcf_meta *meta, uint64_t first, uint64_t count,
+		      struct qcowfmt_error **errp)
+{
+	uint64_t limit = cluster_limit(meta);
+
+	if (first > limit || count > limit - first)
+		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_NO_SPACE,
+				"no host offset below 2^56 is free");
+	if (qcf_overlap_hits(&meta->overlap, first, count))
+		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
+					qcf_host_offset(&meta->geometry, first),
+					errp);
+	return 0;
+}
+
+/* The first free run in existing or, for this purpose, new refcount blocks. */
+static int find_run(struct qcf_meta *meta, uint64_t max, uint64_t *first,
+		    uint64_t *run, struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+
+	for (;;) {
+		bool has_block = false;
+		int ret = qcf_refcount_find_free(meta, r->first_free, max,
+						 first, run, &has_block, errp);
+
+		if (ret == 0)
+			ret = check_room(meta, *first, *run, errp);
+		if (ret < 0 || has_block)
+			return ret;
+		ret = qcf_refcount_add_block(meta, *first, errp);
+		if (ret < 0)
+			return ret;
+		r->first_free = *first + 1;
+	}
+}
+
+int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
+		      struct qcf_reservation *reservation,
+		      struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	QCF_GUARD(&r->lock);
+	uint64_t first = 0;
+	uint64_t run = 0;
+	uint64_t done = 0;
+	int ret = find_run(meta, max, &first, &run, errp);
+
+	*reservation = (struct qcf_reservation){ 0 };
+	if (ret == 0)
+		ret = qcf_refcount_increase(meta, first, run, &done, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "allocating a cluster", ret);
+	r->first_free = first + run;
+	*reservation = (struct qcf_reservation){
+		.host_cluster = first,
+		.count = run,
+		.fresh = r->growing_zeroes && first >= r->fresh_from,
+	};
+	r->fresh_from = QCF_MAX(r->fresh_from, first + run);
+	return 0;
+}
+
+int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
+			  struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t done = 0;
+	int ret = qcf_refcount_decrease(meta, first, count, &done, errp);
+
+	if (done > 0)
+		r->first_free = QCF_MIN(r->first_free, first);
+	return ret;
+}
+
+int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
+		   struct qcowfmt_error **errp)
+{
+	QCF_GUARD(&meta->refcounts.lock);
+	return qcf_alloc_free_locked(meta, first, count, errp);
+}
+
+/* If the count cannot be lowered the cluster leaks, which harms nothing. */
+void qcf_alloc_abandon(struct qcf_meta *meta,
+		       const struct qcf_reservation *reservation)
+{
+	if (reservation->count > 0)
+		(void)qcf_alloc_free(meta, reservation->host_cluster,
+				     reservation->count, NULL);
+}
+
+/* Look for a long run inside existing refcount blocks; *first is UINT64_MAX if
+ * there is none. */
+static int find_long_run(struct qcf_meta *meta, uint64_t count,
+			 uint64_t *first, struct qcowfmt_error **errp)
+{
+	uint64_t at = meta->refcounts.first_free;
+	uint64_t start = at;
+
+	*first = UINT64_MAX;
+	for (;;) {
+		bool has_block = false;
+		uint64_t found = 0;
+		uint64_t run = 0;
+		int ret = qcf_refcount_find_free(meta, at,
+						 count - (at - start), &found,
+						 &run, &has_block, errp);
+
+		if (ret < 0 || !has_block)
+			return ret;
+		if (found != at)
+			start = found;
+		at = found + run;
+		if (at - start >= count) {
+			*first = start;
+			return 0;
+		}
+	}
+}
+
+int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
+				   uint64_t *first, struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t done = 0;
+	int ret = find_long_run(meta, count, first, errp);
+
+	if (ret < 0)
+		return ret;
+	if (*first == UINT64_MAX)
+		return qcf_refcount_add_area(meta, count, first, errp);
+	ret = check_room(meta, *first, count, errp);
+	if (ret == 0)
+		ret = qcf_refcount_increase(meta, *first, count, &done, errp);
+	if (ret == 0)
+		r->fresh_from = QCF_MAX(r->fresh_from, *first + count);
+	return ret;
+}
+
+/* ---------------------------------------------------------- after quarantine */
+
+static int release_run(struct qcf_meta *meta,
+		       const struct qcf_freed_batch *batch,
+		       const struct qcf_cluster_run *run,
+		       struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t offset = qcf_host_offset(g, run->host_cluster);
+	uint64_t len = run->count << g->cluster_bits;
+
+	if (batch->metadata) {
+		qcf_cache_drop(&meta->l2_cache, offset, len);
+		for (uint64_t i = 0; i < run->count; i++)
+			qcf_overlap_remove(&meta->overlap,
+					   run->host_cluster + i);
+	}
+	return qcf_alloc_free(meta, run->host_cluster, run->count, errp);
+}
+
+/* Whether the reference that was dropped was the only one. */
+static bool was_last_reference(struct qcf_meta *meta, uint64_t host_cluster)
+{
+	QCF_GUARD(&meta->refcounts.lock);
+	uint64_t count = 0;
+
+	return qcf_refcount_read(meta, host_cluster, &count, NULL) == 0 &&
+	       count == 1 &&
+	       !qcf_overlap_hits(&meta->overlap, host_cluster, 1);
+}
+
+/*
+ * Give back the host space of a run.  It is a hint: a failure leaves the space
+ * allocated.
+ */
+static void discard_run(struct qcf_meta *meta,
+			const struct qcf_cluster_run *run)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t start = 0;
+
+	for (uint64_t i = 0; i <= run->count; i++) {
+		if (i < run->count &&
+		    was_last_reference(meta, run->host_cluster + i))
+			continue;
+		if (i > start)
+			(void)qcf_storage_discard(
+				meta->storage,
+				qcf_host_offset(g, run->host_cluster + start),
+				(i - start) << g->cluster_bits, NULL);
+		start = i + 1;
+	}
+}
+
+int qcf_alloc_reclaim(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	struct qcf_freed_batch *batch;
+	int ret = 0;
+
+	if (!qcf_quarantine_has_stable(&meta->quarantine))
+		return 0;
+	batch = qcf_quarantine_take(&meta->quarantine,
+				    qcf_gate_oldest(meta->gate));
+	while (batch != NULL) {
+		struct qcf_freed_batch *next = batch->next;
+
+		for (size_t i = 0; i < batch->run_count && ret == 0; i++) {
+			if (batch->discard)
+				discard_run(meta, &batch->runs[i]);
+			ret = release_run(meta, batch, &batch->runs[i], errp);
+		}
+		free(batch);
+		batch = next;
+	}
+	return ret;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * l1_table.c - the active L1 table, and making L2 tables writable
+ *
+ * A new L2 table has its content on storage (zeros, or a copy) before its L1
+ * entry changes in memory; writeback makes both stable in that order (CS-3).
+ * The table that a copy replaces goes into quarantine like any freed cluster.
+ */
+#include <errno.h>
+
+#include "alloc.h"
+#include "image_flags.h"
+#include "l1_table.h"
+
+static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)
+{
+	struct qcf_be64 raw = { atomic_load(&meta->l1.entries[l1_index]) };
+
+	return qcf_l1_entry_decode(raw);
+}
+
+int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
+		  struct qcowfmt_error **errp)
+{
+	struct qcf_l1_entry entry;
+
+	*l2_offset = 0;
+	if (l1_index >= meta->l1.entry_count)
+		return 0;
+	entry = load_entry(meta, l1_index);
+	if (entry.l2_offset != 0 &&
+	    !qcf_meta_is_cluster_offset(meta, entry.l2_offset))
+		return qcf_meta_corrupt(meta, QCF_CHECK_L2_OFFSET,
+					entry.l2_offset, errp);
+	*l2_offset = entry.l2_offset;
+	return 0;
+}
+
+/* Room to note one more dirty entry, so that linking a table cannot fail. */
+static int reserve_dirty(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	QCF_GUARD(&meta->map_lock);
+	struct qcf_l1 *l1 = &meta->l1;
+	uint32_t *dirty;
+	size_t room;
+
+	/* Entries taken back from a failed commit need room, too. */
+	if (l1->dirty_count + 1 <= l1->dirty_room / 2)
+		return 0;
+	room = QCF_MAX(l1->dirty_room * 2, (size_t)64);
+	dirty = realloc(l1->dirty, room * sizeof(*dirty));
+	if (dirty == NULL)
+		return qcf_fail_oom(errp);
+	l1->dirty = dirty;
+	l1->dirty_room = room;
+	return 0;
+}
+
+static int copy_table(struct qcf_meta *meta, uint64_t from, uint64_t to,
+		      struct qcowfmt_error **errp)
+{
+	uint64_t size = meta->geometry.cluster_size;
+	QCF_AUTO_FREE void *table = malloc(size);
+	int ret;
+
+	if (table == NULL)
+		return qcf_fail_oom(errp);
+	ret = qcf_meta_read_table(meta, from, table, size, errp);
+	if (ret == 0)
+		ret = qcf_storage_pwrite(meta->storage, table, size, to, errp);
+	return ret;
+}
+
+static void link_table(struct qcf_meta *meta, uint64_t l1_index,
+		       uint64_t l2_offset, struct qcf_freed_batch *old)
+{
+	struct qcf_l1_entry entry = { .l2_offset = l2_offset, .copied = true };
+	struct qcf_l1 *l1 = &meta->l1;
+
+	QCF_GUARD(&meta->map_lock);
+	atomic_store(&l1->entries[l1_index], qcf_l1_entry_encode(entry).raw);
+	l1->dirty[l1->dirty_count++] = (uint32_t)l1_index;
+	qcf_quarantine_add(&meta->quarantine, old);
+}
+
+/* Give an L1 index a private L2 table in a reserved cluster. */
+static int make_table(struct qcf_meta *meta, uint64_t l1_index,
+		      uint64_t old_offset, uint64_t host_cluster,
+		      struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t offset = qcf_host_offset(g, host_cluster);
+	QCF_AUTO_FREE struct qcf_freed_batch *old = qcf_freed_batch_new(1);
+	int ret = old == NULL ? qcf_fail_oom(errp) : reserve_dirty(meta, errp);
+
+	if (ret == 0 && old_offset == 0)
+		ret = qcf_storage_zero(meta->storage, offset, g->cluster_size,
+				       true, errp);
+	else if (ret == 0)
+		ret = copy_table(meta, old_offset, offset, errp);
+	if (ret == 0)
+		ret = qcf_overlap_add(&meta->overlap, host_cluster, errp);
+	if (ret < 0)
+		return ret;
+	old->metadata = true;
+	if (old_offset != 0)
+		qcf_freed_batch_add(old, qcf_host_cluster(g, old_offset), 1);
+	link_table(meta, l1_index, offset, qcf_take(&old));
+	return 0;
+}
+
+int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
+			  uint64_t *l2_offset, struct qcowfmt_error **errp)
+{
+	struct qcf_reservation reservation;
+	int ret = qcf_l1_lookup(meta, l1_index, l2_offset, errp);
+
+	if (ret < 0)
+		return ret;
+	if (*l2_offset != 0 && load_entry(meta, l1_index).copied)
+		return 0;
+	QCF_GUARD(&meta->l1.lock);
+	*l2_offset = load_entry(meta, l1_index).l2_offset;
+	if (*l2_offset != 0 && load_entry(meta, l1_index).copied)
+		return 0;
+	ret = qcf_alloc_reserve(meta, 1, &reservation, errp);
+	if (ret == 0) {
+		ret = make_table(meta, l1_index, *l2_offset,
+				 reservation.host_cluster, errp);
+		if (ret < 0)
+			qcf_alloc_abandon(meta, &reservation);
+	}
+	if (ret < 0)
+		return qcf_wrap(errp, "making an L2 table", ret);
+	*l2_offset = load_entry(meta, l1_index).l2_offset;
+	return 0;
+}
+
+int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
+		      struct qcowfmt_error **errp)
+{
+	struct qcf_l1_entry entry = load_entry(meta, l1_index);
+	int ret = reserve_dirty(meta, errp);
+
+	if (ret < 0)
+		return ret;
+	entry.copied = copied;
+	QCF_GUARD(&meta->map_lock);
+	atomic_store(&meta->l1.entries[l1_index],
+		     qcf_l1_entry_encode(entry).raw);
+	meta->l1.dirty[meta->l1.dirty_count++] = (uint32_t)l1_index;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- writeback */
+
+static int by_l2_offset(const void *left, const void *right)
+{
+	const struct qcf_l1_change *a = left;
+	const struct qcf_l1_change *b = right;
+
+	return (a->l2_offset > b->l2_offset) - (a->l2_offset < b->l2_offset);
+}
+
+int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
+		   size_t *count, struct qcowfmt_error **errp)
+{
+	struct qcf_l1 *l1 = &meta->l1;
+
+	*count = 0;
+	*changes = calloc(l1->dirty_count + 1, sizeof(**changes));
+	if (*changes == NULL)
+		return qcf_fail_oom(errp);
+	for (size_t i = 0; i < l1->dirty_count; i++) {
+		uint32_t index = l1->dirty[i];
+		struct qcf_be64 raw = { atomic_load(&l1->entries[index]) };
+
+		(*changes)[i] = (struct qcf_l1_change){
+			.host_offset = meta->header.l1_table_offset +
+				       (uint64_t)index * 8,
+			.l2_offset = qcf_l1_entry_decode(raw).l2_offset,
+			.raw = raw,
+			.index = index,
+		};
+	}
+	*count = l1->dirty_count;
+	l1->dirty_count = 0;
+	if (*count > 1)
+		qsort(*changes, *count, sizeof(**changes), by_l2_offset);
+	return 0;
+}
+
+/* There is room: reserve_dirty() keeps the list at most half full. */
+void qcf_l1_uncollect(struct qcf_meta *meta,
+		      const struct qcf_l1_change *changes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		meta->l1.dirty[meta->l1.dirty_count++] = changes[i].index;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* l1_table.h - the active L1 table, and making L2 tables writable */
+#ifndef QCF_L1_TABLE_H
+#define QCF_L1_TABLE_H
+
+#include "meta.h"
+
+/*
+ * The L2 table of an L1 index, for reading: 0 if there is none.  An offset that
+ * cannot be right is corruption.
+ */
+int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
+		  struct qcowfmt_error **errp);
+
+/*
+ * The L2 table of an L1 index, for changing: made if there is none, copied if it
+ * is shared with a snapshot.  Called with no lock held.
+ */
+int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
+			  uint64_t *l2_offset, struct qcowfmt_error **errp);
+
+/* Set or clear the COPIED flag of an L1 entry, for repair. */
+int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
+		      struct qcowfmt_error **errp);
+
+/* A dirty L1 entry on its way to storage. */
+struct qcf_l1_change {
+	uint64_t host_offset; /* of the entry */
+	uint64_t l2_offset;   /* of the table it points to */
+	struct qcf_be64 raw;
+	uint32_t index;
+};
+
+/*
+ * Copy the dirty entries and mark them clean.  *changes is sorted by l2_offset
+ * and freed by the caller.  map_lock is held.
+ */
+int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
+		   size_t *count, struct qcowfmt_error **errp);
+
+/* Mark entries dirty again that could not be written; map_lock is held. */
+void qcf_l1_uncollect(struct qcf_meta *meta,
+		      const struct qcf_l1_change *changes, size_t count);
+
+#endif

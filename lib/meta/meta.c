@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta.c - opening and closing the metadata of one qcow2 image
+ *
+ * Everything that is held in memory as a whole (header, L1 table, refcount
+ * table) is bounded by the format's limits, by the open options and by what
+ * the file can hold, in that order, before memory is allocated.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "checked.h"
+#include "image_flags.h"
+#include "meta.h"
+#include "snapshot_entry.h"
+#include "writeback.h"
+
+bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
+				uint64_t host_offset)
+{
+	return host_offset != 0 && host_offset < QCF_HOST_OFFSET_LIMIT &&
+	       qcf_is_aligned(host_offset, meta->geometry.cluster_size);
+}
+
+int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset, void *table,
+			size_t len, struct qcowfmt_error **errp)
+{
+	uint64_t file_size = 0;
+	int64_t got = qcf_storage_pread_padded(meta->storage, table, len,
+					       host_offset, errp);
+	int ret;
+
+	if (got < 0)
+		return (int)got;
+	if ((size_t)got == len)
+		return 0;
+	ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+	if (ret < 0)
+		return ret;
+	if (host_offset + len >
+	    qcf_align_up(file_size, meta->geometry.cluster_size))
+		return qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED,
+				   host_offset);
+	return 0;
+}
+
+int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *cause = NULL;
+	int ret = qcf_storage_flush(meta->storage, &cause);
+
+	if (ret < 0)
+		qcf_poison_set(&meta->poison, cause);
+	qcf_error_move(errp, cause);
+	return ret;
+}
+
+/* ----------------------------------------------------------------- header */
+
+static int read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE uint8_t *cluster = malloc(UINT64_C(1)
+						<< QCF_MAX_CLUSTER_BITS);
+	uint64_t cluster_size = 0;
+	int64_t len;
+	int ret;
+
+	if (cluster == NULL)
+		return qcf_fail_oom(errp);
+	len = qcf_storage_pread_padded(meta->storage, cluster, QCF_SECTOR_SIZE,
+				       0, errp);
+	if (len < 0)
+		return (int)len;
+	ret = qcf_header_peek_cluster_size(cluster, (size_t)len, &cluster_size,
+					   errp);
+	if (ret < 0)
+		return ret;
+	len = qcf_storage_pread_padded(meta->storage, cluster, cluster_size, 0,
+				       errp);
+	if (len < 0)
+		return (int)len;
+	return qcf_header_decode(&meta->header, cluster, (size_t)len, errp);
+}
+
+/* -------------------------------------------------------------- L1 table */
+
+static int check_ceiling(const char *what, uint64_t size, uint64_t ceiling,
+			 struct qcowfmt_error **errp)
+{
+	if (size <= ceiling)
+		return 0;
+	return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
+			"%s takes %" PRIu64
+			" bytes, max_metadata_size allows %" PRIu64,
+			what, size, ceiling);
+}
+
+/* A table the header points to must lie in the file, which also bounds the
+ * memory for it. */
+static int check_in_file(struct qcf_meta *meta, enum qcf_check id,
+			 uint64_t host_offset, uint64_t size,
+			 struct qcowfmt_error **errp)
+{
+	uint64_t file_size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+
+	if (ret < 0)
+		return ret;
+	if (!qcf_range_within(host_offset, size,
+			      qcf_align_up(file_size,
+					   meta->geometry.cluster_size)))
+		return qcf_corruptf(errp, id, host_offset,
+				    "it ends at %" PRIu64
+				    ", the file at %" PRIu64,
+				    host_offset + size, file_size);
+	return 0;
+}
+
+static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
+		   struct qcowfmt_error **errp)
+{
+	uint64_t size = (uint64_t)meta->header.l1_size * 8;
+	uint64_t offset = meta->header.l1_table_offset;
+	int ret = check_ceiling("the L1 table", size, ceiling, errp);
+
+	if (ret == 0 && size > 0)
+		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
+				    size, errp);
+	if (ret < 0)
+		return ret;
+	meta->l1.entry_count = meta->header.l1_size;
+	meta->l1.entries = calloc(size / 8 + 1, 8);
+	if (meta->l1.entries == NULL)
+		return qcf_fail_oom(errp);
+	if (size == 0)
+		return 0;
+	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1,
+			      qcf_host_cluster(&meta->geometry, offset),
+			      qcf_clusters_for(&meta->geometry, size));
+	return qcf_wrap(errp, "reading the L1 table",
+			qcf_meta_read_table(meta, offset,
+					    (void *)(uintptr_t)meta->l1.entries, size,
+					    errp));
+}
+
+/* --------------------------------------------------------- refcount table */
+
+static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
+			 struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t offset = meta->header.refcount_table_offset;
+	uint64_t size = (uint64_t)meta->header.refcount_table_clusters
+			<< meta->geometry.cluster_bits;
+	int ret = check_ceiling("the refcount table", size, ceiling, errp);
+
+	if (ret == 0)
+		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
+				    size, errp);
+	if (ret < 0)
+		return ret;
+	r->table = malloc(size);
+	if (r->table == NULL)
+		return qcf_fail_oom(errp);
+	ret = qcf_meta_read_table(meta, offset, r->table, size, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "reading the refcount table", ret);
+	r->entry_count = size / 8;
+	for (uint64_t i = 0; i < r->entry_count; i++)
+		r->table[i] = qcf_reftable_entry_decode(
+			(struct qcf_be64){ r->table[i] });
+	r->stored_offset = offset;
+	r->stored_entry_count = r->entry_count;
+	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
+			      qcf_host_cluster(&meta->geometry, offset),
+			      meta->header.refcount_table_clusters);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- overlap */
+
+static int protect_clusters(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	size_t count = 0;
+	int ret;
+
+	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
+		count += meta->l1.entries[i] != 0;
+	for (uint64_t i = 0; i < meta->refcounts.entry_count; i++)
+		count += meta->refcounts.table[i] != 0;
+	ret = qcf_overlap_reserve(&meta->overlap, count, errp);
+	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
+		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
+		uint64_t offset = qcf_l1_entry_decode(raw).l2_offset;
+
+		if (qcf_meta_is_cluster_offset(meta, offset))
+			ret = qcf_overlap_add(&meta->overlap,
+					      qcf_host_cluster(g, offset),
+					      errp);
+	}
+	for (uint64_t i = 0; ret == 0 && i < meta->refcounts.entry_count; i++) {
+		uint64_t offset = meta->refcounts.table[i];
+
+		if (qcf_meta_is_cluster_offset(meta, offset))
+			ret = qcf_overlap_add(&meta->overlap,
+					      qcf_host_cluster(g, offset),
+					      errp);
+	}
+	return ret;
+}
+
+int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
+				 size_t *len, struct qcowfmt_error **errp)
+{
+	uint64_t offset = meta->header.snapshots_offset;
+	uint64_t file_size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+
+	if (ret < 0)
+		return ret;
+	if (offset >= file_size)
+		return qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED, offset);
+	*len = QCF_MIN(file_size - offset, QCF_MAX_SNAPSHOT_TABLE);
+	/* An entry is at most 40 bytes, 1 KiB of extra data and two names. */
+	*len = QCF_MIN(*len, meta->header.snapshot_count * UINT64_C(132200));
+	*table = malloc(*len);
+	if (*table == NULL)
+		return qcf_fail_oom(errp);
+	return qcf_storage_pread_exact(meta->storage, *table, *len, offset,
+				       errp);
+}
+
+static int protect_snapshots(struct qcf_meta *meta,
+			     struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	QCF_AUTO_FREE uint8_t *table = NULL;
+	QCF_AUTO_FREE struct qcf_overlap_range *ranges =
+		calloc(meta->header.snapshot_count + 1, sizeof(*ranges));
+	struct qcf_reader reader;
+	size_t len = 0;
+	size_t count = 0;
+	int ret = ranges == NULL ? qcf_fail_oom(errp) :
+				   qcf_meta_read_snapshot_table(meta, &table,
+								&len, errp);
+
+	if (ret < 0)
+		return qcf_wrap(errp, "reading the snapshot table", ret);
+	reader = qcf_reader_init(table, len);
+	for (uint32_t i = 0; i < meta->header.snapshot_count; i++) {
+		struct qcf_snapshot_entry entry = { 0 };
+
+		ret = qcf_snapshot_entry_decode(&entry, g, &reader, errp);
+		if (ret < 0)
+			return qcf_wrapf(errp, ret, "snapshot table entry %u",
+					 i);
+		ranges[count].first =
+			qcf_host_cluster(g, entry.l1_table_offset);
+		ranges[count].end =
+			ranges[count].first +
+			qcf_clusters_for(g, (uint64_t)entry.l1_size * 8);
+		count++;
+		qcf_snapshot_entry_fini(&entry);
+	}
+	ranges[count].first = qcf_host_cluster(g,
+					       meta->header.snapshots_offset);
+	ranges[count].end = ranges[count].first +
+			    qcf_clusters_for(g, reader.pos);
+	qcf_overlap_set_ranges(&meta->overlap, qcf_take(&ranges), count + 1);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ caches */
+
+static int load_l2_slice(void *owner, uint64_t host_offset, void *buffer,
+			 size_t len, struct qcowfmt_error **errp)
+{
+	return qcf_wrap(errp, "reading an L2 table",
+			qcf_meta_read_table(owner, host_offset, buffer, len,
+					    errp));
+}
+
+static int load_refcount_slice(void *owner, uint64_t host_offset, void *buffer,
+			       size_t len, struct qcowfmt_error **errp)
+{
+	return qcf_wrap(errp, "reading a refcount block",
+			qcf_meta_read_table(owner, host_offset, buffer, len,
+					    errp));
+}
+
+static int init_caches(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t l2_slices =
+		(meta->header.virtual_size >> g->cluster_bits) /
+			g->slice_entry_count + 1;
+	int ret = qcf_cache_init(&meta->l2_cache, g->slice_size, l2_slices,
+				 meta->budget, load_l2_slice, meta, errp);
+
+	if (ret < 0)
+		return ret;
+	return qcf_cache_init(&meta->refcount_cache, g->slice_size,
+			      meta->writable ? l2_slices : 1, meta->budget,
+			      load_refcount_slice, meta, errp);
+}
+
+/* ----------------------------------------------------------- open and close */
+
+static void init_members(struct qcf_meta *meta, struct qcowfmt_storage *storage,
+			 const struct qcf_meta_options *options)
+{
+	*meta = (struct qcf_meta){
+		.storage = storage,
+		.writable = options->writable,
+		.gate = options->gate,
+		.budget = options->budget,
+	};
+	qcf_mutex_init(&meta->refcounts.lock, QCF_RANK_ALLOC);
+	qcf_mutex_init(&meta->l1.lock, QCF_RANK_L1);
+	qcf_mutex_init(&meta->map_lock, QCF_RANK_MAP);
+	qcf_mutex_init(&meta->commit.lock, QCF_RANK_COMMIT);
+	qcf_quarantine_init(&meta->quarantine);
+	qcf_overlap_init(&meta->overlap);
+	qcf_poison_init(&meta->poison);
+}
+
+static void fini_members(struct qcf_meta *meta)
+{
+	qcf_cache_fini(&meta->l2_cache);
+	qcf_cache_fini(&meta->refcount_cache);
+	free(meta->refcounts.table);
+	free((void *)(uintptr_t)meta->l1.entries);
+	free(meta->l1.dirty);
+	qcf_mutex_fini(&meta->refcounts.lock);
+	qcf_mutex_fini(&meta->l1.lock);
+	qcf_mutex_fini(&meta->map_lock);
+	qcf_mutex_fini(&meta->commit.lock);
+	qcf_quarantine_fini(&meta->quarantine);
+	qcf_overlap_fini(&meta->overlap);
+	qcf_poison_fini(&meta->poison);
+	qcf_header_fini(&meta->header);
+}
+
+/* Facts about storage and flags that only a writer needs. */
+static int prepare_writing(struct qcf_meta *meta,
+			   const struct qcf_meta_options *options,
+			   struct qcowfmt_error **errp)
+{
+	uint64_t file_size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+
+	if (ret < 0)
+		return ret;
+	meta->refcounts.fresh_from =
+		qcf_clusters_for(&meta->geometry, file_size);
+	meta->refcounts.growing_zeroes = meta->storage->reads_zero_when_grown;
+	meta->lazy_refcounts =
+		meta->header.version >= 3 &&
+		(options->lazy_refcounts >= 0 ?
+			 options->lazy_refcounts > 0 :
+			 (meta->header.compatible_features &
+			  QCF_COMPAT_LAZY_REFCOUNTS) != 0);
+	meta->commit.dirty_bit_set = (meta->header.incompatible_features &
+				      QCF_INCOMPAT_DIRTY) != 0;
+	return 0;
+}
+
+static int read_tables(struct qcf_meta *meta,
+		       const struct qcf_meta_options *options,
+		       struct qcowfmt_error **errp)
+{
+	int ret = qcf_header_geometry(&meta->header, &meta->geometry, errp);
+
+	if (ret == 0)
+		ret = qcf_feature_check(&meta->header, options->writable,
+					options->repair, errp);
+	meta->has_backing = meta->header.backing_name != NULL;
+	atomic_store(&meta->incompatible, meta->header.incompatible_features);
+	if (ret == 0)
+		ret = read_l1(meta, options->max_table_size, errp);
+	if (ret == 0)
+		ret = read_reftable(meta, options->max_table_size, errp);
+	if (ret == 0)
+		ret = init_caches(meta, errp);
+	if (ret == 0 && meta->writable)
+		ret = protect_clusters(meta, errp);
+	if (ret == 0 && meta->writable && meta->header.snapshot_count > 0)
+		ret = protect_snapshots(meta, errp);
+	if (ret == 0 && meta->writable)
+		ret = prepare_writing(meta, options, errp);
+	return ret;
+}
+
+int qcf_meta_open(struct qcf_meta *meta, struct qcowfmt_storage *storage,
+		  const struct qcf_meta_options *options,
+		  struct qcowfmt_error **errp)
+{
+	int ret;
+
+	init_members(meta, storage, options);
+	ret = read_header(meta, errp);
+	if (ret == 0)
+		ret = read_tables(meta, options, errp);
+	if (ret < 0)
+		fini_members(meta);
+	return ret;
+}
+
+void qcf_meta_abandon(struct qcf_meta *meta)
+{
+	fini_members(meta);
+}
+
+int qcf_meta_close(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	int ret = meta->writable ? qcf_writeback_finish(meta, errp) : 0;
+
+	fini_members(meta);
+	return ret;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta.h - the metadata of one open qcow2 image
+ *
+ * Opening reads and validates the header, the L1 table and the refcount table;
+ * L2 tables and refcount blocks come and go through caches.
+ */
+#ifndef QCF_META_H
+#define QCF_META_H
+
+#include "block_cache.h"
+#include "feature.h"
+#include "gate.h"
+#include "header.h"
+#include "l2_entry.h"
+#include "overlap.h"
+#include "poison.h"
+#include "quarantine.h"
+#include "refcount_entry.h"
+#include "storage.h"
+
+/* The refcount table and what the allocator knows. */
+struct qcf_refcounts {
+	/* guarded by lock */
+	struct qcf_mutex lock;
+	uint64_t *table;	/* host offsets of blocks; 0 = none */
+	uint64_t entry_count;	/* of table, in memory */
+	uint64_t stored_offset; /* of the table the header points to */
+	uint64_t stored_entry_count;
+	uint64_t moving_to; /* host offset reserved for a larger table; 0 = no
+			     * move under way */
+	uint64_t moving_clusters;
+	uint64_t dirty_first; /* entries [dirty_first, dirty_end) differ from */
+	uint64_t dirty_end;   /* storage; none if equal */
+	uint64_t first_free;  /* no host cluster below it is free */
+	uint64_t fresh_from;  /* host clusters from here on were never written
+			       * to and read as zeros */
+	bool growing_zeroes;  /* whether fresh clusters exist at all */
+};
+
+/* The active L1 table. */
+struct qcf_l1 {
+	uint64_t entry_count;
+	_Atomic uint64_t *entries; /* encoded as on storage */
+
+	/* making and unsharing L2 tables, one at a time */
+	struct qcf_mutex lock;
+
+	/* guarded by the map lock */
+	uint32_t *dirty; /* indexes of entries that differ from storage */
+	size_t dirty_count;
+	size_t dirty_room;
+};
+
+struct qcf_commit_state {
+	/* one committer at a time; guards the members below but started */
+	struct qcf_mutex lock;
+	_Atomic uint64_t started;  /* commits begun so far */
+	uint64_t last_complete;	   /* the last one that succeeded */
+	bool links_uncertain; /* a commit failed while L1 entries were being
+			       * written: they may be on storage */
+	bool dirty_bit_set;   /* stable in the header */
+};
+
+struct qcf_meta_options {
+	bool writable;
+	bool repair;
+	int lazy_refcounts; /* -1 as in the image, 0 off, 1 on */
+	uint64_t max_table_size; /* bytes of L1 or refcount table */
+	struct qcf_budget *budget;
+	struct qcf_gate *gate;
+};
+
+struct qcf_meta {
+	struct qcowfmt_storage *storage; /* not owned */
+	struct qcf_header header; /* as read; refcount table fields follow the
+				   * header under commit.lock */
+	struct qcf_geometry geometry;
+	_Atomic uint64_t incompatible; /* features, as in the header now */
+	bool writable;
+	bool lazy_refcounts;
+	bool has_backing; /* unallocated clusters show the backing file */
+	struct qcf_gate *gate;	  /* of the image; not owned */
+	struct qcf_budget *budget; /* of the chain; not owned */
+
+	struct qcf_l1 l1;
+	struct qcf_cache l2_cache;	 /* words change under map_lock */
+	struct qcf_cache refcount_cache; /* words change under refcounts.lock */
+	struct qcf_refcounts refcounts;
+	struct qcf_mutex map_lock; /* publishing; copying for writeback */
+	struct qcf_quarantine quarantine;
+	struct qcf_overlap overlap;
+	struct qcf_poison poison;
+	struct qcf_commit_state commit;
+};
+
+/*
+ * Read the metadata of the image in a storage.  On failure *meta needs no
+ * qcf_meta_close().
+ */
+int qcf_meta_open(struct qcf_meta *meta, struct qcowfmt_storage *storage,
+		  const struct qcf_meta_options *options,
+		  struct qcowfmt_error **errp);
+
+/*
+ * Write everything back, lower the refcounts of freed clusters, and clear the
+ * dirty bit; then free the memory, also on failure.  No request is running.
+ */
+int qcf_meta_close(struct qcf_meta *meta, struct qcowfmt_error **errp);
+
+/* Free the memory and write nothing. */
+void qcf_meta_abandon(struct qcf_meta *meta);
+
+/*
+ * Load a table of the image into memory.  Bytes behind the end of the file are
+ * zeros if they are in its last cluster, otherwise the table is truncated.
+ */
+int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset, void *table,
+			size_t len, struct qcowfmt_error **errp);
+
+/*
+ * Read the snapshot table, which has no stated length: it ends with its last
+ * entry.  *table gets what the file has from its start on, up to what the
+ * entries can take; the caller frees it.
+ */
+int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
+				 size_t *len, struct qcowfmt_error **errp);
+
+/*
+ * Flush the storage.  A failure poisons the image: the kernel may have dropped
+ * dirty pages, so a retry would prove nothing (CS-8).
+ */
+int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp);
+
+/* Whether a host offset can be that of a whole cluster. */
+bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
+				uint64_t host_offset);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * overlap.c - which host clusters hold metadata
+ *
+ * The set is open addressing with linear probing, at most half full.  Cluster 0
+ * is the header and never in the set, so 0 can stand for an empty slot.  A
+ * slot goes from empty to a cluster to removed and never back, so a reader that
+ * races with a change sees the set before or after it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "overlap.h"
+
+#define REMOVED UINT64_MAX
+#define MIN_SLOTS 64u
+
+void qcf_overlap_init(struct qcf_overlap *overlap)
+{
+	*overlap = (struct qcf_overlap){ 0 };
+	qcf_mutex_init(&overlap->lock, QCF_RANK_OVERLAP);
+}
+
+void qcf_overlap_fini(struct qcf_overlap *overlap)
+{
+	struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
+
+	while (table != NULL) {
+		struct qcf_cluster_table *older = table->older;
+
+		free(table);
+		table = older;
+	}
+	free(overlap->ranges);
+	qcf_mutex_fini(&overlap->lock);
+}
+
+static size_t home_of(const struct qcf_cluster_table *table, uint64_t cluster)
+{
+	return (size_t)((cluster * UINT64_C(0x9e3779b97f4a7c15)) >> 32) &
+	       (table->slot_count - 1);
+}
+
+/* The slot of a cluster, or the empty slot where it would go. */
+static size_t slot_of(const struct qcf_cluster_table *table, uint64_t cluster)
+{
+	size_t at = home_of(table, cluster);
+
+	for (;;) {
+		uint64_t found = atomic_load_explicit(&table->slots[at],
+						      memory_order_acquire);
+
+		if (found == cluster || found == 0)
+			return at;
+		at = (at + 1) & (table->slot_count - 1);
+	}
+}
+
+static int grow_locked(struct qcf_overlap *overlap, size_t wanted,
+		       struct qcowfmt_error **errp)
+{
+	struct qcf_cluster_table *old = atomic_load(&overlap->clusters);
+	struct qcf_cluster_table *table;
+	size_t slot_count = MIN_SLOTS;
+
+	while (slot_count / 2 < wanted)
+		slot_count *= 2;
+	table = calloc(1, sizeof(*table) +
+				  slot_count * sizeof(table->slots[0]));
+	if (table == NULL)
+		return qcf_fail_oom(errp);
+	table->slot_count = slot_count;
+	table->older = old;
+	overlap->used = 0;
+	for (size_t i = 0; old != NULL && i < old->slot_count; i++) {
+		uint64_t cluster = atomic_load(&old->slots[i]);
+
+		if (cluster == 0 || cluster == REMOVED)
+			continue;
+		atomic_store(&table->slots[slot_of(table, cluster)], cluster);
+		overlap->used++;
+	}
+	atomic_store(&overlap->clusters, table);
+	return 0;
+}
+
+int qcf_overlap_reserve(struct qcf_overlap *overlap, size_t count,
+			struct qcowfmt_error **errp)
+{
+	QCF_GUARD(&overlap->lock);
+	return grow_locked(overlap, count + count / 2, errp);
+}
+
+int qcf_overlap_add(struct qcf_overlap *overlap, uint64_t host_cluster,
+		    struct qcowfmt_error **errp)
+{
+	QCF_GUARD(&overlap->lock);
+	struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
+	size_t at;
+
+	if (table == NULL || overlap->used + 1 > table->slot_count / 2) {
+		int ret = grow_locked(overlap, 2 * (overlap->used + 1), errp);
+
+		if (ret < 0)
+			return ret;
+		table = atomic_load(&overlap->clusters);
+	}
+	at = slot_of(table, host_cluster);
+	if (atomic_load(&table->slots[at]) == 0) {
+		atomic_store(&table->slots[at], host_cluster);
+		overlap->used++;
+	}
+	return 0;
+}
+
+void qcf_overlap_remove(struct qcf_overlap *overlap, uint64_t host_cluster)
+{
+	QCF_GUARD(&overlap->lock);
+	struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
+	size_t at;
+
+	if (table == NULL)
+		return;
+	at = slot_of(table, host_cluster);
+	if (atomic_load(&table->slots[at]) == host_cluster)
+		atomic_store(&table->slots[at], REMOVED);
+}
+
+void qcf_overlap_set_table(struct qcf_overlap *overlap,
+			   enum qcf_overlap_table which, uint64_t first,
+			   uint64_t count)
+{
+	atomic_store(&overlap->table_first[which], first);
+	atomic_store(&overlap->table_end[which], first + count);
+}
+
+static int by_first(const void *left, const void *right)
+{
+	const struct qcf_overlap_range *a = left;
+	const struct qcf_overlap_range *b = right;
+
+	return (a->first > b->first) - (a->first < b->first);
+}
+
+void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
+			    struct qcf_overlap_range *ranges, size_t count)
+{
+	size_t kept = 0;
+
+	if (count > 1)
+		qsort(ranges, count, sizeof(ranges[0]), by_first);
+	for (size_t i = 0; i < count; i++) {
+		if (kept > 0 && ranges[i].first <= ranges[kept - 1].end)
+			ranges[kept - 1].end = QCF_MAX(ranges[kept - 1].end,
+						       ranges[i].end);
+		else
+			ranges[kept++] = ranges[i];
+	}
+	free(overlap->ranges);
+	overlap->ranges = ranges;
+	overlap->range_count = kept;
+}
+
+static bool hits_range(const struct qcf_overlap *overlap, uint64_t first,
+		       uint64_t end)
+{
+	size_t low = 0;
+	size_t high = overlap->range_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (overlap->ranges[middle].end <= first)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < overlap->range_count && overlap->ranges[low].first < end;
+}
+
+static bool hits_cluster(const struct qcf_overlap *overlap, uint64_t first,
+			 uint64_t end)
+{
+	const struct qcf_cluster_table *table =
+		atomic_load(&overlap->clusters);
+
+	for (uint64_t c = first; table != NULL && c < end; c++) {
+		if (atomic_load(&table->slots[slot_of(table, c)]) == c)
+			return true;
+	}
+	return false;
+}
+
+bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
+		      uint64_t count)
+{
+	uint64_t end = first + count;
+
+	if (first == 0)
+		return true; /* the header */
+	for (int i = 0; i < QCF_OVERLAP_TABLES; i++) {
+		if (first < atomic_load(&overlap->table_end[i]) &&
+		    end > atomic_load(&overlap->table_first[i]))
+			return true;
+	}
+	return hits_range(overlap, first, end) ||
+	       hits_cluster(overlap, first, end);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * overlap.h - which host clusters hold metadata
+ *
+ * No guest write and no allocation may ever touch the header, the L1 table, the
+ * refcount table, refcount blocks, active L2 tables, the snapshot table or the
+ * L1 tables of snapshots, whatever an image claims.  Everything that lives in
+ * single clusters (L2 tables, refcount blocks) is in a set; the rest are a few
+ * ranges.
+ *
+ * Asking takes no lock.
+ */
+#ifndef QCF_OVERLAP_H
+#define QCF_OVERLAP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "lock.h"
+
+/* A table in place of which a larger one has been put.  Lock-free readers may
+ * still look at it, so it is kept until the end. */
+struct qcf_cluster_table {
+	struct qcf_cluster_table *older;
+	size_t slot_count; /* a power of two */
+	_Atomic uint64_t slots[]; /* 0 = empty, UINT64_MAX = removed */
+};
+
+struct qcf_overlap_range {
+	uint64_t first; /* host cluster */
+	uint64_t end;	/* behind the last one */
+};
+
+#define QCF_OVERLAP_TABLES 2 /* L1 table and refcount table, which can move */
+
+struct qcf_overlap {
+	_Atomic(struct qcf_cluster_table *) clusters;
+	_Atomic uint64_t table_first[QCF_OVERLAP_TABLES];
+	_Atomic uint64_t table_end[QCF_OVERLAP_TABLES];
+
+	/* written at open only; sorted, disjoint */
+	struct qcf_overlap_range *ranges;
+	size_t range_count;
+
+	/* guarded by lock */
+	struct qcf_mutex lock;
+	size_t used; /* slots of clusters that are not empty */
+};
+
+enum qcf_overlap_table {
+	QCF_OVERLAP_L1 = 0,
+	QCF_OVERLAP_REFTABLE = 1,
+};
+
+void qcf_overlap_init(struct qcf_overlap *overlap);
+void qcf_overlap_fini(struct qcf_overlap *overlap);
+
+/* Make room for a number of clusters, before the image is in use. */
+int qcf_overlap_reserve(struct qcf_overlap *overlap, size_t count,
+			struct qcowfmt_error **errp);
+
+int qcf_overlap_add(struct qcf_overlap *overlap, uint64_t host_cluster,
+		    struct qcowfmt_error **errp);
+void qcf_overlap_remove(struct qcf_overlap *overlap, uint64_t host_cluster);
+
+void qcf_overlap_set_table(struct qcf_overlap *overlap,
+			   enum qcf_overlap_table which, uint64_t first,
+			   uint64_t count);
+
+/* Ranges that never change while the image is open; takes over the array,
+ * which is sorted here and merged where ranges touch. */
+void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
+			    struct qcf_overlap_range *ranges, size_t count);
+
+/* Whether any of count clusters from first on holds metadata. */
+bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
+		      uint64_t count);
+
+#endif
