@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chain.c - opening an image and its backing files
+ *
+ * From the top down in a loop, bounded by max_depth.  A file that is in the
+ * chain already, known by device and inode, ends it with -ELOOP.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "chain.h"
+
+static int add_layer(struct qcowfmt_image *image, struct qcf_layer *layer,
+		     struct qcowfmt_error **errp)
+{
+	uint32_t count = image->layer_count;
+	struct qcf_layer **layers = image->layers;
+
+	/* Grow at powers of two. */
+	if ((count & (count - 1)) == 0) {
+		size_t room = count == 0 ? 1 : (size_t)count * 2;
+
+		layers = realloc(layers, room * sizeof(struct qcf_layer *));
+		if (layers == NULL)
+			return qcf_fail_oom(errp);
+		image->layers = layers;
+	}
+	layers[image->layer_count++] = layer;
+	return 0;
+}
+
+static int check_loop(const struct qcowfmt_image *image,
+		      const struct qcowfmt_storage *storage,
+		      struct qcowfmt_error **errp)
+{
+	for (uint32_t i = 0; storage->is_file && i < image->layer_count; i++) {
+		const struct qcowfmt_storage *other = image->layers[i]->storage;
+
+		if (other->is_file && other->dev == storage->dev &&
+		    other->ino == storage->ino)
+			return qcf_fail(errp, ELOOP, QCOWFMT_ERR_CORRUPT,
+					"%s: the backing chain leads back to "
+					"this file",
+					storage->name);
+	}
+	return 0;
+}
+
+/* Open one more image into the chain; the storage is the layer's or closed. */
+static int open_backing_layer(struct qcowfmt_image *image,
+			      const struct qcf_layer_options *options,
+			      struct qcowfmt_storage *storage, char **beneath,
+			      struct qcowfmt_error **errp)
+{
+	struct qcf_layer *layer = NULL;
+	int ret = check_loop(image, storage, errp);
+
+	if (ret == 0)
+		ret = qcf_layer_open(storage, options, &layer, errp);
+	if (ret < 0) {
+		qcowfmt_storage_free(storage);
+		return ret;
+	}
+	layer->beneath = qcf_take(beneath);
+	ret = qcf_reference_path(layer, &layer->backing_path, errp);
+	if (ret == 0)
+		ret = add_layer(image, layer, errp);
+	if (ret < 0)
+		(void)qcf_layer_close(layer, NULL);
+	return ret;
+}
+
+static int follow(struct qcowfmt_image *image,
+		  const struct qcf_layer_options *first,
+		  const struct qcf_reference_rules *rules,
+		  struct qcowfmt_error **errp)
+{
+	const struct qcf_layer *above = image->layers[image->layer_count - 1];
+	struct qcf_layer_options options = {
+		.no_lock = first->no_lock,
+		.lazy_refcounts = -1,
+		.depth = image->layer_count,
+		.max_table_size = first->max_table_size,
+		.budget = first->budget,
+		.gate = first->gate,
+	};
+	QCF_AUTO_FREE char *beneath = NULL;
+	struct qcowfmt_storage *storage = NULL;
+	int ret;
+
+	if (image->layer_count >= rules->max_depth)
+		return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
+				"%s: the backing chain is longer than "
+				"max_chain_depth, which is %" PRIu32,
+				above->storage->name, rules->max_depth);
+	ret = qcf_reference_open(rules, above, &storage, &options.format,
+				 &beneath, errp);
+	if (ret < 0) {
+		qcowfmt_storage_free(storage);
+		return ret;
+	}
+	return open_backing_layer(image, &options, storage, &beneath, errp);
+}
+
+int qcf_chain_open(struct qcowfmt_image *image,
+		   struct qcowfmt_storage *storage,
+		   const struct qcf_layer_options *options,
+		   const struct qcf_reference_rules *rules,
+		   struct qcowfmt_error **errp)
+{
+	struct qcf_layer *top = NULL;
+	int ret = qcf_layer_open(storage, options, &top, errp);
+
+	if (ret < 0)
+		return ret;
+	ret = qcf_reference_path(top, &top->backing_path, errp);
+	if (ret == 0)
+		ret = add_layer(image, top, errp);
+	if (ret < 0) {
+		qcf_layer_abandon(top);
+		return ret;
+	}
+	if (rules->policy == QCOWFMT_REFERENCES_IGNORE)
+		image->incomplete = top->backing_path != NULL;
+	while (!image->incomplete && ret == 0 &&
+	       image->layers[image->layer_count - 1]->backing_path != NULL)
+		ret = follow(image, options, rules, errp);
+	return ret;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * extent.c - guest range to extent, through the backing chain
+ *
+ * Each layer either answers or hands the range, cut to the part it is silent
+ * about, to the next one below.  A loop, not a recursion: chains can be long.
+ */
+#include <errno.h>
+
+#include "extent.h"
+#include "map.h"
+
+static int lookup_in_layer(struct qcf_layer *layer, uint64_t guest_offset,
+			   uint64_t len, struct qcf_run *run,
+			   struct qcowfmt_error **errp)
+{
+	if (layer->meta != NULL)
+		return qcf_map_lookup(layer->meta, guest_offset, len, run,
+				      errp);
+	*run = (struct qcf_run){
+		.kind = QCF_DATA,
+		.length = len,
+		.host_offset = guest_offset,
+		.copied = layer->writable,
+	};
+	return 0;
+}
+
+int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
+		      uint64_t len, uint32_t last, struct qcf_extent *extent,
+		      struct qcowfmt_error **errp)
+{
+	extent->depth = 0;
+	extent->run = (struct qcf_run){ .length = len };
+	for (uint32_t i = 0; i < image->layer_count && i <= last; i++) {
+		struct qcf_layer *layer = image->layers[i];
+		int ret;
+
+		if (guest_offset >= layer->virtual_size)
+			break;
+		len = QCF_MIN(extent->run.length,
+			      layer->virtual_size - guest_offset);
+		ret = lookup_in_layer(layer, guest_offset, len, &extent->run,
+				      errp);
+		if (ret < 0)
+			return qcf_wrap(errp, layer->storage->name, ret);
+		extent->depth = i;
+		if (extent->run.kind != QCF_UNALLOCATED)
+			break;
+	}
+	return 0;
+}
+
+int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,
+			    uint64_t len, struct qcf_extent *extent,
+			    struct qcowfmt_error **errp)
+{
+	int ret = qcf_extent_lookup(image, guest_offset, len, UINT32_MAX,
+				    extent, errp);
+
+	if (ret == 0 && extent->run.kind == QCF_UNALLOCATED &&
+	    image->incomplete) {
+		ret = qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_REFUSED,
+			       "%s: the range comes from the backing file, "
+			       "which was not opened because the reference "
+			       "policy is to ignore it",
+			       qcf_image_top(image)->storage->name);
+		qcf_error_at_guest(errp, guest_offset);
+	}
+	return ret;
+}
+
+int qcf_extent_is_zero(struct qcowfmt_image *image, uint64_t guest_offset,
+		       uint64_t len, bool *is_zero,
+		       struct qcowfmt_error **errp)
+{
+	uint64_t virtual_size = qcf_image_top(image)->virtual_size;
+	uint64_t end = QCF_MIN(guest_offset + len, virtual_size);
+
+	*is_zero = true;
+	while (guest_offset < end) {
+		struct qcf_extent extent;
+		int ret = qcf_extent_lookup_chain(image, guest_offset,
+						  end - guest_offset, &extent,
+						  errp);
+
+		if (ret < 0)
+			return ret;
+		if (extent.run.kind == QCF_DATA ||
+		    extent.run.kind == QCF_COMPRESSED) {
+			*is_zero = false;
+			return 0;
+		}
+		guest_offset += extent.run.length;
+	}
+	return 0;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* image.c - the handle that applications hold */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "alloc.h"
+#include "checked.h"
+#include "image.h"
+#include "writeback.h"
+
+int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
+{
+	struct qcowfmt_image *new_image =
+		aligned_alloc(_Alignof(struct qcowfmt_image),
+			      sizeof(struct qcowfmt_image));
+
+	if (new_image == NULL)
+		return qcf_fail_oom(errp);
+	*new_image = (struct qcowfmt_image){ 0 };
+	qcf_gate_init(&new_image->gate);
+	qcf_inflight_init(&new_image->inflight);
+	*image = new_image;
+	return 0;
+}
+
+static void free_image(struct qcowfmt_image *image)
+{
+	free(image->layers);
+	qcf_inflight_fini(&image->inflight);
+	qcf_gate_fini(&image->gate);
+	free(image);
+}
+
+int qcf_image_close(struct qcowfmt_image *image, struct qcowfmt_error **errp)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < image->layer_count; i++) {
+		int ret = qcf_layer_close(image->layers[i], errp);
+
+		if (result == 0)
+			result = ret;
+	}
+	free_image(image);
+	return result;
+}
+
+void qcf_image_abandon(struct qcowfmt_image *image)
+{
+	for (uint32_t i = 1; i < image->layer_count; i++)
+		(void)qcf_layer_close(image->layers[i], NULL);
+	if (image->layer_count > 0)
+		qcf_layer_abandon(image->layers[0]);
+	free_image(image);
+}
+
+void qcf_request_begin_read(struct qcf_request *request,
+			    struct qcowfmt_image *image)
+{
+	request->image = image;
+	request->slot = qcf_gate_enter(&image->gate);
+}
+
+int qcf_request_begin_write(struct qcf_request *request,
+			    struct qcowfmt_image *image,
+			    struct qcowfmt_error **errp)
+{
+	struct qcf_layer *top = qcf_image_top(image);
+	int ret;
+
+	if (!top->writable)
+		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
+				"%s is opened read-only", top->storage->name);
+	ret = qcf_poison_check(qcf_layer_poison(top), errp);
+	if (ret < 0)
+		return qcf_wrap(errp, top->storage->name, ret);
+	qcf_request_begin_read(request, image);
+	return 0;
+}
+
+void qcf_request_end(struct qcf_request *request)
+{
+	qcf_gate_leave(&request->image->gate, request->slot);
+}
+
+int qcf_request_breathe(struct qcf_request *request,
+			struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta = qcf_image_top(request->image)->meta;
+	int ret = 0;
+
+	qcf_gate_renew(&request->image->gate, request->slot);
+	if (qcf_writeback_is_due(meta)) {
+		ret = qcf_writeback_commit(meta, errp);
+		qcf_gate_renew(&request->image->gate, request->slot);
+	}
+	if (ret == 0)
+		ret = qcf_alloc_reclaim(meta, errp);
+	return ret;
+}
+
+int qcf_image_check_range(const struct qcowfmt_image *image,
+			  uint64_t guest_offset, uint64_t len,
+			  struct qcowfmt_error **errp)
+{
+	uint64_t virtual_size = qcf_image_top(image)->virtual_size;
+
+	if (qcf_range_within(guest_offset, len, virtual_size))
+		return 0;
+	qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		 "range of %" PRIu64 " bytes at offset %" PRIu64
+		 " is beyond the virtual size %" PRIu64,
+		 len, guest_offset, virtual_size);
+	qcf_error_at_guest(errp, guest_offset);
+	return -EINVAL;
+}
+
+static int flush_raw(struct qcf_layer *layer, struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *cause = NULL;
+	int ret = qcf_storage_flush(layer->storage, &cause);
+
+	if (ret < 0)
+		qcf_poison_set(&layer->raw_poison, cause);
+	qcf_error_move(errp, cause);
+	return ret;
+}
+
+int qcf_image_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp)
+{
+	struct qcf_layer *top = qcf_image_top(image);
+	struct qcf_request request;
+	int ret;
+
+	if (!top->writable)
+		return 0;
+	ret = qcf_request_begin_write(&request, image, errp);
+	if (ret < 0)
+		return ret;
+	ret = top->meta != NULL ? qcf_writeback_commit(top->meta, errp) :
+				  flush_raw(top, errp);
+	qcf_request_end(&request);
+	if (ret == 0 && top->meta != NULL)
+		ret = qcf_alloc_reclaim(top->meta, errp);
+	return qcf_wrap(errp, top->storage->name, ret);
+}

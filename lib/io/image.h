@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * image.h - the handle that applications hold
+ *
+ * layers[0] is the image opened, the others its backing files, which are only
+ * ever read.  Requests enter the gate, do their work through extent.h, read.h,
+ * write.h and zero_discard.h, and leave it.
+ */
+#ifndef QCF_IMAGE_H
+#define QCF_IMAGE_H
+
+#include "gate.h"
+#include "inflight.h"
+#include "layer.h"
+
+struct qcowfmt_image {
+	struct qcf_layer **layers;
+	uint32_t layer_count;
+	bool incomplete; /* the first layer names a backing file that was not
+			  * opened (QCOWFMT_REFERENCES_IGNORE) */
+	int discard_mode; /* enum qcowfmt_discard_mode */
+	struct qcf_gate gate;
+	struct qcf_inflight inflight; /* guest clusters of layers[0] */
+	struct qcf_budget budget;
+};
+
+static inline struct qcf_layer *qcf_image_top(const struct qcowfmt_image *image)
+{
+	return image->layers[0];
+}
+
+/* A running request. */
+struct qcf_request {
+	struct qcowfmt_image *image;
+	struct qcf_gate_slot *slot;
+};
+
+/* An image without layers; the chain is opened into it. */
+int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp);
+
+/* Close all layers and free; the first failure is reported. */
+int qcf_image_close(struct qcowfmt_image *image, struct qcowfmt_error **errp);
+
+/* Free without writing anything; the storage of the first layer goes back to
+ * the caller.  For an image whose opening failed. */
+void qcf_image_abandon(struct qcowfmt_image *image);
+
+/*
+ * Enter for a change: -EROFS on a read-only image, POISONED after a failure.
+ */
+int qcf_request_begin_write(struct qcf_request *request,
+			    struct qcowfmt_image *image,
+			    struct qcowfmt_error **errp);
+void qcf_request_begin_read(struct qcf_request *request,
+			    struct qcowfmt_image *image);
+void qcf_request_end(struct qcf_request *request);
+
+/*
+ * Between two steps of a request that changes mappings, holding nothing: write
+ * back if much is dirty, and free what has left quarantine.
+ */
+int qcf_request_breathe(struct qcf_request *request,
+			struct qcowfmt_error **errp);
+
+/* -EINVAL if a range is not inside the virtual disk. */
+int qcf_image_check_range(const struct qcowfmt_image *image,
+			  uint64_t guest_offset, uint64_t len,
+			  struct qcowfmt_error **errp);
+
+/* Make all completed changes stable. */
+int qcf_image_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp);
+
+#endif

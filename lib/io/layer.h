@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * layer.h - one image of a chain
+ *
+ * A raw image is a layer without metadata whose map is the identity.
+ */
+#ifndef QCF_LAYER_H
+#define QCF_LAYER_H
+
+#include "meta.h"
+
+struct qcf_layer {
+	int format; /* enum qcowfmt_format: RAW or QCOW2 */
+	bool probed; /* the format was found out from the content */
+	bool writable;
+	uint32_t depth; /* 0 = the image opened first */
+	struct qcowfmt_storage *storage; /* owned */
+	uint64_t virtual_size;
+	_Atomic uint64_t known_size; /* a length the file is known to have */
+	struct qcf_meta *meta;	     /* NULL for raw; owned */
+	struct qcf_poison raw_poison; /* raw: as meta->poison */
+	char *backing_path; /* the backing name as it would be opened; owned,
+			     * NULL if there is none */
+	char *beneath;	    /* directory part below that of the first image,
+			     * for the policy "beneath"; owned */
+};
+
+struct qcf_layer_options {
+	int format;
+	bool writable;
+	bool repair;
+	bool no_lock;
+	int lazy_refcounts;
+	uint32_t depth;
+	uint64_t max_table_size;
+	struct qcf_budget *budget;
+	struct qcf_gate *gate;
+};
+
+/*
+ * Open the image in a storage.  On success the layer owns the storage; on
+ * failure it stays the caller's.
+ */
+int qcf_layer_open(struct qcowfmt_storage *storage,
+		   const struct qcf_layer_options *options,
+		   struct qcf_layer **layer, struct qcowfmt_error **errp);
+
+/* Write back and free, also on failure.  NULL is allowed. */
+int qcf_layer_close(struct qcf_layer *layer, struct qcowfmt_error **errp);
+
+/* Free without writing anything; the storage goes back to the caller, without
+ * a lock. */
+void qcf_layer_abandon(struct qcf_layer *layer);
+
+struct qcf_poison *qcf_layer_poison(struct qcf_layer *layer);
+
+/*
+ * Cut a range of a qcow2 layer's file to what the file holds, its last cluster
+ * counting as whole.  A range wholly behind that is corruption.
+ */
+int qcf_layer_limit_to_file(struct qcf_layer *layer, uint64_t host_offset,
+			    uint64_t *len, struct qcowfmt_error **errp);
+
+#endif

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * write.c - guest writes
+ *
+ * A request goes in steps, each for a run of clusters that are treated alike:
+ *
+ *   in place    the clusters are allocated and private: one write, no metadata
+ *   fill        a private cluster that reads as zeros: all of it is written,
+ *               then the mapping changes
+ *   allocate    new clusters: head, data and tail in one write, then the new
+ *               mapping is published and the old clusters are quarantined
+ *
+ * Only the last two change mappings; they claim their guest clusters first and
+ * look again under the claim.  No lock is held while data moves.
+ *
+ * After a failure the new clusters are given back and the old mapping stands,
+ * so each sector has its old content; sectors of earlier steps have the new.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "checked.h"
+#include "cow.h"
+#include "extent.h"
+#include "image_flags.h"
+#include "probe.h"
+#include "write.h"
+#include "writeback.h"
+
+/* A run of clusters handled in one step ends with its L2 slice. */
+#define MAX_STEP_CLUSTERS 512
+
+/* The data of a guest range: a vector and how far into it the range begins. */
+struct payload {
+	const struct iovec *iov;
+	int iovcnt;
+	uint64_t skip;
+	uint64_t guest_offset;
+	uint64_t len;
+};
+
+static struct qcf_meta *meta_of(struct qcf_request *request)
+{
+	return qcf_image_top(request->image)->meta;
+}
+
+/* Write to host clusters that are mapped already. */
+static int write_host(struct qcf_layer *layer, const struct payload *p,
+		      uint64_t host_offset, uint64_t len,
+		      struct qcowfmt_error **errp)
+{
+	static const struct qcf_cow nothing_around;
+
+	return qcf_cow_write(layer->storage, &nothing_around, p->iov, p->iovcnt,
+			     p->skip, len, host_offset, true, errp);
+}
+
+static int write_in_place(struct qcf_request *request, const struct payload *p,
+			  struct qcf_run *run, struct qcowfmt_error **errp)
+{
+	struct qcf_layer *layer = qcf_image_top(request->image);
+	struct qcf_meta *meta = layer->meta;
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t first = qcf_host_cluster(g, run->host_offset);
+	uint64_t last;
+	int ret = qcf_layer_limit_to_file(layer, run->host_offset, &run->length,
+					  errp);
+
+	if (ret < 0)
+		return ret;
+	last = qcf_host_cluster(g, run->host_offset + run->length - 1);
+	if (qcf_overlap_hits(&meta->overlap, first, last - first + 1))
+		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
+					run->host_offset, errp);
+	return write_host(layer, p, run->host_offset, run->length, errp);
+}
+
+/* ------------------------------------------------------ changing mappings */
+
+int qcf_freed_by_entries(const struct qcf_geometry *g,
+			 const struct qcf_slice *slice, uint64_t count,
+			 struct qcf_freed_batch **batch,
+			 struct qcowfmt_error **errp)
+{
+	size_t used = 0;
+	uint64_t first;
+
+	*batch = NULL;
+	for (uint64_t i = 0; i < count; i++)
+		used += qcf_entry_host_clusters(g, qcf_slice_get(slice, i),
+						&first) > 0;
+	if (used == 0)
+		return 0;
+	*batch = qcf_freed_batch_new(used);
+	if (*batch == NULL)
+		return qcf_fail_oom(errp);
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t n = qcf_entry_host_clusters(
+			g, qcf_slice_get(slice, i), &first);
+
+		if (n > 0)
+			qcf_freed_batch_add(*batch, first, n);
+	}
+	return 0;
+}
+
+static void publish_data(struct qcf_meta *meta, const struct qcf_slice *slice,
+			 uint64_t host_cluster, uint64_t count,
+			 struct qcf_freed_batch *freed)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	struct qcf_be64 entries[MAX_STEP_CLUSTERS];
+
+	for (uint64_t i = 0; i < count; i++) {
+		struct qcf_mapping mapping = {
+			.kind = QCF_DATA,
+			.host_offset = qcf_host_offset(g, host_cluster + i),
+			.copied = true,
+		};
+
+		entries[i] = qcf_l2_entry_encode(g, mapping);
+	}
+	qcf_map_publish(meta, slice, entries, count, freed);
+}
+
+/* Guest bytes of a payload that fall into its first clusters. */
+static uint64_t len_in_clusters(const struct qcf_geometry *g,
+				const struct payload *p, uint64_t clusters)
+{
+	uint64_t room = (clusters << g->cluster_bits) -
+			qcf_offset_in_cluster(g, p->guest_offset);
+
+	return QCF_MIN(p->len, room);
+}
+
+/* Move head, data and tail to clusters from host_cluster on. */
+static int fill_clusters(struct qcf_request *request, const struct payload *p,
+			 const struct qcf_reservation *to, bool read_as_zeros,
+			 uint64_t *len, struct qcowfmt_error **errp)
+{
+	struct qcf_layer *layer = qcf_image_top(request->image);
+	const struct qcf_geometry *g = &layer->meta->geometry;
+	struct qcf_cow cow;
+	int ret;
+
+	*len = len_in_clusters(g, p, to->count);
+	ret = qcf_cow_prepare(request->image, p->guest_offset,
+			      p->guest_offset + *len, read_as_zeros, &cow,
+			      errp);
+	if (ret < 0)
+		return ret;
+	ret = qcf_cow_write(layer->storage, &cow, p->iov, p->iovcnt, p->skip,
+			    *len,
+			    qcf_host_offset(g, to->host_cluster) +
+				    qcf_offset_in_cluster(g, p->guest_offset),
+			    to->fresh, errp);
+	qcf_cow_fini(&cow);
+	return ret;
+}
+
+static int allocate_and_write(struct qcf_request *request,
+			      const struct payload *p,
+			      const struct qcf_slice *slice, uint64_t clusters,
+			      uint64_t *len, struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta = meta_of(request);
+	struct qcf_freed_batch *freed = NULL;
+	struct qcf_reservation reservation;
+	int ret = qcf_alloc_reserve(meta, clusters, &reservation, errp);
+
+	if (ret < 0)
+		return ret;
+	ret = qcf_freed_by_entries(&meta->geometry, slice, reservation.count,
+				   &freed, errp);
+	if (ret == 0)
+		ret = fill_clusters(request, p, &reservation, false, len, errp);
+	if (ret < 0) {
+		qcf_alloc_abandon(meta, &reservation);
+		free(freed);
+		return ret;
+	}
+	publish_data(meta, slice, reservation.host_cluster, reservation.count,
+		     freed);
+	return 0;
+}
+
+static int fill_and_write(struct qcf_request *request, const struct payload *p,
+			  const struct qcf_slice *slice,
+			  const struct qcf_write_plan *plan, uint64_t *len,
+			  struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta = meta_of(request);
+	const struct qcf_geometry *g = &meta->geometry;
+	struct qcf_reservation to = {
+		.host_cluster = qcf_host_cluster(g, plan->host_offset),
+		.count = plan->clusters,
+	};
+	int ret;
+
+	if (!qcf_meta_is_cluster_offset(meta, plan->host_offset))
+		return qcf_meta_corrupt(meta, QCF_CHECK_DATA_OFFSET,
+					plan->host_offset, errp);
+	if (qcf_overlap_hits(&meta->overlap, to.host_cluster, to.count))
+		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
+					plan->host_offset, errp);
+	ret = fill_clusters(request, p, &to, true, len, errp);
+	if (ret == 0)
+		publish_data(meta, slice, to.host_cluster, to.count, NULL);
+	return ret;
+}
+
+/* One step under a claim; *len is 0 if there is nothing to change any more. */
+static int write_claimed(struct qcf_request *request, const struct payload *p,
+			 uint64_t *len, struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta = meta_of(request);
+	const struct qcf_geometry *g = &meta->geometry;
+	struct qcf_be64 entries[MAX_STEP_CLUSTERS];
+	struct qcf_write_plan plan;
+	struct qcf_slice slice;
+	uint64_t count = qcf_clusters_for(
+		g, qcf_offset_in_cluster(g, p->guest_offset) + p->len);
+	int ret = qcf_map_pin(meta, p->guest_offset, &slice, errp);
+
+	if (ret < 0)
+		return ret;
+	count = QCF_MIN(count, slice.count);
+	for (uint64_t i = 0; i < count; i++)
+		entries[i] = qcf_slice_get(&slice, i);
+	plan = qcf_write_plan(g, entries, count);
+	*len = 0;
+	if (plan.action == QCF_WRITE_ALLOCATE)
+		ret = allocate_and_write(request, p, &slice, plan.clusters, len,
+					 errp);
+	else if (plan.action == QCF_WRITE_FILL)
+		ret = fill_and_write(request, p, &slice, &plan, len, errp);
+	qcf_map_unpin(meta, &slice);
+	return ret;
+}
+
+static int write_changing(struct qcf_request *request, const struct payload *p,
+			  uint64_t *len, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta_of(request)->geometry;
+	struct payload step = *p;
+	struct qcf_claim claim;
+	int ret = qcf_request_breathe(request, errp);
+
+	if (ret < 0)
+		return ret;
+	step.len = QCF_MIN(p->len, qcf_left_in_slice(g, p->guest_offset));
+	qcf_inflight_claim(&request->image->inflight, &claim,
+			   qcf_cluster_start(g, step.guest_offset),
+			   qcf_align_up(step.guest_offset + step.len,
+					g->cluster_size));
+	ret = write_claimed(request, &step, len, errp);
+	qcf_inflight_release(&request->image->inflight, &claim);
+	return ret;
+}
+
+/* -------------------------------------------------------------- the request */
+
+static int write_step(struct qcf_request *request, const struct payload *p,
+		      uint64_t *len, struct qcowfmt_error **errp)
+{
+	struct qcf_run run;
+	int ret = qcf_map_lookup(meta_of(request), p->guest_offset, p->len,
+				 &run, errp);
+
+	if (ret < 0)
+		return ret;
+	if (run.kind != QCF_DATA || !run.copied)
+		return write_changing(request, p, len, errp);
+	ret = write_in_place(request, p, &run, errp);
+	*len = run.length;
+	return ret;
+}
+
+/*
+ * No space: clusters may be on their way out of quarantine.  Returns true if a
+ * commit has freed any, so that trying again makes sense.
+ */
+static bool make_space(struct qcf_request *request)
+{
+	struct qcf_meta *meta = meta_of(request);
+
+	if (qcf_quarantine_unlinked(&meta->quarantine) == 0 ||
+	    qcf_writeback_commit(meta, NULL) < 0)
+		return false;
+	qcf_gate_renew(&request->image->gate, request->slot);
+	return qcf_alloc_reclaim(meta, NULL) == 0;
+}
+
+static int write_qcow2(struct qcf_request *request, struct payload *p,
+		       struct qcowfmt_error **errp)
+{
+	bool tried_space = false;
+
+	while (p->len > 0) {
+		struct qcowfmt_error *failure = NULL;
+		uint64_t len = 0;
+		int ret = write_step(request, p, &len, &failure);
+
+		if (ret == -ENOSPC && !tried_space && make_space(request)) {
+			qcowfmt_error_free(failure);
+			tried_space = true;
+			continue;
+		}
+		if (ret < 0) {
+			qcf_error_at_guest(&failure, p->guest_offset);
+			qcf_error_move(errp, failure);
+			return ret;
+		}
+		p->skip += len;
+		p->guest_offset += len;
+		p->len -= len;
+	}
+	return 0;
+}
+
+/*
+ * A guest must not turn its raw disk, which was recognised as raw by its
+ * content, into something that is recognised as another format.
+ */
+static int guard_probed(struct qcf_layer *layer, const struct payload *p,
+			struct qcowfmt_error **errp)
+{
+	uint8_t sector[QCOWFMT_PROBE_SIZE];
+	int64_t got;
+
+	if (!layer->probed || p->guest_offset >= sizeof(sector))
+		return 0;
+	got = qcf_storage_pread_padded(layer->storage, sector, sizeof(sector),
+				       0, errp);
+	if (got < 0)
+		return (int)got;
+	qcf_iov_to_buffer(p->iov, p->iovcnt, p->skip,
+			  sector + p->guest_offset,
+			  QCF_MIN(p->len, sizeof(sector) - p->guest_offset));
+	if (qcf_probe(sector, sizeof(sector)) == QCOWFMT_FORMAT_RAW)
+		return 0;
+	return qcf_fail(errp, EPERM, QCOWFMT_ERR_REFUSED,
+			"%s: the write would make a raw image that was opened "
+			"without stating its format look like another format; "
+			"open it as raw to allow this",
+			layer->storage->name);
+}
+
+int qcf_write(struct qcf_request *request, const struct iovec *iov, int iovcnt,
+	      uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp)
+{
+	struct qcf_layer *layer = qcf_image_top(request->image);
+	struct payload p = {
+		.iov = iov,
+		.iovcnt = iovcnt,
+		.guest_offset = guest_offset,
+		.len = len,
+	};
+	int ret;
+
+	if (len == 0)
+		return 0;
+	if (layer->meta != NULL)
+		return write_qcow2(request, &p, errp);
+	ret = guard_probed(layer, &p, errp);
+	return ret < 0 ? ret : write_host(layer, &p, guest_offset, len, errp);
+}
+
+int qcf_write_zero_data(struct qcf_request *request, uint64_t guest_offset,
+			uint64_t len, struct qcowfmt_error **errp)
+{
+	struct iovec iov[QCF_ZERO_IOV(UINT64_C(1) << 20)];
+
+	while (len > 0) {
+		uint64_t part = QCF_MIN(len, UINT64_C(1) << 20);
+		int count = qcf_zero_iov(iov, part);
+		int ret = qcf_write(request, iov, count, guest_offset, part,
+				    errp);
+
+		if (ret < 0)
+			return ret;
+		guest_offset += part;
+		len -= part;
+	}
+	return 0;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* zero_discard.h - write-zeroes and discard */
+#ifndef QCF_ZERO_DISCARD_H
+#define QCF_ZERO_DISCARD_H
+
+#include "image.h"
+
+/* As qcowfmt_write_zeroes(), inside a request. */
+int qcf_write_zeroes(struct qcf_request *request, uint64_t guest_offset,
+		     uint64_t len, bool may_unmap, struct qcowfmt_error **errp);
+
+/* As qcowfmt_discard(), inside a request. */
+int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
+		uint64_t len, struct qcowfmt_error **errp);
+
+#endif
