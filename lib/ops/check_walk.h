@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* check_walk.h - count every reference of an image */
+#ifndef QCF_CHECK_WALK_H
+#define QCF_CHECK_WALK_H
+
+#include "check.h"
+
+/* Fill checker->counts and the counters about guest clusters; report entries
+ * that make no sense. */
+int qcf_check_walk(struct qcf_checker *checker, struct qcowfmt_error **errp);
+
+/*
+ * Read an L2 table from storage.  A table that cannot be read counts as a check
+ * error; *entries is then NULL.  The caller frees it.
+ */
+int qcf_check_read_l2(struct qcf_checker *checker, uint64_t l2_offset,
+		      struct qcf_be64 **entries, struct qcowfmt_error **errp);
+
+#endif
