@@ -301,8 +301,8 @@ static int init_caches(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	if (ret < 0)
 		return ret;
 	return qcf_cache_init(&meta->refcount_cache, g->slice_size,
-			      meta->writable ? l2_slices : 1, meta->budget,
-			      load_refcount_slice, meta, errp);
+			      l2_slices, meta->budget, load_refcount_slice,
+			      meta, errp);
 }
 
 /* ----------------------------------------------------------- open and close */
