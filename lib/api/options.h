@@ -12,13 +12,13 @@
  * for struct_size is -EINVAL.
  */
 int qcf_options_copy(void *ours, size_t known, const void *theirs,
-		     const char *name, struct qcowfmt_error **errp);
+                     const char *name, struct qcowfmt_error **errp);
 
 /*
  * The other direction, for structures the library fills in: copy as much as
  * the caller's struct_size says, and zero what it knows and we do not.
  */
 int qcf_result_copy(void *theirs, const void *ours, size_t known,
-		    const char *name, struct qcowfmt_error **errp);
+                    const char *name, struct qcowfmt_error **errp);
 
 #endif

@@ -8,19 +8,19 @@
 #include "zero_discard.h"
 
 static int vector_len(struct qcowfmt_image *image, const struct iovec *iov,
-		      int iovcnt, uint64_t guest_offset, uint64_t *len,
-		      struct qcowfmt_error **errp)
+                      int iovcnt, uint64_t guest_offset, uint64_t *len,
+                      struct qcowfmt_error **errp)
 {
 	if (!qcf_iov_len(iov, iovcnt, len))
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"the vector has a bad element count or its "
-				"length overflows");
+		                "the vector has a bad element count or its "
+		                "length overflows");
 	return qcf_image_check_range(image, guest_offset, *len, errp);
 }
 
 int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
-		   int iovcnt, uint64_t guest_offset,
-		   struct qcowfmt_error **errp)
+                   int iovcnt, uint64_t guest_offset,
+                   struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
 	uint64_t len = 0;
@@ -35,7 +35,7 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
 }
 
 int qcowfmt_pread(struct qcowfmt_image *image, void *buffer, size_t len,
-		  uint64_t guest_offset, struct qcowfmt_error **errp)
+                  uint64_t guest_offset, struct qcowfmt_error **errp)
 {
 	struct iovec iov = { .iov_base = buffer, .iov_len = len };
 
@@ -43,8 +43,8 @@ int qcowfmt_pread(struct qcowfmt_image *image, void *buffer, size_t len,
 }
 
 int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
-		    int iovcnt, uint64_t guest_offset,
-		    struct qcowfmt_error **errp)
+                    int iovcnt, uint64_t guest_offset,
+                    struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
 	uint64_t len = 0;
@@ -60,7 +60,7 @@ int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
 }
 
 int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
-		   uint64_t guest_offset, struct qcowfmt_error **errp)
+                   uint64_t guest_offset, struct qcowfmt_error **errp)
 {
 	/* An iovec has no const variant; writing only reads from it. */
 	struct iovec iov = {
@@ -72,28 +72,28 @@ int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
 }
 
 int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
-			 uint64_t len, uint32_t flags,
-			 struct qcowfmt_error **errp)
+                         uint64_t len, uint32_t flags,
+                         struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
 	int ret = qcf_image_check_range(image, guest_offset, len, errp);
 
 	if (ret == 0 && (flags & ~QCOWFMT_ZERO_MAY_UNMAP) != 0)
 		ret = qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-			       "unknown write-zeroes flags 0x%x",
-			       flags & ~QCOWFMT_ZERO_MAY_UNMAP);
+		               "unknown write-zeroes flags 0x%x",
+		               flags & ~QCOWFMT_ZERO_MAY_UNMAP);
 	if (ret == 0)
 		ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
 	ret = qcf_write_zeroes(&request, guest_offset, len,
-			       (flags & QCOWFMT_ZERO_MAY_UNMAP) != 0, errp);
+	                       (flags & QCOWFMT_ZERO_MAY_UNMAP) != 0, errp);
 	qcf_request_end(&request);
 	return ret;
 }
 
 int qcowfmt_discard(struct qcowfmt_image *image, uint64_t guest_offset,
-		    uint64_t len, struct qcowfmt_error **errp)
+                    uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
 	int ret = qcf_image_check_range(image, guest_offset, len, errp);
@@ -113,8 +113,8 @@ int qcowfmt_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 }
 
 int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
-		uint64_t len, uint32_t flags, struct qcowfmt_extent *extents,
-		int max, struct qcowfmt_error **errp)
+                uint64_t len, uint32_t flags, struct qcowfmt_extent *extents,
+                int max, struct qcowfmt_error **errp)
 {
 	const uint32_t known = QCOWFMT_MAP_HOLES | QCOWFMT_MAP_TOP;
 	struct qcf_request request;
@@ -124,12 +124,12 @@ int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
 		return ret;
 	if ((flags & ~known) != 0 || max < 1)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"map needs room for an extent and takes flags "
-				"0x%x, have room for %d and flags 0x%x",
-				known, max, flags);
+		                "map needs room for an extent and takes flags "
+		                "0x%x, have room for %d and flags 0x%x",
+		                known, max, flags);
 	qcf_request_begin_read(&request, image);
 	ret = qcf_describe_map(image, guest_offset, len, flags, extents, max,
-			       errp);
+	                       errp);
 	qcf_request_end(&request);
 	return ret;
 }

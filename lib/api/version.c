@@ -8,7 +8,7 @@
 #include "qcowfmt.h"
 
 #define TEXT_(x) #x
-#define TEXT(x)	 TEXT_(x)
+#define TEXT(x)  TEXT_(x)
 
 static const char *const format_names[] = {
 	[QCOWFMT_FORMAT_RAW] = "raw",

@@ -125,7 +125,7 @@ static inline uint8_t *qcf_write_span(struct qcf_writer *w, size_t len)
 }
 
 static inline void qcf_write_be(struct qcf_writer *w, uint64_t value,
-				size_t len)
+                                size_t len)
 {
 	uint8_t *span = qcf_write_span(w, len);
 
@@ -154,7 +154,7 @@ static inline void qcf_write_u64(struct qcf_writer *w, uint64_t value)
 }
 
 static inline void qcf_write_bytes(struct qcf_writer *w, const void *from,
-				   size_t len)
+                                   size_t len)
 {
 	uint8_t *span = qcf_write_span(w, len);
 

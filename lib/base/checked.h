@@ -14,7 +14,7 @@
 #include "auto.h"
 
 QCF_MUST_CHECK static inline bool qcf_add_u64(uint64_t a, uint64_t b,
-					      uint64_t *sum)
+                                              uint64_t *sum)
 {
 	uint64_t result;
 
@@ -25,7 +25,7 @@ QCF_MUST_CHECK static inline bool qcf_add_u64(uint64_t a, uint64_t b,
 }
 
 QCF_MUST_CHECK static inline bool qcf_mul_u64(uint64_t a, uint64_t b,
-					      uint64_t *product)
+                                              uint64_t *product)
 {
 	uint64_t result;
 
@@ -37,7 +37,7 @@ QCF_MUST_CHECK static inline bool qcf_mul_u64(uint64_t a, uint64_t b,
 
 /* Whether [offset, offset + len) lies in [0, limit). */
 static inline bool qcf_range_within(uint64_t offset, uint64_t len,
-				    uint64_t limit)
+                                    uint64_t limit)
 {
 	return offset <= limit && len <= limit - offset;
 }

@@ -32,7 +32,7 @@ static void clean(char *text)
 }
 
 static void raise_error(struct qcowfmt_error **errp, int err, int code,
-			char *message)
+                        char *message)
 {
 	struct qcowfmt_error *error = malloc(sizeof(*error));
 
@@ -63,7 +63,7 @@ QCF_PRINTF(1, 0) static char *format_text(const char *fmt, va_list args)
 }
 
 int qcf_fail(struct qcowfmt_error **errp, int err, int code, const char *fmt,
-	     ...)
+             ...)
 {
 	va_list args;
 

@@ -21,17 +21,17 @@
 #include "qcowfmt.h"
 
 struct qcowfmt_error {
-	int code;		    /* enum qcowfmt_err */
-	int err;		    /* positive errno */
-	uint32_t corruption_id;	    /* 0 unless code is CORRUPT */
-	uint64_t guest_offset;	    /* QCOWFMT_NO_OFFSET if none */
-	uint64_t host_offset;	    /* QCOWFMT_NO_OFFSET if none */
+	int code;               /* enum qcowfmt_err */
+	int err;                /* positive errno */
+	uint32_t corruption_id; /* 0 unless code is CORRUPT */
+	uint64_t guest_offset;  /* QCOWFMT_NO_OFFSET if none */
+	uint64_t host_offset;   /* QCOWFMT_NO_OFFSET if none */
 	char *message;
 };
 
 /* Raise an error; returns -err.  Text is cleaned of control characters. */
 int qcf_fail(struct qcowfmt_error **errp, int err, int code, const char *fmt,
-	     ...) QCF_PRINTF(4, 5);
+             ...) QCF_PRINTF(4, 5);
 
 /*
  * Raise an error for a failed system call: ": " and the text of err follow the

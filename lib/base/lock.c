@@ -14,8 +14,8 @@
 static const char *rank_name(enum qcf_rank rank)
 {
 	switch (rank) {
-#define QCF_LOCK(value, name, may_span_io)                                     \
-	case name:                                                             \
+#define QCF_LOCK(value, name, may_span_io) \
+	case name:                         \
 		return #name;
 #include "lock_ranks.def"
 #undef QCF_LOCK
@@ -31,7 +31,7 @@ static void check_order(enum qcf_rank rank)
 {
 	if (held_count > 0 && held[held_count - 1] >= rank) {
 		fprintf(stderr, "lock order: %s taken while holding %s\n",
-			rank_name(rank), rank_name(held[held_count - 1]));
+		        rank_name(rank), rank_name(held[held_count - 1]));
 		abort();
 	}
 	if (held_count == MAX_HELD)

@@ -15,6 +15,7 @@
 #include "auto.h"
 
 enum qcf_rank {
+
 #define QCF_LOCK(rank, name, may_span_io) name = (rank),
 #include "lock_ranks.def"
 #undef QCF_LOCK
@@ -52,9 +53,8 @@ static inline void qcf_guard_leave(struct qcf_mutex **mutex)
 
 #define QCF_GUARD_NAME_(line) qcf_guard_##line
 #define QCF_GUARD_NAME(line)  QCF_GUARD_NAME_(line)
-#define QCF_GUARD(lock)                                                        \
-	struct qcf_mutex *QCF_GUARD_NAME(__LINE__)                             \
-		__attribute__((unused)) QCF_CLEANUP(qcf_guard_leave) =         \
-			qcf_guard_enter(lock)
+#define QCF_GUARD(lock)                                                    \
+	struct qcf_mutex *QCF_GUARD_NAME(__LINE__) __attribute__((unused)) \
+	QCF_CLEANUP(qcf_guard_leave) = qcf_guard_enter(lock)
 
 #endif

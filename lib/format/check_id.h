@@ -9,6 +9,7 @@
 
 enum qcf_check {
 	QCF_CHECK_NONE = 0,
+
 #define QCF_CHECK(number, name, repair, text) name = (number),
 #include "checks.def"
 #undef QCF_CHECK
@@ -30,10 +31,10 @@ enum qcf_repair_class qcf_check_repair(uint32_t id);
  * -EINVAL for header ids (below 20).
  */
 int qcf_corrupt(struct qcowfmt_error **errp, enum qcf_check id,
-		uint64_t host_offset);
+                uint64_t host_offset);
 
 /* The same with "have X, want Y" behind it. */
 int qcf_corruptf(struct qcowfmt_error **errp, enum qcf_check id,
-		 uint64_t host_offset, const char *fmt, ...) QCF_PRINTF(4, 5);
+                 uint64_t host_offset, const char *fmt, ...) QCF_PRINTF(4, 5);
 
 #endif

@@ -13,15 +13,15 @@
 #include "header.h"
 
 /* Incompatible features */
-#define QCF_INCOMPAT_DIRTY	 (UINT64_C(1) << 0)
-#define QCF_INCOMPAT_CORRUPT	 (UINT64_C(1) << 1)
-#define QCF_INCOMPAT_DATA_FILE	 (UINT64_C(1) << 2)
+#define QCF_INCOMPAT_DIRTY       (UINT64_C(1) << 0)
+#define QCF_INCOMPAT_CORRUPT     (UINT64_C(1) << 1)
+#define QCF_INCOMPAT_DATA_FILE   (UINT64_C(1) << 2)
 #define QCF_INCOMPAT_COMPRESSION (UINT64_C(1) << 3)
 #define QCF_INCOMPAT_EXTENDED_L2 (UINT64_C(1) << 4)
 /* Compatible features */
 #define QCF_COMPAT_LAZY_REFCOUNTS (UINT64_C(1) << 0)
 /* Autoclear features */
-#define QCF_AUTOCLEAR_BITMAPS	      (UINT64_C(1) << 0)
+#define QCF_AUTOCLEAR_BITMAPS       (UINT64_C(1) << 0)
 #define QCF_AUTOCLEAR_RAW_DATA_FILE (UINT64_C(1) << 1)
 
 /*
@@ -31,7 +31,7 @@
  * own feature name table, or by its number.
  */
 int qcf_feature_check(const struct qcf_header *h, bool writable, bool repair,
-		      struct qcowfmt_error **errp);
+                      struct qcowfmt_error **errp);
 
 /* Autoclear bits that a writer must clear before its first write. */
 uint64_t qcf_feature_autoclear_to_clear(const struct qcf_header *h);

@@ -25,10 +25,10 @@ struct qcf_geometry {
 	uint32_t cluster_bits;
 	uint64_t cluster_size;
 
-	uint32_t l2_entry_size;	 /* 8, or 16 with extended L2 */
-	uint32_t l2_bits;	 /* log2 of entries in an L2 table */
-	uint64_t l2_entry_count; /* in a table */
-	uint32_t l1_shift;	 /* log2 of the guest bytes of an L1 entry */
+	uint32_t l2_entry_size;    /* 8, or 16 with extended L2 */
+	uint32_t l2_bits;          /* log2 of entries in an L2 table */
+	uint64_t l2_entry_count;   /* in a table */
+	uint32_t l1_shift;         /* log2 of the guest bytes of an L1 entry */
 	uint64_t max_virtual_size; /* what a full-size L1 table maps */
 
 	uint32_t slice_bits; /* log2 of slice_size */
@@ -37,60 +37,60 @@ struct qcf_geometry {
 
 	uint32_t refcount_order; /* log2 of the width of a count in bits */
 	uint32_t refcount_bits;
-	uint64_t refcount_max;	      /* largest count: 2^refcount_bits - 1 */
-	uint32_t block_bits;	      /* log2 of counts in a refcount block */
+	uint64_t refcount_max;         /* largest count: 2^refcount_bits - 1 */
+	uint32_t block_bits;           /* log2 of counts in a refcount block */
 	uint64_t slice_refcount_count; /* counts in a slice */
 	uint64_t max_reftable_entry_count;
 };
 
 /* All arguments must be within limits.h; -EINVAL names the one that is not. */
 int qcf_geometry_init(struct qcf_geometry *g, uint32_t version,
-		      uint32_t cluster_bits, uint32_t refcount_order,
-		      bool extended_l2, struct qcowfmt_error **errp);
+                      uint32_t cluster_bits, uint32_t refcount_order,
+                      bool extended_l2, struct qcowfmt_error **errp);
 
 /* --- guest side --- */
 
 static inline uint64_t qcf_l1_index(const struct qcf_geometry *g,
-				    uint64_t guest_offset)
+                                    uint64_t guest_offset)
 {
 	return guest_offset >> g->l1_shift;
 }
 
 static inline uint64_t qcf_l2_index(const struct qcf_geometry *g,
-				    uint64_t guest_offset)
+                                    uint64_t guest_offset)
 {
 	return (guest_offset >> g->cluster_bits) & (g->l2_entry_count - 1);
 }
 
 static inline uint64_t qcf_offset_in_cluster(const struct qcf_geometry *g,
-					     uint64_t offset)
+                                             uint64_t offset)
 {
 	return offset & (g->cluster_size - 1);
 }
 
 static inline uint64_t qcf_cluster_start(const struct qcf_geometry *g,
-					 uint64_t offset)
+                                         uint64_t offset)
 {
 	return offset & ~(g->cluster_size - 1);
 }
 
 /* Offset of the slice that holds an L2 index, in its table. */
 static inline uint64_t qcf_slice_offset(const struct qcf_geometry *g,
-					uint64_t l2_index)
+                                        uint64_t l2_index)
 {
 	return (l2_index * g->l2_entry_size) & ~(g->slice_size - 1);
 }
 
 /* Position of an L2 index among the entries of its slice. */
 static inline uint64_t qcf_slice_index(const struct qcf_geometry *g,
-				       uint64_t l2_index)
+                                       uint64_t l2_index)
 {
 	return l2_index & (g->slice_entry_count - 1);
 }
 
 /* Guest bytes from an offset to the end of what its slice maps. */
 static inline uint64_t qcf_left_in_slice(const struct qcf_geometry *g,
-					 uint64_t guest_offset)
+                                         uint64_t guest_offset)
 {
 	uint64_t span = g->slice_entry_count << g->cluster_bits;
 
@@ -99,7 +99,7 @@ static inline uint64_t qcf_left_in_slice(const struct qcf_geometry *g,
 
 /* Guest bytes from an offset to the end of what its L1 entry maps. */
 static inline uint64_t qcf_left_in_l2_table(const struct qcf_geometry *g,
-					    uint64_t guest_offset)
+                                            uint64_t guest_offset)
 {
 	uint64_t span = UINT64_C(1) << g->l1_shift;
 
@@ -108,38 +108,38 @@ static inline uint64_t qcf_left_in_l2_table(const struct qcf_geometry *g,
 
 /* Entries an L1 table needs for a virtual size. */
 uint64_t qcf_l1_entries_for(const struct qcf_geometry *g,
-			    uint64_t virtual_size);
+                            uint64_t virtual_size);
 
 /* --- host side --- */
 
 static inline uint64_t qcf_host_cluster(const struct qcf_geometry *g,
-					uint64_t host_offset)
+                                        uint64_t host_offset)
 {
 	return host_offset >> g->cluster_bits;
 }
 
 static inline uint64_t qcf_host_offset(const struct qcf_geometry *g,
-				       uint64_t host_cluster)
+                                       uint64_t host_cluster)
 {
 	return host_cluster << g->cluster_bits;
 }
 
 /* Which refcount block counts a host cluster, and where in that block. */
 static inline uint64_t qcf_block_index(const struct qcf_geometry *g,
-				       uint64_t host_cluster)
+                                       uint64_t host_cluster)
 {
 	return host_cluster >> g->block_bits;
 }
 
 static inline uint64_t qcf_index_in_block(const struct qcf_geometry *g,
-					  uint64_t host_cluster)
+                                          uint64_t host_cluster)
 {
 	return host_cluster & ((UINT64_C(1) << g->block_bits) - 1);
 }
 
 /* Clusters needed for a number of bytes. */
 static inline uint64_t qcf_clusters_for(const struct qcf_geometry *g,
-					uint64_t bytes)
+                                        uint64_t bytes)
 {
 	return (bytes >> g->cluster_bits) +
 	       ((bytes & (g->cluster_size - 1)) != 0);

@@ -41,17 +41,17 @@
 
 /* Offsets of the fields that are updated in place. */
 #define QCF_HEADER_AT_VIRTUAL_SIZE 24u
-#define QCF_HEADER_AT_L1	   36u /* l1_size, l1_table_offset: 12 bytes */
-#define QCF_HEADER_AT_REFTABLE	   48u /* offset, clusters: 12 bytes */
-#define QCF_HEADER_AT_SNAPSHOTS	   60u /* count, offset: 12 bytes */
+#define QCF_HEADER_AT_L1           36u /* l1_size, l1_table_offset: 12 bytes */
+#define QCF_HEADER_AT_REFTABLE     48u /* offset, clusters: 12 bytes */
+#define QCF_HEADER_AT_SNAPSHOTS    60u /* count, offset: 12 bytes */
 #define QCF_HEADER_AT_INCOMPATIBLE 72u
-#define QCF_HEADER_AT_AUTOCLEAR	   88u
+#define QCF_HEADER_AT_AUTOCLEAR    88u
 
 /* Extension types */
-#define QCF_EXT_END	       UINT32_C(0x00000000)
+#define QCF_EXT_END            UINT32_C(0x00000000)
 #define QCF_EXT_BACKING_FORMAT UINT32_C(0xe2792aca)
 #define QCF_EXT_FEATURE_NAMES  UINT32_C(0x6803f857)
-#define QCF_EXT_BITMAPS	       UINT32_C(0x23852875)
+#define QCF_EXT_BITMAPS        UINT32_C(0x23852875)
 #define QCF_EXT_ENCRYPTION     UINT32_C(0x0537be77)
 #define QCF_EXT_DATA_FILE      UINT32_C(0x44415441)
 
@@ -103,19 +103,19 @@ void qcf_header_fini(struct qcf_header *h);
  * On failure *h needs no qcf_header_fini().
  */
 int qcf_header_decode(struct qcf_header *h, const uint8_t *bytes, size_t len,
-		      struct qcowfmt_error **errp);
+                      struct qcowfmt_error **errp);
 
 /*
  * From the first bytes of a file: its cluster size.  Checks magic, version and
  * cluster_bits only.
  */
 int qcf_header_peek_cluster_size(const uint8_t *bytes, size_t len,
-				 uint64_t *cluster_size,
-				 struct qcowfmt_error **errp);
+                                 uint64_t *cluster_size,
+                                 struct qcowfmt_error **errp);
 
 /* Geometry of a decoded header; cannot fail after a successful decode. */
 int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,
-			struct qcowfmt_error **errp);
+                        struct qcowfmt_error **errp);
 
 /*
  * Encode into one whole cluster, which is zeroed first.  Extensions are written
@@ -124,18 +124,18 @@ int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,
  * if it does not fit.
  */
 int qcf_header_encode(const struct qcf_header *h, uint8_t *cluster,
-		      size_t cluster_size, struct qcowfmt_error **errp);
+                      size_t cluster_size, struct qcowfmt_error **errp);
 
 /*
  * Set the backing name and format (NULL removes).  Copies them.  The backing
  * format extension is derived from backing_format by encode.
  */
 int qcf_header_set_backing(struct qcf_header *h, const char *name,
-			   const char *format, struct qcowfmt_error **errp);
+                           const char *format, struct qcowfmt_error **errp);
 
 /* The last extension of a type, or NULL. */
 const struct qcf_extension *qcf_header_extension(const struct qcf_header *h,
-						 uint32_t type);
+                                                 uint32_t type);
 
 /* All fields, one a line, into a malloc'ed string; NULL on ENOMEM. */
 char *qcf_header_dump(const struct qcf_header *h);

@@ -26,28 +26,28 @@
 
 #define QCF_ENTRY_COPIED     (UINT64_C(1) << 63)
 #define QCF_ENTRY_COMPRESSED (UINT64_C(1) << 62)
-#define QCF_ENTRY_ZERO	     UINT64_C(1)
+#define QCF_ENTRY_ZERO       UINT64_C(1)
 #define QCF_ENTRY_OFFSET     UINT64_C(0x00fffffffffffe00)
-#define QCF_L1_RESERVED	     UINT64_C(0x7f000000000001ff)
-#define QCF_L2_RESERVED	     UINT64_C(0x3f000000000001fe)
+#define QCF_L1_RESERVED      UINT64_C(0x7f000000000001ff)
+#define QCF_L2_RESERVED      UINT64_C(0x3f000000000001fe)
 
 /* What a guest cluster is. */
 enum qcf_kind {
 	QCF_UNALLOCATED,    /* the backing file, or zeros, show through */
-	QCF_DATA,	    /* bytes at host_offset */
-	QCF_ZERO_PLAIN,	    /* reads as zeros, no host cluster */
+	QCF_DATA,           /* bytes at host_offset */
+	QCF_ZERO_PLAIN,     /* reads as zeros, no host cluster */
 	QCF_ZERO_ALLOCATED, /* reads as zeros, a host cluster is reserved */
-	QCF_COMPRESSED,	    /* compressed_len bytes at host_offset decode to it */
+	QCF_COMPRESSED, /* compressed_len bytes at host_offset decode to it */
 };
 
 /* A decoded L2 entry. */
 struct qcf_mapping {
 	enum qcf_kind kind;
-	uint64_t host_offset; /* DATA, ZERO_ALLOCATED: of the cluster;
+	uint64_t host_offset;    /* DATA, ZERO_ALLOCATED: of the cluster;
 			       * COMPRESSED: of the first byte; else 0 */
 	uint64_t compressed_len; /* COMPRESSED: bytes to the end of the last
 				  * sector; else 0 */
-	bool copied;	 /* the host cluster belongs to this entry alone */
+	bool copied;       /* the host cluster belongs to this entry alone */
 	uint64_t reserved; /* reserved bits that are set; ignored by I/O */
 };
 
@@ -67,16 +67,15 @@ struct qcf_be64 qcf_l1_entry_encode(struct qcf_l1_entry entry);
  * UNALLOCATED.
  */
 struct qcf_mapping qcf_l2_entry_decode(const struct qcf_geometry *g,
-				       struct qcf_be64 raw);
+                                       struct qcf_be64 raw);
 struct qcf_be64 qcf_l2_entry_encode(const struct qcf_geometry *g,
-				    struct qcf_mapping mapping);
+                                    struct qcf_mapping mapping);
 
 /*
  * Whether offsets are cluster aligned, below the format's limit and (for
  * version 2) no zero flag is set.  Returns 0 or the corruption id.
  */
-uint32_t qcf_mapping_check(const struct qcf_geometry *g,
-			   struct qcf_be64 raw);
+uint32_t qcf_mapping_check(const struct qcf_geometry *g, struct qcf_be64 raw);
 
 /* One line for messages and dumps, e.g. "data at 0x50000, copied". */
 void qcf_mapping_dump(struct qcf_mapping mapping, char *text, size_t len);

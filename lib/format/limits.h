@@ -3,13 +3,13 @@
 #ifndef QCF_LIMITS_H
 #define QCF_LIMITS_H
 
-#define QCF_MIN_CLUSTER_BITS 9
-#define QCF_MAX_CLUSTER_BITS 21
+#define QCF_MIN_CLUSTER_BITS             9
+#define QCF_MAX_CLUSTER_BITS             21
 #define QCF_MIN_CLUSTER_BITS_EXTENDED_L2 14 /* a subcluster is a sector */
-#define QCF_SECTOR_SIZE UINT64_C(512)
+#define QCF_SECTOR_SIZE                  UINT64_C(512)
 
 #define QCF_MAX_REFCOUNT_ORDER 6
-#define QCF_MAX_L1_SIZE	       (UINT64_C(32) << 20) /* bytes */
+#define QCF_MAX_L1_SIZE        (UINT64_C(32) << 20) /* bytes */
 #define QCF_MAX_REFTABLE_SIZE  (UINT64_C(8) << 20)  /* bytes */
 #define QCF_MAX_SNAPSHOTS      65536u
 #define QCF_MAX_SNAPSHOT_TABLE (UINT64_C(64) << 20) /* bytes */

@@ -29,16 +29,16 @@ static inline struct qcf_be64 qcf_reftable_entry_encode(uint64_t block_offset)
 
 /* The count at a slot of an array of counts. */
 uint64_t qcf_refcount_get(const void *counts, uint64_t slot,
-			  uint32_t refcount_order);
+                          uint32_t refcount_order);
 void qcf_refcount_set(void *counts, uint64_t slot, uint32_t refcount_order,
-		      uint64_t value);
+                      uint64_t value);
 
 /* The first slot in [from, count) whose count is zero; count if none is. */
 uint64_t qcf_refcount_find_zero(const void *counts, uint64_t from,
-				uint64_t count, uint32_t refcount_order);
+                                uint64_t count, uint32_t refcount_order);
 
 /* How many slots from a slot on, at most max, have a count of zero. */
 uint64_t qcf_refcount_zero_run(const void *counts, uint64_t from, uint64_t max,
-			       uint32_t refcount_order);
+                               uint32_t refcount_order);
 
 #endif

@@ -27,11 +27,11 @@ struct qcf_snapshot_entry {
 	uint32_t date_nsec;
 	uint64_t vm_clock_nsec;
 	uint64_t vm_state_size;
-	uint64_t disk_size; /* bytes; 0 if the entry does not say */
-	uint64_t icount;    /* UINT64_MAX = none */
-	char *id;	    /* owned */
-	char *name;	    /* owned */
-	uint32_t extra_len; /* as read */
+	uint64_t disk_size;     /* bytes; 0 if the entry does not say */
+	uint64_t icount;        /* UINT64_MAX = none */
+	char *id;               /* owned */
+	char *name;             /* owned */
+	uint32_t extra_len;     /* as read */
 	uint8_t *unknown_extra; /* extra bytes from 24 on; owned */
 	size_t unknown_extra_len;
 };
@@ -43,12 +43,12 @@ void qcf_snapshot_entry_fini(struct qcf_snapshot_entry *entry);
  * (which may be missing after the last entry).
  */
 int qcf_snapshot_entry_decode(struct qcf_snapshot_entry *entry,
-			      const struct qcf_geometry *g,
-			      struct qcf_reader *reader,
-			      struct qcowfmt_error **errp);
+                              const struct qcf_geometry *g,
+                              struct qcf_reader *reader,
+                              struct qcowfmt_error **errp);
 
 /* Encode at the cursor, padded to 8.  The cursor's overrun flag tells. */
 void qcf_snapshot_entry_encode(const struct qcf_snapshot_entry *entry,
-			       struct qcf_writer *writer);
+                               struct qcf_writer *writer);
 
 #endif

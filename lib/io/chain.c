@@ -11,7 +11,7 @@
 #include "chain.h"
 
 static int add_layer(struct qcowfmt_image *image, struct qcf_layer *layer,
-		     struct qcowfmt_error **errp)
+                     struct qcowfmt_error **errp)
 {
 	uint32_t count = image->layer_count;
 	struct qcf_layer **layers = image->layers;
@@ -30,8 +30,8 @@ static int add_layer(struct qcowfmt_image *image, struct qcf_layer *layer,
 }
 
 static int check_loop(const struct qcowfmt_image *image,
-		      const struct qcowfmt_storage *storage,
-		      struct qcowfmt_error **errp)
+                      const struct qcowfmt_storage *storage,
+                      struct qcowfmt_error **errp)
 {
 	for (uint32_t i = 0; storage->is_file && i < image->layer_count; i++) {
 		const struct qcowfmt_storage *other = image->layers[i]->storage;
@@ -39,18 +39,18 @@ static int check_loop(const struct qcowfmt_image *image,
 		if (other->is_file && other->dev == storage->dev &&
 		    other->ino == storage->ino)
 			return qcf_fail(errp, ELOOP, QCOWFMT_ERR_CORRUPT,
-					"%s: the backing chain leads back to "
-					"this file",
-					storage->name);
+			                "%s: the backing chain leads back to "
+			                "this file",
+			                storage->name);
 	}
 	return 0;
 }
 
 /* Open one more image into the chain; the storage is the layer's or closed. */
 static int open_backing_layer(struct qcowfmt_image *image,
-			      const struct qcf_layer_options *options,
-			      struct qcowfmt_storage *storage, char **beneath,
-			      struct qcowfmt_error **errp)
+                              const struct qcf_layer_options *options,
+                              struct qcowfmt_storage *storage, char **beneath,
+                              struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = NULL;
 	int ret = check_loop(image, storage, errp);
@@ -71,9 +71,9 @@ static int open_backing_layer(struct qcowfmt_image *image,
 }
 
 static int follow(struct qcowfmt_image *image,
-		  const struct qcf_layer_options *first,
-		  const struct qcf_reference_rules *rules,
-		  struct qcowfmt_error **errp)
+                  const struct qcf_layer_options *first,
+                  const struct qcf_reference_rules *rules,
+                  struct qcowfmt_error **errp)
 {
 	const struct qcf_layer *above = image->layers[image->layer_count - 1];
 	struct qcf_layer_options options = {
@@ -90,11 +90,11 @@ static int follow(struct qcowfmt_image *image,
 
 	if (image->layer_count >= rules->max_depth)
 		return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
-				"%s: the backing chain is longer than "
-				"max_chain_depth, which is %" PRIu32,
-				above->storage->name, rules->max_depth);
+		                "%s: the backing chain is longer than "
+		                "max_chain_depth, which is %" PRIu32,
+		                above->storage->name, rules->max_depth);
 	ret = qcf_reference_open(rules, above, &storage, &options.format,
-				 &beneath, errp);
+	                         &beneath, errp);
 	if (ret < 0) {
 		qcowfmt_storage_free(storage);
 		return ret;
@@ -102,11 +102,10 @@ static int follow(struct qcowfmt_image *image,
 	return open_backing_layer(image, &options, storage, &beneath, errp);
 }
 
-int qcf_chain_open(struct qcowfmt_image *image,
-		   struct qcowfmt_storage *storage,
-		   const struct qcf_layer_options *options,
-		   const struct qcf_reference_rules *rules,
-		   struct qcowfmt_error **errp)
+int qcf_chain_open(struct qcowfmt_image *image, struct qcowfmt_storage *storage,
+                   const struct qcf_layer_options *options,
+                   const struct qcf_reference_rules *rules,
+                   struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = NULL;
 	int ret = qcf_layer_open(storage, options, &top, errp);

@@ -11,10 +11,9 @@
  * layers yet.  options describes the first layer.  On failure the image is to
  * be given up with qcf_image_abandon().
  */
-int qcf_chain_open(struct qcowfmt_image *image,
-		   struct qcowfmt_storage *storage,
-		   const struct qcf_layer_options *options,
-		   const struct qcf_reference_rules *rules,
-		   struct qcowfmt_error **errp);
+int qcf_chain_open(struct qcowfmt_image *image, struct qcowfmt_storage *storage,
+                   const struct qcf_layer_options *options,
+                   const struct qcf_reference_rules *rules,
+                   struct qcowfmt_error **errp);
 
 #endif

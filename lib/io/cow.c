@@ -31,8 +31,8 @@ void qcf_cow_fini(struct qcf_cow *cow)
 }
 
 static int prepare_part(struct qcowfmt_image *image, uint64_t start,
-			uint64_t end, bool is_zero, struct qcf_cow_part *part,
-			struct qcowfmt_error **errp)
+                        uint64_t end, bool is_zero, struct qcf_cow_part *part,
+                        struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
@@ -41,7 +41,7 @@ static int prepare_part(struct qcowfmt_image *image, uint64_t start,
 		return 0;
 	if (!is_zero)
 		ret = qcf_extent_is_zero(image, start, part->len, &is_zero,
-					 errp);
+		                         errp);
 	if (ret < 0 || is_zero)
 		return ret;
 	part->bytes = malloc(part->len);
@@ -51,8 +51,8 @@ static int prepare_part(struct qcowfmt_image *image, uint64_t start,
 }
 
 int qcf_cow_prepare(struct qcowfmt_image *image, uint64_t start, uint64_t end,
-		    bool read_as_zeros, struct qcf_cow *cow,
-		    struct qcowfmt_error **errp)
+                    bool read_as_zeros, struct qcf_cow *cow,
+                    struct qcowfmt_error **errp)
 {
 	uint64_t cluster_size =
 		qcf_image_top(image)->meta->geometry.cluster_size;
@@ -60,10 +60,10 @@ int qcf_cow_prepare(struct qcowfmt_image *image, uint64_t start, uint64_t end,
 
 	*cow = (struct qcf_cow){ 0 };
 	ret = prepare_part(image, qcf_align_down(start, cluster_size), start,
-			   read_as_zeros, &cow->head, errp);
+	                   read_as_zeros, &cow->head, errp);
 	if (ret == 0)
 		ret = prepare_part(image, end, qcf_align_up(end, cluster_size),
-				   read_as_zeros, &cow->tail, errp);
+		                   read_as_zeros, &cow->tail, errp);
 	if (ret < 0)
 		qcf_cow_fini(cow);
 	return qcf_wrap(errp, "copy-on-write", ret);
@@ -84,15 +84,15 @@ static bool is_needed(const struct qcf_cow_part *part, bool fresh)
 }
 
 int qcf_cow_write(struct qcowfmt_storage *storage, const struct qcf_cow *cow,
-		  const struct iovec *iov, int iovcnt, uint64_t skip,
-		  uint64_t len, uint64_t host_offset, bool fresh,
-		  struct qcowfmt_error **errp)
+                  const struct iovec *iov, int iovcnt, uint64_t skip,
+                  uint64_t len, uint64_t host_offset, bool fresh,
+                  struct qcowfmt_error **errp)
 {
 	struct iovec small[16];
 	QCF_AUTO_FREE struct iovec *large = NULL;
 	struct iovec *all = small;
 	uint64_t room = (uint64_t)iovcnt + QCF_ZERO_IOV(cow->head.len) +
-			QCF_ZERO_IOV(cow->tail.len);
+	                QCF_ZERO_IOV(cow->tail.len);
 	int count = 0;
 
 	if (room > QCF_ARRAY_LEN(small)) {

@@ -29,21 +29,21 @@ void qcf_cow_fini(struct qcf_cow *cow);
  * (or read_as_zeros says so).
  */
 int qcf_cow_prepare(struct qcowfmt_image *image, uint64_t start, uint64_t end,
-		    bool read_as_zeros, struct qcf_cow *cow,
-		    struct qcowfmt_error **errp);
+                    bool read_as_zeros, struct qcf_cow *cow,
+                    struct qcowfmt_error **errp);
 
 /*
  * Write head, data (the part [skip, skip + len) of a vector) and tail, so that
  * data begins at host_offset.  With fresh, zeros need not be written.
  */
 int qcf_cow_write(struct qcowfmt_storage *storage, const struct qcf_cow *cow,
-		  const struct iovec *iov, int iovcnt, uint64_t skip,
-		  uint64_t len, uint64_t host_offset, bool fresh,
-		  struct qcowfmt_error **errp);
+                  const struct iovec *iov, int iovcnt, uint64_t skip,
+                  uint64_t len, uint64_t host_offset, bool fresh,
+                  struct qcowfmt_error **errp);
 
 /* Fill a vector with references to a page of zeros; returns how many elements
  * of out, which has room for QCF_ZERO_IOV(len), were used. */
-#define QCF_ZERO_PAGE (UINT64_C(64) << 10)
+#define QCF_ZERO_PAGE     (UINT64_C(64) << 10)
 #define QCF_ZERO_IOV(len) ((len) / QCF_ZERO_PAGE + 1)
 int qcf_zero_iov(struct iovec *out, uint64_t len);
 

@@ -11,12 +11,12 @@
 #include "map.h"
 
 static int lookup_in_layer(struct qcf_layer *layer, uint64_t guest_offset,
-			   uint64_t len, struct qcf_run *run,
-			   struct qcowfmt_error **errp)
+                           uint64_t len, struct qcf_run *run,
+                           struct qcowfmt_error **errp)
 {
 	if (layer->meta != NULL)
 		return qcf_map_lookup(layer->meta, guest_offset, len, run,
-				      errp);
+		                      errp);
 	*run = (struct qcf_run){
 		.kind = QCF_DATA,
 		.length = len,
@@ -27,8 +27,8 @@ static int lookup_in_layer(struct qcf_layer *layer, uint64_t guest_offset,
 }
 
 int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
-		      uint64_t len, uint32_t last, struct qcf_extent *extent,
-		      struct qcowfmt_error **errp)
+                      uint64_t len, uint32_t last, struct qcf_extent *extent,
+                      struct qcowfmt_error **errp)
 {
 	extent->depth = 0;
 	extent->run = (struct qcf_run){ .length = len };
@@ -39,9 +39,9 @@ int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
 		if (guest_offset >= layer->virtual_size)
 			break;
 		len = QCF_MIN(extent->run.length,
-			      layer->virtual_size - guest_offset);
+		              layer->virtual_size - guest_offset);
 		ret = lookup_in_layer(layer, guest_offset, len, &extent->run,
-				      errp);
+		                      errp);
 		if (ret < 0)
 			return qcf_wrap(errp, layer->storage->name, ret);
 		extent->depth = i;
@@ -52,27 +52,26 @@ int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
 }
 
 int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,
-			    uint64_t len, struct qcf_extent *extent,
-			    struct qcowfmt_error **errp)
+                            uint64_t len, struct qcf_extent *extent,
+                            struct qcowfmt_error **errp)
 {
 	int ret = qcf_extent_lookup(image, guest_offset, len, UINT32_MAX,
-				    extent, errp);
+	                            extent, errp);
 
 	if (ret == 0 && extent->run.kind == QCF_UNALLOCATED &&
 	    image->incomplete) {
 		ret = qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_REFUSED,
-			       "%s: the range comes from the backing file, "
-			       "which was not opened because the reference "
-			       "policy is to ignore it",
-			       qcf_image_top(image)->storage->name);
+		               "%s: the range comes from the backing file, "
+		               "which was not opened because the reference "
+		               "policy is to ignore it",
+		               qcf_image_top(image)->storage->name);
 		qcf_error_at_guest(errp, guest_offset);
 	}
 	return ret;
 }
 
 int qcf_extent_is_zero(struct qcowfmt_image *image, uint64_t guest_offset,
-		       uint64_t len, bool *is_zero,
-		       struct qcowfmt_error **errp)
+                       uint64_t len, bool *is_zero, struct qcowfmt_error **errp)
 {
 	uint64_t virtual_size = qcf_image_top(image)->virtual_size;
 	uint64_t end = QCF_MIN(guest_offset + len, virtual_size);
@@ -80,9 +79,8 @@ int qcf_extent_is_zero(struct qcowfmt_image *image, uint64_t guest_offset,
 	*is_zero = true;
 	while (guest_offset < end) {
 		struct qcf_extent extent;
-		int ret = qcf_extent_lookup_chain(image, guest_offset,
-						  end - guest_offset, &extent,
-						  errp);
+		int ret = qcf_extent_lookup_chain(
+			image, guest_offset, end - guest_offset, &extent, errp);
 
 		if (ret < 0)
 			return ret;

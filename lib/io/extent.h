@@ -8,8 +8,9 @@
 
 /* A guest range that comes from one layer. */
 struct qcf_extent {
-	struct qcf_run run; /* UNALLOCATED: no layer has it, it reads as zeros */
-	uint32_t depth;	    /* the layer; UNALLOCATED: the deepest one asked */
+	struct qcf_run
+		run;    /* UNALLOCATED: no layer has it, it reads as zeros */
+	uint32_t depth; /* the layer; UNALLOCATED: the deepest one asked */
 };
 
 /*
@@ -17,20 +18,20 @@ struct qcf_extent {
  * than layer last.  The range is inside the virtual disk.
  */
 int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
-		      uint64_t len, uint32_t last, struct qcf_extent *extent,
-		      struct qcowfmt_error **errp);
+                      uint64_t len, uint32_t last, struct qcf_extent *extent,
+                      struct qcowfmt_error **errp);
 
 /* The same through the whole chain; -ENOTSUP where the chain is incomplete. */
 int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,
-			    uint64_t len, struct qcf_extent *extent,
-			    struct qcowfmt_error **errp);
+                            uint64_t len, struct qcf_extent *extent,
+                            struct qcowfmt_error **errp);
 
 /*
  * Whether a guest range is known to read as zeros without looking at data.  It
  * may reach beyond the virtual disk, where there is nothing but zeros.
  */
 int qcf_extent_is_zero(struct qcowfmt_image *image, uint64_t guest_offset,
-		       uint64_t len, bool *is_zero,
-		       struct qcowfmt_error **errp);
+                       uint64_t len, bool *is_zero,
+                       struct qcowfmt_error **errp);
 
 #endif

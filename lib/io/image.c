@@ -10,9 +10,8 @@
 
 int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 {
-	struct qcowfmt_image *new_image =
-		aligned_alloc(_Alignof(struct qcowfmt_image),
-			      sizeof(struct qcowfmt_image));
+	struct qcowfmt_image *new_image = aligned_alloc(
+		_Alignof(struct qcowfmt_image), sizeof(struct qcowfmt_image));
 
 	if (new_image == NULL)
 		return qcf_fail_oom(errp);
@@ -55,22 +54,22 @@ void qcf_image_abandon(struct qcowfmt_image *image)
 }
 
 void qcf_request_begin_read(struct qcf_request *request,
-			    struct qcowfmt_image *image)
+                            struct qcowfmt_image *image)
 {
 	request->image = image;
 	request->slot = qcf_gate_enter(&image->gate);
 }
 
 int qcf_request_begin_write(struct qcf_request *request,
-			    struct qcowfmt_image *image,
-			    struct qcowfmt_error **errp)
+                            struct qcowfmt_image *image,
+                            struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(image);
 	int ret;
 
 	if (!top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
-				"%s is opened read-only", top->storage->name);
+		                "%s is opened read-only", top->storage->name);
 	ret = qcf_poison_check(qcf_layer_poison(top), errp);
 	if (ret < 0)
 		return qcf_wrap(errp, top->storage->name, ret);
@@ -84,7 +83,7 @@ void qcf_request_end(struct qcf_request *request)
 }
 
 int qcf_request_breathe(struct qcf_request *request,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = qcf_image_top(request->image)->meta;
 	int ret = 0;
@@ -100,17 +99,17 @@ int qcf_request_breathe(struct qcf_request *request,
 }
 
 int qcf_image_check_range(const struct qcowfmt_image *image,
-			  uint64_t guest_offset, uint64_t len,
-			  struct qcowfmt_error **errp)
+                          uint64_t guest_offset, uint64_t len,
+                          struct qcowfmt_error **errp)
 {
 	uint64_t virtual_size = qcf_image_top(image)->virtual_size;
 
 	if (qcf_range_within(guest_offset, len, virtual_size))
 		return 0;
 	qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		 "range of %" PRIu64 " bytes at offset %" PRIu64
-		 " is beyond the virtual size %" PRIu64,
-		 len, guest_offset, virtual_size);
+	         "range of %" PRIu64 " bytes at offset %" PRIu64
+	         " is beyond the virtual size %" PRIu64,
+	         len, guest_offset, virtual_size);
 	qcf_error_at_guest(errp, guest_offset);
 	return -EINVAL;
 }
@@ -137,8 +136,8 @@ int qcf_image_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 	ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
-	ret = top->meta != NULL ? qcf_writeback_commit(top->meta, errp) :
-				  flush_raw(top, errp);
+	ret = top->meta != NULL ? qcf_writeback_commit(top->meta, errp)
+	                        : flush_raw(top, errp);
 	qcf_request_end(&request);
 	if (ret == 0 && top->meta != NULL)
 		ret = qcf_alloc_reclaim(top->meta, errp);

@@ -16,7 +16,7 @@
 struct qcowfmt_image {
 	struct qcf_layer **layers;
 	uint32_t layer_count;
-	bool incomplete; /* the first layer names a backing file that was not
+	bool incomplete;  /* the first layer names a backing file that was not
 			  * opened (QCOWFMT_REFERENCES_IGNORE) */
 	int discard_mode; /* enum qcowfmt_discard_mode */
 	struct qcf_gate gate;
@@ -49,10 +49,10 @@ void qcf_image_abandon(struct qcowfmt_image *image);
  * Enter for a change: -EROFS on a read-only image, POISONED after a failure.
  */
 int qcf_request_begin_write(struct qcf_request *request,
-			    struct qcowfmt_image *image,
-			    struct qcowfmt_error **errp);
+                            struct qcowfmt_image *image,
+                            struct qcowfmt_error **errp);
 void qcf_request_begin_read(struct qcf_request *request,
-			    struct qcowfmt_image *image);
+                            struct qcowfmt_image *image);
 void qcf_request_end(struct qcf_request *request);
 
 /*
@@ -60,12 +60,12 @@ void qcf_request_end(struct qcf_request *request);
  * back if much is dirty, and free what has left quarantine.
  */
 int qcf_request_breathe(struct qcf_request *request,
-			struct qcowfmt_error **errp);
+                        struct qcowfmt_error **errp);
 
 /* -EINVAL if a range is not inside the virtual disk. */
 int qcf_image_check_range(const struct qcowfmt_image *image,
-			  uint64_t guest_offset, uint64_t len,
-			  struct qcowfmt_error **errp);
+                          uint64_t guest_offset, uint64_t len,
+                          struct qcowfmt_error **errp);
 
 /* Make all completed changes stable. */
 int qcf_image_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp);

@@ -18,7 +18,7 @@ void qcf_inflight_fini(struct qcf_inflight *inflight)
 }
 
 static bool is_claimed(const struct qcf_inflight *inflight, uint64_t start,
-		       uint64_t end)
+                       uint64_t end)
 {
 	for (const struct qcf_claim *c = inflight->claims; c != NULL;
 	     c = c->next) {
@@ -29,7 +29,7 @@ static bool is_claimed(const struct qcf_inflight *inflight, uint64_t start,
 }
 
 void qcf_inflight_claim(struct qcf_inflight *inflight, struct qcf_claim *claim,
-			uint64_t start, uint64_t end)
+                        uint64_t start, uint64_t end)
 {
 	QCF_GUARD(&inflight->lock);
 
@@ -47,7 +47,7 @@ void qcf_inflight_claim(struct qcf_inflight *inflight, struct qcf_claim *claim,
 }
 
 void qcf_inflight_release(struct qcf_inflight *inflight,
-			  struct qcf_claim *claim)
+                          struct qcf_claim *claim)
 {
 	QCF_GUARD(&inflight->lock);
 	struct qcf_claim **at = &inflight->claims;

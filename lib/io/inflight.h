@@ -34,8 +34,8 @@ void qcf_inflight_fini(struct qcf_inflight *inflight);
 
 /* Wait until no claim overlaps, then claim. */
 void qcf_inflight_claim(struct qcf_inflight *inflight, struct qcf_claim *claim,
-			uint64_t start, uint64_t end);
+                        uint64_t start, uint64_t end);
 void qcf_inflight_release(struct qcf_inflight *inflight,
-			  struct qcf_claim *claim);
+                          struct qcf_claim *claim);
 
 #endif

@@ -12,7 +12,7 @@ static int probe_format(struct qcf_layer *layer, struct qcowfmt_error **errp)
 {
 	uint8_t bytes[QCOWFMT_PROBE_SIZE];
 	int64_t len = qcf_storage_pread_padded(layer->storage, bytes,
-					       sizeof(bytes), 0, errp);
+	                                       sizeof(bytes), 0, errp);
 
 	if (len < 0)
 		return (int)len;
@@ -22,7 +22,7 @@ static int probe_format(struct qcf_layer *layer, struct qcowfmt_error **errp)
 }
 
 static int lock_storage(const struct qcf_layer *layer, bool no_lock,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	enum qcf_storage_lock lock;
 
@@ -31,8 +31,8 @@ static int lock_storage(const struct qcf_layer *layer, bool no_lock,
 	if (layer->format == QCOWFMT_FORMAT_RAW)
 		lock = layer->writable ? QCF_LOCK_RAW_WRITE : QCF_LOCK_RAW_READ;
 	else
-		lock = layer->writable ? QCF_LOCK_IMAGE_WRITE :
-					 QCF_LOCK_IMAGE_READ;
+		lock = layer->writable ? QCF_LOCK_IMAGE_WRITE
+		                       : QCF_LOCK_IMAGE_READ;
 	return qcf_storage_lock(layer->storage, lock, errp);
 }
 
@@ -49,8 +49,8 @@ static int open_raw(struct qcf_layer *layer, struct qcowfmt_error **errp)
 }
 
 static int open_qcow2(struct qcf_layer *layer,
-		      const struct qcf_layer_options *options,
-		      struct qcowfmt_error **errp)
+                      const struct qcf_layer_options *options,
+                      struct qcowfmt_error **errp)
 {
 	struct qcf_meta_options meta_options = {
 		.writable = options->writable,
@@ -60,14 +60,12 @@ static int open_qcow2(struct qcf_layer *layer,
 		.budget = options->budget,
 		.gate = options->gate,
 	};
-	QCF_AUTO_FREE struct qcf_meta *meta =
-		aligned_alloc(_Alignof(struct qcf_meta),
-			      qcf_align_up(sizeof(*meta),
-					   _Alignof(struct qcf_meta)));
-	int ret = meta == NULL ?
-			  qcf_fail_oom(errp) :
-			  qcf_meta_open(meta, layer->storage, &meta_options,
-					errp);
+	QCF_AUTO_FREE struct qcf_meta *meta = aligned_alloc(
+		_Alignof(struct qcf_meta),
+		qcf_align_up(sizeof(*meta), _Alignof(struct qcf_meta)));
+	int ret = meta == NULL ? qcf_fail_oom(errp)
+	                       : qcf_meta_open(meta, layer->storage,
+	                                       &meta_options, errp);
 
 	if (ret < 0)
 		return ret;
@@ -77,8 +75,8 @@ static int open_qcow2(struct qcf_layer *layer,
 }
 
 static int open_format(struct qcf_layer *layer,
-		       const struct qcf_layer_options *options,
-		       struct qcowfmt_error **errp)
+                       const struct qcf_layer_options *options,
+                       struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
@@ -89,14 +87,14 @@ static int open_format(struct qcf_layer *layer,
 		ret = lock_storage(layer, options->no_lock, errp);
 	if (ret < 0)
 		return ret;
-	return layer->format == QCOWFMT_FORMAT_RAW ?
-		       open_raw(layer, errp) :
-		       open_qcow2(layer, options, errp);
+	return layer->format == QCOWFMT_FORMAT_RAW
+	               ? open_raw(layer, errp)
+	               : open_qcow2(layer, options, errp);
 }
 
 int qcf_layer_open(struct qcowfmt_storage *storage,
-		   const struct qcf_layer_options *options,
-		   struct qcf_layer **out, struct qcowfmt_error **errp)
+                   const struct qcf_layer_options *options,
+                   struct qcf_layer **out, struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE struct qcf_layer *layer = calloc(1, sizeof(*layer));
 	int ret;
@@ -105,7 +103,7 @@ int qcf_layer_open(struct qcowfmt_storage *storage,
 		return qcf_fail_oom(errp);
 	if (options->writable && !storage->writable)
 		return qcf_fail(errp, EACCES, QCOWFMT_ERR_READ_ONLY,
-				"%s: the storage is read-only", storage->name);
+		                "%s: the storage is read-only", storage->name);
 	layer->storage = storage;
 	layer->depth = options->depth;
 	layer->writable = options->writable;
@@ -163,10 +161,10 @@ struct qcf_poison *qcf_layer_poison(struct qcf_layer *layer)
 }
 
 int qcf_layer_limit_to_file(struct qcf_layer *layer, uint64_t host_offset,
-			    uint64_t *len, struct qcowfmt_error **errp)
+                            uint64_t *len, struct qcowfmt_error **errp)
 {
-	uint64_t size = atomic_load_explicit(&layer->known_size,
-					     memory_order_relaxed);
+	uint64_t size =
+		atomic_load_explicit(&layer->known_size, memory_order_relaxed);
 	uint64_t limit;
 	int ret;
 
@@ -179,8 +177,8 @@ int qcf_layer_limit_to_file(struct qcf_layer *layer, uint64_t host_offset,
 	limit = qcf_align_up(size, layer->meta->geometry.cluster_size);
 	if (host_offset >= limit)
 		return qcf_corruptf(errp, QCF_CHECK_BEYOND_END, host_offset,
-				    "%s ends at %" PRIu64, layer->storage->name,
-				    size);
+		                    "%s ends at %" PRIu64, layer->storage->name,
+		                    size);
 	*len = QCF_MIN(*len, limit - host_offset);
 	return 0;
 }

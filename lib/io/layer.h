@@ -10,18 +10,18 @@
 #include "meta.h"
 
 struct qcf_layer {
-	int format; /* enum qcowfmt_format: RAW or QCOW2 */
+	int format;  /* enum qcowfmt_format: RAW or QCOW2 */
 	bool probed; /* the format was found out from the content */
 	bool writable;
-	uint32_t depth; /* 0 = the image opened first */
+	uint32_t depth;                  /* 0 = the image opened first */
 	struct qcowfmt_storage *storage; /* owned */
 	uint64_t virtual_size;
-	_Atomic uint64_t known_size; /* a length the file is known to have */
-	struct qcf_meta *meta;	     /* NULL for raw; owned */
+	_Atomic uint64_t known_size;  /* a length the file is known to have */
+	struct qcf_meta *meta;        /* NULL for raw; owned */
 	struct qcf_poison raw_poison; /* raw: as meta->poison */
 	char *backing_path; /* the backing name as it would be opened; owned,
 			     * NULL if there is none */
-	char *beneath;	    /* directory part below that of the first image,
+	char *beneath;      /* directory part below that of the first image,
 			     * for the policy "beneath"; owned */
 };
 
@@ -42,8 +42,8 @@ struct qcf_layer_options {
  * failure it stays the caller's.
  */
 int qcf_layer_open(struct qcowfmt_storage *storage,
-		   const struct qcf_layer_options *options,
-		   struct qcf_layer **layer, struct qcowfmt_error **errp);
+                   const struct qcf_layer_options *options,
+                   struct qcf_layer **layer, struct qcowfmt_error **errp);
 
 /* Write back and free, also on failure.  NULL is allowed. */
 int qcf_layer_close(struct qcf_layer *layer, struct qcowfmt_error **errp);
@@ -59,6 +59,6 @@ struct qcf_poison *qcf_layer_poison(struct qcf_layer *layer);
  * counting as whole.  A range wholly behind that is corruption.
  */
 int qcf_layer_limit_to_file(struct qcf_layer *layer, uint64_t host_offset,
-			    uint64_t *len, struct qcowfmt_error **errp);
+                            uint64_t *len, struct qcowfmt_error **errp);
 
 #endif

@@ -12,8 +12,8 @@
 
 /* Read [skip, skip + len) of a vector from a layer's file. */
 static int read_host(struct qcf_layer *layer, const struct iovec *iov,
-		     int iovcnt, uint64_t skip, uint64_t host_offset,
-		     uint64_t len, struct qcowfmt_error **errp)
+                     int iovcnt, uint64_t skip, uint64_t host_offset,
+                     uint64_t len, struct qcowfmt_error **errp)
 {
 	struct iovec small[SMALL_IOV];
 	QCF_AUTO_FREE struct iovec *large = NULL;
@@ -28,28 +28,28 @@ static int read_host(struct qcf_layer *layer, const struct iovec *iov,
 	}
 	count = qcf_iov_slice(iov, iovcnt, skip, len, part);
 	return qcf_storage_preadv(layer->storage, part, count, host_offset,
-				  true, errp);
+	                          true, errp);
 }
 
 static int read_data(struct qcf_layer *layer, const struct iovec *iov,
-		     int iovcnt, uint64_t skip, struct qcf_run *run,
-		     struct qcowfmt_error **errp)
+                     int iovcnt, uint64_t skip, struct qcf_run *run,
+                     struct qcowfmt_error **errp)
 {
 	if (layer->meta != NULL) {
 		int ret = qcf_layer_limit_to_file(layer, run->host_offset,
-						  &run->length, errp);
+		                                  &run->length, errp);
 
 		if (ret < 0)
 			return ret;
 	}
 	return read_host(layer, iov, iovcnt, skip, run->host_offset,
-			 run->length, errp);
+	                 run->length, errp);
 }
 
 /* Read what an extent stands for; may shorten it. */
 static int read_extent(struct qcowfmt_image *image, struct qcf_extent *extent,
-		       const struct iovec *iov, int iovcnt, uint64_t skip,
-		       struct qcowfmt_error **errp)
+                       const struct iovec *iov, int iovcnt, uint64_t skip,
+                       struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = image->layers[extent->depth];
 
@@ -58,8 +58,8 @@ static int read_extent(struct qcowfmt_image *image, struct qcf_extent *extent,
 		return read_data(layer, iov, iovcnt, skip, &extent->run, errp);
 	case QCF_COMPRESSED:
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-				"%s: compressed clusters are not supported",
-				layer->storage->name);
+		                "%s: compressed clusters are not supported",
+		                layer->storage->name);
 	case QCF_UNALLOCATED:
 	case QCF_ZERO_PLAIN:
 	case QCF_ZERO_ALLOCATED:
@@ -70,18 +70,18 @@ static int read_extent(struct qcowfmt_image *image, struct qcf_extent *extent,
 }
 
 int qcf_read(struct qcowfmt_image *image, const struct iovec *iov, int iovcnt,
-	     uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp)
+             uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp)
 {
 	uint64_t done = 0;
 
 	while (done < len) {
 		struct qcf_extent extent;
 		int ret = qcf_extent_lookup_chain(image, guest_offset + done,
-						  len - done, &extent, errp);
+		                                  len - done, &extent, errp);
 
 		if (ret == 0)
 			ret = read_extent(image, &extent, iov, iovcnt, done,
-					  errp);
+			                  errp);
 		if (ret < 0) {
 			qcf_error_at_guest(errp, guest_offset + done);
 			return ret;
@@ -92,13 +92,13 @@ int qcf_read(struct qcowfmt_image *image, const struct iovec *iov, int iovcnt,
 }
 
 int qcf_read_padded(struct qcowfmt_image *image, void *buffer,
-		    uint64_t guest_offset, uint64_t len,
-		    struct qcowfmt_error **errp)
+                    uint64_t guest_offset, uint64_t len,
+                    struct qcowfmt_error **errp)
 {
 	uint64_t virtual_size = qcf_image_top(image)->virtual_size;
-	uint64_t inside = guest_offset >= virtual_size ?
-				  0 :
-				  QCF_MIN(len, virtual_size - guest_offset);
+	uint64_t inside = guest_offset >= virtual_size
+	                          ? 0
+	                          : QCF_MIN(len, virtual_size - guest_offset);
 	struct iovec iov = { .iov_base = buffer, .iov_len = inside };
 
 	memset((uint8_t *)buffer + inside, 0, len - inside);

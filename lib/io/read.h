@@ -10,12 +10,12 @@
  * virtual disk, and the caller is inside the gate.
  */
 int qcf_read(struct qcowfmt_image *image, const struct iovec *iov, int iovcnt,
-	     uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp);
+             uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp);
 
 /* The same into a buffer, of a range whose part beyond the virtual disk reads
  * as zeros. */
 int qcf_read_padded(struct qcowfmt_image *image, void *buffer,
-		    uint64_t guest_offset, uint64_t len,
-		    struct qcowfmt_error **errp);
+                    uint64_t guest_offset, uint64_t len,
+                    struct qcowfmt_error **errp);
 
 #endif

@@ -51,7 +51,7 @@ static char *join(const char *directory, const char *name)
 }
 
 int qcf_reference_path(const struct qcf_layer *layer, char **path,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	const char *name =
 		layer->meta == NULL ? NULL : layer->meta->header.backing_name;
@@ -73,37 +73,37 @@ int qcf_reference_path(const struct qcf_layer *layer, char **path,
 }
 
 static int refuse(const struct qcf_layer *layer, const char *why,
-		  struct qcowfmt_error **errp)
+                  struct qcowfmt_error **errp)
 {
 	return qcf_fail(errp, EACCES, QCOWFMT_ERR_REFUSED,
-			"%s: backing file '%s' is not opened: %s",
-			layer->storage->name, layer->meta->header.backing_name,
-			why);
+	                "%s: backing file '%s' is not opened: %s",
+	                layer->storage->name, layer->meta->header.backing_name,
+	                why);
 }
 
 static int check_local(const struct qcf_layer *layer,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	const char *name = layer->meta->header.backing_name;
 
 	if (!is_local_name(name))
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-				"%s: backing file '%s' is not opened: protocol "
-				"'%.*s' is not supported",
-				layer->storage->name, name,
-				(int)protocol_len(name), name);
+		                "%s: backing file '%s' is not opened: protocol "
+		                "'%.*s' is not supported",
+		                layer->storage->name, name,
+		                (int)protocol_len(name), name);
 	if (!layer->storage->is_file && name[0] != '/')
 		return refuse(layer,
-			      "a relative name needs an image that was opened "
-			      "by path",
-			      errp);
+		              "a relative name needs an image that was opened "
+		              "by path",
+		              errp);
 	return 0;
 }
 
 /* The declared format, or what the rules say where there is none. */
 static int choose_format(const struct qcf_reference_rules *rules,
-			 const struct qcf_layer *layer, int *format,
-			 struct qcowfmt_error **errp)
+                         const struct qcf_layer *layer, int *format,
+                         struct qcowfmt_error **errp)
 {
 	const char *declared = layer->meta->header.backing_format;
 
@@ -112,10 +112,10 @@ static int choose_format(const struct qcf_reference_rules *rules,
 		if (*format >= 0)
 			return 0;
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-				"%s: backing file '%s' has the unsupported "
-				"format '%s'",
-				layer->storage->name,
-				layer->meta->header.backing_name, declared);
+		                "%s: backing file '%s' has the unsupported "
+		                "format '%s'",
+		                layer->storage->name,
+		                layer->meta->header.backing_name, declared);
 	}
 	switch (rules->undeclared) {
 	case QCOWFMT_UNDECLARED_RAW:
@@ -126,17 +126,17 @@ static int choose_format(const struct qcf_reference_rules *rules,
 		return 0;
 	default:
 		return refuse(layer,
-			      "the image does not declare its format; set "
-			      "undeclared_format to allow taking it as raw or "
-			      "probing it",
-			      errp);
+		              "the image does not declare its format; set "
+		              "undeclared_format to allow taking it as raw or "
+		              "probing it",
+		              errp);
 	}
 }
 
 static int open_beneath(const struct qcf_reference_rules *rules,
-			const struct qcf_layer *layer,
-			struct qcowfmt_storage **storage, char **beneath,
-			struct qcowfmt_error **errp)
+                        const struct qcf_layer *layer,
+                        struct qcowfmt_storage **storage, char **beneath,
+                        struct qcowfmt_error **errp)
 {
 	const char *name = layer->meta->header.backing_name;
 	QCF_AUTO_FREE char *path = NULL;
@@ -144,9 +144,9 @@ static int open_beneath(const struct qcf_reference_rules *rules,
 
 	if (name[0] == '/' || is_file_protocol(name))
 		return refuse(layer,
-			      "the reference policy allows only names beneath "
-			      "the image's directory",
-			      errp);
+		              "the reference policy allows only names beneath "
+		              "the image's directory",
+		              errp);
 	path = join(layer->beneath == NULL ? "" : layer->beneath, name);
 	if (path == NULL)
 		return qcf_fail_oom(errp);
@@ -154,14 +154,14 @@ static int open_beneath(const struct qcf_reference_rules *rules,
 	if (*beneath == NULL)
 		return qcf_fail_oom(errp);
 	ret = qcf_storage_file_open(path, rules->first_directory,
-				    rules->file_flags, storage, errp);
+	                            rules->file_flags, storage, errp);
 	return ret;
 }
 
 static int open_by_callback(const struct qcf_reference_rules *rules,
-			    const struct qcf_layer *layer,
-			    struct qcowfmt_storage **storage, int *format,
-			    struct qcowfmt_error **errp)
+                            const struct qcf_layer *layer,
+                            struct qcowfmt_storage **storage, int *format,
+                            struct qcowfmt_error **errp)
 {
 	const struct qcf_header *h = &layer->meta->header;
 	struct qcowfmt_reference reference = {
@@ -177,17 +177,17 @@ static int open_by_callback(const struct qcf_reference_rules *rules,
 
 	if (ret < 0)
 		return qcf_fail(errp, -ret, QCOWFMT_ERR_REFUSED,
-				"%s: backing file '%s' was refused by the "
-				"reference callback: %s",
-				layer->storage->name, h->backing_name,
-				strerrordesc_np(-ret) == NULL ?
-					"unknown error" :
-					strerrordesc_np(-ret));
+		                "%s: backing file '%s' was refused by the "
+		                "reference callback: %s",
+		                layer->storage->name, h->backing_name,
+		                strerrordesc_np(-ret) == NULL
+		                        ? "unknown error"
+		                        : strerrordesc_np(-ret));
 	if (*storage == NULL)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"the reference callback supplied no storage "
-				"for '%s'",
-				h->backing_name);
+		                "the reference callback supplied no storage "
+		                "for '%s'",
+		                h->backing_name);
 	if (chosen != QCOWFMT_FORMAT_PROBE) {
 		*format = chosen;
 		return 0;
@@ -196,9 +196,9 @@ static int open_by_callback(const struct qcf_reference_rules *rules,
 }
 
 int qcf_reference_open(const struct qcf_reference_rules *rules,
-		       const struct qcf_layer *layer,
-		       struct qcowfmt_storage **storage, int *format,
-		       char **beneath, struct qcowfmt_error **errp)
+                       const struct qcf_layer *layer,
+                       struct qcowfmt_storage **storage, int *format,
+                       char **beneath, struct qcowfmt_error **errp)
 {
 	int ret;
 
@@ -207,9 +207,9 @@ int qcf_reference_open(const struct qcf_reference_rules *rules,
 	if (rules->policy != QCOWFMT_REFERENCES_LOCAL &&
 	    rules->policy != QCOWFMT_REFERENCES_BENEATH)
 		return refuse(layer,
-			      "the reference policy is to refuse; set "
-			      "reference_policy to allow it",
-			      errp);
+		              "the reference policy is to refuse; set "
+		              "reference_policy to allow it",
+		              errp);
 	ret = check_local(layer, errp);
 	if (ret == 0)
 		ret = choose_format(rules, layer, format, errp);
@@ -219,7 +219,7 @@ int qcf_reference_open(const struct qcf_reference_rules *rules,
 		ret = open_beneath(rules, layer, storage, beneath, errp);
 	else
 		ret = qcf_storage_file_open(layer->backing_path, NULL,
-					    rules->file_flags, storage, errp);
+		                            rules->file_flags, storage, errp);
 	return qcf_wrapf(errp, ret, "%s: opening the backing file",
-			 layer->storage->name);
+	                 layer->storage->name);
 }

@@ -11,12 +11,12 @@
 
 /* How references are followed; from the open options. */
 struct qcf_reference_rules {
-	int policy;    /* enum qcowfmt_reference_policy */
+	int policy;     /* enum qcowfmt_reference_policy */
 	int undeclared; /* enum qcowfmt_undeclared_format */
 	qcowfmt_reference_callback callback;
 	void *opaque;
-	uint32_t max_depth; /* images in a chain */
-	uint32_t file_flags; /* QCOWFMT_FILE_* for files of the chain */
+	uint32_t max_depth;    /* images in a chain */
+	uint32_t file_flags;   /* QCOWFMT_FILE_* for files of the chain */
 	char *first_directory; /* of the image opened first; owned */
 };
 
@@ -26,15 +26,15 @@ struct qcf_reference_rules {
  * no backing file.  Does not judge or open anything.
  */
 int qcf_reference_path(const struct qcf_layer *layer, char **path,
-		       struct qcowfmt_error **errp);
+                       struct qcowfmt_error **errp);
 
 /*
  * Open the backing file of a layer under the rules.  *format gets the format to
  * open it as, *beneath its directory below the first image's (or NULL).
  */
 int qcf_reference_open(const struct qcf_reference_rules *rules,
-		       const struct qcf_layer *layer,
-		       struct qcowfmt_storage **storage, int *format,
-		       char **beneath, struct qcowfmt_error **errp);
+                       const struct qcf_layer *layer,
+                       struct qcowfmt_storage **storage, int *format,
+                       char **beneath, struct qcowfmt_error **errp);
 
 #endif

@@ -48,17 +48,17 @@ static struct qcf_meta *meta_of(struct qcf_request *request)
 
 /* Write to host clusters that are mapped already. */
 static int write_host(struct qcf_layer *layer, const struct payload *p,
-		      uint64_t host_offset, uint64_t len,
-		      struct qcowfmt_error **errp)
+                      uint64_t host_offset, uint64_t len,
+                      struct qcowfmt_error **errp)
 {
 	static const struct qcf_cow nothing_around;
 
 	return qcf_cow_write(layer->storage, &nothing_around, p->iov, p->iovcnt,
-			     p->skip, len, host_offset, true, errp);
+	                     p->skip, len, host_offset, true, errp);
 }
 
 static int write_in_place(struct qcf_request *request, const struct payload *p,
-			  struct qcf_run *run, struct qcowfmt_error **errp)
+                          struct qcf_run *run, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
 	struct qcf_meta *meta = layer->meta;
@@ -66,23 +66,23 @@ static int write_in_place(struct qcf_request *request, const struct payload *p,
 	uint64_t first = qcf_host_cluster(g, run->host_offset);
 	uint64_t last;
 	int ret = qcf_layer_limit_to_file(layer, run->host_offset, &run->length,
-					  errp);
+	                                  errp);
 
 	if (ret < 0)
 		return ret;
 	last = qcf_host_cluster(g, run->host_offset + run->length - 1);
 	if (qcf_overlap_hits(&meta->overlap, first, last - first + 1))
 		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
-					run->host_offset, errp);
+		                        run->host_offset, errp);
 	return write_host(layer, p, run->host_offset, run->length, errp);
 }
 
 /* ------------------------------------------------------ changing mappings */
 
 int qcf_freed_by_entries(const struct qcf_geometry *g,
-			 const struct qcf_slice *slice, uint64_t count,
-			 struct qcf_freed_batch **batch,
-			 struct qcowfmt_error **errp)
+                         const struct qcf_slice *slice, uint64_t count,
+                         struct qcf_freed_batch **batch,
+                         struct qcowfmt_error **errp)
 {
 	size_t used = 0;
 	uint64_t first;
@@ -90,15 +90,15 @@ int qcf_freed_by_entries(const struct qcf_geometry *g,
 	*batch = NULL;
 	for (uint64_t i = 0; i < count; i++)
 		used += qcf_entry_host_clusters(g, qcf_slice_get(slice, i),
-						&first) > 0;
+		                                &first) > 0;
 	if (used == 0)
 		return 0;
 	*batch = qcf_freed_batch_new(used);
 	if (*batch == NULL)
 		return qcf_fail_oom(errp);
 	for (uint64_t i = 0; i < count; i++) {
-		uint64_t n = qcf_entry_host_clusters(
-			g, qcf_slice_get(slice, i), &first);
+		uint64_t n = qcf_entry_host_clusters(g, qcf_slice_get(slice, i),
+		                                     &first);
 
 		if (n > 0)
 			qcf_freed_batch_add(*batch, first, n);
@@ -107,8 +107,8 @@ int qcf_freed_by_entries(const struct qcf_geometry *g,
 }
 
 static void publish_data(struct qcf_meta *meta, const struct qcf_slice *slice,
-			 uint64_t host_cluster, uint64_t count,
-			 struct qcf_freed_batch *freed)
+                         uint64_t host_cluster, uint64_t count,
+                         struct qcf_freed_batch *freed)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	struct qcf_be64 entries[MAX_STEP_CLUSTERS];
@@ -127,18 +127,18 @@ static void publish_data(struct qcf_meta *meta, const struct qcf_slice *slice,
 
 /* Guest bytes of a payload that fall into its first clusters. */
 static uint64_t len_in_clusters(const struct qcf_geometry *g,
-				const struct payload *p, uint64_t clusters)
+                                const struct payload *p, uint64_t clusters)
 {
 	uint64_t room = (clusters << g->cluster_bits) -
-			qcf_offset_in_cluster(g, p->guest_offset);
+	                qcf_offset_in_cluster(g, p->guest_offset);
 
 	return QCF_MIN(p->len, room);
 }
 
 /* Move head, data and tail to clusters from host_cluster on. */
 static int fill_clusters(struct qcf_request *request, const struct payload *p,
-			 const struct qcf_reservation *to, bool read_as_zeros,
-			 uint64_t *len, struct qcowfmt_error **errp)
+                         const struct qcf_reservation *to, bool read_as_zeros,
+                         uint64_t *len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
 	const struct qcf_geometry *g = &layer->meta->geometry;
@@ -147,23 +147,23 @@ static int fill_clusters(struct qcf_request *request, const struct payload *p,
 
 	*len = len_in_clusters(g, p, to->count);
 	ret = qcf_cow_prepare(request->image, p->guest_offset,
-			      p->guest_offset + *len, read_as_zeros, &cow,
-			      errp);
+	                      p->guest_offset + *len, read_as_zeros, &cow,
+	                      errp);
 	if (ret < 0)
 		return ret;
 	ret = qcf_cow_write(layer->storage, &cow, p->iov, p->iovcnt, p->skip,
-			    *len,
-			    qcf_host_offset(g, to->host_cluster) +
-				    qcf_offset_in_cluster(g, p->guest_offset),
-			    to->fresh, errp);
+	                    *len,
+	                    qcf_host_offset(g, to->host_cluster) +
+	                            qcf_offset_in_cluster(g, p->guest_offset),
+	                    to->fresh, errp);
 	qcf_cow_fini(&cow);
 	return ret;
 }
 
 static int allocate_and_write(struct qcf_request *request,
-			      const struct payload *p,
-			      const struct qcf_slice *slice, uint64_t clusters,
-			      uint64_t *len, struct qcowfmt_error **errp)
+                              const struct payload *p,
+                              const struct qcf_slice *slice, uint64_t clusters,
+                              uint64_t *len, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
 	struct qcf_freed_batch *freed = NULL;
@@ -173,7 +173,7 @@ static int allocate_and_write(struct qcf_request *request,
 	if (ret < 0)
 		return ret;
 	ret = qcf_freed_by_entries(&meta->geometry, slice, reservation.count,
-				   &freed, errp);
+	                           &freed, errp);
 	if (ret == 0)
 		ret = fill_clusters(request, p, &reservation, false, len, errp);
 	if (ret < 0) {
@@ -182,14 +182,14 @@ static int allocate_and_write(struct qcf_request *request,
 		return ret;
 	}
 	publish_data(meta, slice, reservation.host_cluster, reservation.count,
-		     freed);
+	             freed);
 	return 0;
 }
 
 static int fill_and_write(struct qcf_request *request, const struct payload *p,
-			  const struct qcf_slice *slice,
-			  const struct qcf_write_plan *plan, uint64_t *len,
-			  struct qcowfmt_error **errp)
+                          const struct qcf_slice *slice,
+                          const struct qcf_write_plan *plan, uint64_t *len,
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
 	const struct qcf_geometry *g = &meta->geometry;
@@ -201,10 +201,10 @@ static int fill_and_write(struct qcf_request *request, const struct payload *p,
 
 	if (!qcf_meta_is_cluster_offset(meta, plan->host_offset))
 		return qcf_meta_corrupt(meta, QCF_CHECK_DATA_OFFSET,
-					plan->host_offset, errp);
+		                        plan->host_offset, errp);
 	if (qcf_overlap_hits(&meta->overlap, to.host_cluster, to.count))
 		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
-					plan->host_offset, errp);
+		                        plan->host_offset, errp);
 	ret = fill_clusters(request, p, &to, true, len, errp);
 	if (ret == 0)
 		publish_data(meta, slice, to.host_cluster, to.count, NULL);
@@ -213,7 +213,7 @@ static int fill_and_write(struct qcf_request *request, const struct payload *p,
 
 /* One step under a claim; *len is 0 if there is nothing to change any more. */
 static int write_claimed(struct qcf_request *request, const struct payload *p,
-			 uint64_t *len, struct qcowfmt_error **errp)
+                         uint64_t *len, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
 	const struct qcf_geometry *g = &meta->geometry;
@@ -233,7 +233,7 @@ static int write_claimed(struct qcf_request *request, const struct payload *p,
 	*len = 0;
 	if (plan.action == QCF_WRITE_ALLOCATE)
 		ret = allocate_and_write(request, p, &slice, plan.clusters, len,
-					 errp);
+		                         errp);
 	else if (plan.action == QCF_WRITE_FILL)
 		ret = fill_and_write(request, p, &slice, &plan, len, errp);
 	qcf_map_unpin(meta, &slice);
@@ -241,7 +241,7 @@ static int write_claimed(struct qcf_request *request, const struct payload *p,
 }
 
 static int write_changing(struct qcf_request *request, const struct payload *p,
-			  uint64_t *len, struct qcowfmt_error **errp)
+                          uint64_t *len, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta_of(request)->geometry;
 	struct payload step = *p;
@@ -251,10 +251,10 @@ static int write_changing(struct qcf_request *request, const struct payload *p,
 	if (ret < 0)
 		return ret;
 	step.len = QCF_MIN(p->len, qcf_left_in_slice(g, p->guest_offset));
-	qcf_inflight_claim(&request->image->inflight, &claim,
-			   qcf_cluster_start(g, step.guest_offset),
-			   qcf_align_up(step.guest_offset + step.len,
-					g->cluster_size));
+	qcf_inflight_claim(
+		&request->image->inflight, &claim,
+		qcf_cluster_start(g, step.guest_offset),
+		qcf_align_up(step.guest_offset + step.len, g->cluster_size));
 	ret = write_claimed(request, &step, len, errp);
 	qcf_inflight_release(&request->image->inflight, &claim);
 	return ret;
@@ -263,11 +263,11 @@ static int write_changing(struct qcf_request *request, const struct payload *p,
 /* -------------------------------------------------------------- the request */
 
 static int write_step(struct qcf_request *request, const struct payload *p,
-		      uint64_t *len, struct qcowfmt_error **errp)
+                      uint64_t *len, struct qcowfmt_error **errp)
 {
 	struct qcf_run run;
 	int ret = qcf_map_lookup(meta_of(request), p->guest_offset, p->len,
-				 &run, errp);
+	                         &run, errp);
 
 	if (ret < 0)
 		return ret;
@@ -294,7 +294,7 @@ static bool make_space(struct qcf_request *request)
 }
 
 static int write_qcow2(struct qcf_request *request, struct payload *p,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	bool tried_space = false;
 
@@ -325,7 +325,7 @@ static int write_qcow2(struct qcf_request *request, struct payload *p,
  * content, into something that is recognised as another format.
  */
 static int guard_probed(struct qcf_layer *layer, const struct payload *p,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	uint8_t sector[QCOWFMT_PROBE_SIZE];
 	int64_t got;
@@ -333,23 +333,22 @@ static int guard_probed(struct qcf_layer *layer, const struct payload *p,
 	if (!layer->probed || p->guest_offset >= sizeof(sector))
 		return 0;
 	got = qcf_storage_pread_padded(layer->storage, sector, sizeof(sector),
-				       0, errp);
+	                               0, errp);
 	if (got < 0)
 		return (int)got;
-	qcf_iov_to_buffer(p->iov, p->iovcnt, p->skip,
-			  sector + p->guest_offset,
-			  QCF_MIN(p->len, sizeof(sector) - p->guest_offset));
+	qcf_iov_to_buffer(p->iov, p->iovcnt, p->skip, sector + p->guest_offset,
+	                  QCF_MIN(p->len, sizeof(sector) - p->guest_offset));
 	if (qcf_probe(sector, sizeof(sector)) == QCOWFMT_FORMAT_RAW)
 		return 0;
 	return qcf_fail(errp, EPERM, QCOWFMT_ERR_REFUSED,
-			"%s: the write would make a raw image that was opened "
-			"without stating its format look like another format; "
-			"open it as raw to allow this",
-			layer->storage->name);
+	                "%s: the write would make a raw image that was opened "
+	                "without stating its format look like another format; "
+	                "open it as raw to allow this",
+	                layer->storage->name);
 }
 
 int qcf_write(struct qcf_request *request, const struct iovec *iov, int iovcnt,
-	      uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp)
+              uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
 	struct payload p = {
@@ -369,7 +368,7 @@ int qcf_write(struct qcf_request *request, const struct iovec *iov, int iovcnt,
 }
 
 int qcf_write_zero_data(struct qcf_request *request, uint64_t guest_offset,
-			uint64_t len, struct qcowfmt_error **errp)
+                        uint64_t len, struct qcowfmt_error **errp)
 {
 	struct iovec iov[QCF_ZERO_IOV(UINT64_C(1) << 20)];
 
@@ -377,7 +376,7 @@ int qcf_write_zero_data(struct qcf_request *request, uint64_t guest_offset,
 		uint64_t part = QCF_MIN(len, UINT64_C(1) << 20);
 		int count = qcf_zero_iov(iov, part);
 		int ret = qcf_write(request, iov, count, guest_offset, part,
-				    errp);
+		                    errp);
 
 		if (ret < 0)
 			return ret;

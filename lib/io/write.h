@@ -11,19 +11,19 @@
  * Write len bytes of a vector to a guest range inside the virtual disk.
  */
 int qcf_write(struct qcf_request *request, const struct iovec *iov, int iovcnt,
-	      uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp);
+              uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp);
 
 /* Write zeros as data. */
 int qcf_write_zero_data(struct qcf_request *request, uint64_t guest_offset,
-			uint64_t len, struct qcowfmt_error **errp);
+                        uint64_t len, struct qcowfmt_error **errp);
 
 /*
  * A batch for the host clusters that count entries from the first of a slice on
  * refer to; empty if none does.  In *batch NULL if nothing is freed.
  */
 int qcf_freed_by_entries(const struct qcf_geometry *g,
-			 const struct qcf_slice *slice, uint64_t count,
-			 struct qcf_freed_batch **batch,
-			 struct qcowfmt_error **errp);
+                         const struct qcf_slice *slice, uint64_t count,
+                         struct qcf_freed_batch **batch,
+                         struct qcowfmt_error **errp);
 
 #endif

@@ -12,8 +12,8 @@ static enum qcf_write_action action_for(const struct qcf_mapping *mapping)
 }
 
 struct qcf_write_plan qcf_write_plan(const struct qcf_geometry *g,
-				     const struct qcf_be64 *entries,
-				     uint64_t count)
+                                     const struct qcf_be64 *entries,
+                                     uint64_t count)
 {
 	struct qcf_mapping first = qcf_l2_entry_decode(g, entries[0]);
 	struct qcf_write_plan plan = {
@@ -30,20 +30,20 @@ struct qcf_write_plan qcf_write_plan(const struct qcf_geometry *g,
 			break;
 		if (plan.action == QCF_WRITE_FILL &&
 		    next.host_offset !=
-			    first.host_offset +
-				    (plan.clusters << g->cluster_bits))
+		            first.host_offset +
+		                    (plan.clusters << g->cluster_bits))
 			break;
 	}
 	return plan;
 }
 
 struct qcf_entry_change qcf_zero_plan(const struct qcf_geometry *g,
-				      struct qcf_be64 entry, bool may_unmap)
+                                      struct qcf_be64 entry, bool may_unmap)
 {
 	struct qcf_mapping mapping = qcf_l2_entry_decode(g, entry);
 	struct qcf_entry_change change = { .entry = entry };
-	bool has_cluster = mapping.kind == QCF_DATA ||
-			   mapping.kind == QCF_ZERO_ALLOCATED;
+	bool has_cluster =
+		mapping.kind == QCF_DATA || mapping.kind == QCF_ZERO_ALLOCATED;
 
 	if (mapping.kind == QCF_ZERO_PLAIN ||
 	    (mapping.kind == QCF_ZERO_ALLOCATED && !may_unmap))
@@ -60,12 +60,13 @@ struct qcf_entry_change qcf_zero_plan(const struct qcf_geometry *g,
 }
 
 struct qcf_entry_change qcf_discard_plan(const struct qcf_geometry *g,
-					 struct qcf_be64 entry,
-					 bool has_backing)
+                                         struct qcf_be64 entry,
+                                         bool has_backing)
 {
 	struct qcf_mapping mapping = qcf_l2_entry_decode(g, entry);
-	struct qcf_mapping empty = { .kind = g->version >= 3 ? QCF_ZERO_PLAIN :
-							       QCF_UNALLOCATED };
+	struct qcf_mapping empty = { .kind = g->version >= 3
+		                                     ? QCF_ZERO_PLAIN
+		                                     : QCF_UNALLOCATED };
 
 	if (mapping.kind == QCF_ZERO_PLAIN ||
 	    (mapping.kind == QCF_UNALLOCATED && !has_backing))
@@ -78,7 +79,7 @@ struct qcf_entry_change qcf_discard_plan(const struct qcf_geometry *g,
 }
 
 uint64_t qcf_entry_host_clusters(const struct qcf_geometry *g,
-				 struct qcf_be64 entry, uint64_t *first)
+                                 struct qcf_be64 entry, uint64_t *first)
 {
 	struct qcf_mapping mapping = qcf_l2_entry_decode(g, entry);
 	uint64_t start = mapping.host_offset;

@@ -20,9 +20,9 @@
 #define MAX_STEP_CLUSTERS 512
 
 enum change {
-	ZERO,	       /* keep host clusters */
-	ZERO_UNMAP,    /* free host clusters */
-	ZERO_IF_ZERO,  /* one cluster: only if it reads as zeros anyway */
+	ZERO,         /* keep host clusters */
+	ZERO_UNMAP,   /* free host clusters */
+	ZERO_IF_ZERO, /* one cluster: only if it reads as zeros anyway */
 	DISCARD,
 };
 
@@ -40,7 +40,7 @@ static struct qcf_layer *top_of(const struct change_range *r)
 }
 
 static struct qcf_entry_change plan_entry(const struct change_range *r,
-					  struct qcf_be64 entry)
+                                          struct qcf_be64 entry)
 {
 	const struct qcf_meta *meta = top_of(r)->meta;
 	const struct qcf_geometry *g = &meta->geometry;
@@ -52,29 +52,29 @@ static struct qcf_entry_change plan_entry(const struct change_range *r,
 
 /* Decide for the clusters of a slice and publish. */
 static int change_slice(const struct change_range *r,
-			const struct qcf_slice *slice, uint64_t count,
-			struct qcowfmt_error **errp)
+                        const struct qcf_slice *slice, uint64_t count,
+                        struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = top_of(r)->meta;
 	struct qcf_be64 entries[MAX_STEP_CLUSTERS];
 	struct qcf_freed_batch *freed = NULL;
 	bool changed = false;
 	int ret = qcf_freed_by_entries(&meta->geometry, slice, count, &freed,
-				       errp);
+	                               errp);
 
 	if (ret < 0)
 		return ret;
 	if (freed != NULL) {
 		freed->run_count = 0;
 		freed->discard = r->request->image->discard_mode ==
-				 QCOWFMT_DISCARD_UNMAP;
+		                 QCOWFMT_DISCARD_UNMAP;
 	}
 	for (uint64_t i = 0; i < count; i++) {
 		struct qcf_be64 old = qcf_slice_get(slice, i);
 		struct qcf_entry_change change = plan_entry(r, old);
 		uint64_t first;
-		uint64_t n = qcf_entry_host_clusters(&meta->geometry, old,
-						     &first);
+		uint64_t n =
+			qcf_entry_host_clusters(&meta->geometry, old, &first);
 
 		entries[i] = change.entry;
 		changed |= change.changed;
@@ -89,7 +89,7 @@ static int change_slice(const struct change_range *r,
 }
 
 static int change_claimed(const struct change_range *r,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = top_of(r)->meta;
 	struct qcf_slice slice;
@@ -105,23 +105,23 @@ static int change_claimed(const struct change_range *r,
 
 /* Whether a cluster can become a zero cluster without anybody noticing. */
 static int reads_as_zeros(const struct change_range *r, bool *is_zero,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_extent extent;
 	int ret = qcf_extent_lookup(r->request->image, r->guest_offset, 1, 0,
-				    &extent, errp);
+	                            &extent, errp);
 
 	*is_zero = false;
 	if (ret < 0 || extent.run.kind == QCF_DATA ||
 	    extent.run.kind == QCF_COMPRESSED)
 		return ret;
 	return qcf_extent_is_zero(r->request->image, r->guest_offset, r->len,
-				  is_zero, errp);
+	                          is_zero, errp);
 }
 
 /* One step of a change: clusters of one slice, under a claim. */
 static int change_step(const struct change_range *r, bool *done,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	struct qcf_inflight *inflight = &r->request->image->inflight;
 	struct qcf_claim claim;
@@ -129,7 +129,7 @@ static int change_step(const struct change_range *r, bool *done,
 
 	*done = true;
 	qcf_inflight_claim(inflight, &claim, r->guest_offset,
-			   r->guest_offset + r->len);
+	                   r->guest_offset + r->len);
 	if (r->change == ZERO_IF_ZERO)
 		ret = reads_as_zeros(r, done, errp);
 	if (ret == 0 && *done)
@@ -151,20 +151,20 @@ static uint64_t nothing_to_change(const struct change_range *r, uint64_t end)
 	if (top->meta->has_backing ||
 	    (r->change != DISCARD && top->meta->geometry.version >= 3) ||
 	    qcf_extent_lookup(r->request->image, r->guest_offset,
-			      end - r->guest_offset, 0, &extent, NULL) < 0 ||
+	                      end - r->guest_offset, 0, &extent, NULL) < 0 ||
 	    extent.run.kind != QCF_UNALLOCATED)
 		return 0;
 	reached = r->guest_offset + extent.run.length;
 	if (reached == top->virtual_size)
 		return end - r->guest_offset;
 	return qcf_align_down(extent.run.length,
-			      top->meta->geometry.cluster_size);
+	                      top->meta->geometry.cluster_size);
 }
 
 /* Change whole clusters. */
 static int change_clusters(struct qcf_request *request, enum change change,
-			   uint64_t start, uint64_t end,
-			   struct qcowfmt_error **errp)
+                           uint64_t start, uint64_t end,
+                           struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = qcf_image_top(request->image)->meta;
 	struct change_range r = {
@@ -182,8 +182,8 @@ static int change_clusters(struct qcf_request *request, enum change change,
 		r.len = nothing_to_change(&r, end);
 		if (r.len == 0) {
 			r.len = QCF_MIN(end - r.guest_offset,
-					qcf_left_in_slice(&meta->geometry,
-							  r.guest_offset));
+			                qcf_left_in_slice(&meta->geometry,
+			                                  r.guest_offset));
 			ret = change_step(&r, &done, errp);
 		}
 		if (ret < 0) {
@@ -197,7 +197,7 @@ static int change_clusters(struct qcf_request *request, enum change change,
 
 /* Zero a part of one cluster. */
 static int zero_part(struct qcf_request *request, uint64_t guest_offset,
-		     uint64_t len, struct qcowfmt_error **errp)
+                     uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
 	uint64_t cluster_size = top->meta->geometry.cluster_size;
@@ -225,17 +225,17 @@ static uint64_t whole_end(const struct qcf_layer *top, uint64_t end)
 {
 	uint64_t cluster_size = top->meta->geometry.cluster_size;
 
-	return end == top->virtual_size ? qcf_align_up(end, cluster_size) :
-					  qcf_align_down(end, cluster_size);
+	return end == top->virtual_size ? qcf_align_up(end, cluster_size)
+	                                : qcf_align_down(end, cluster_size);
 }
 
 static int zero_qcow2(struct qcf_request *request, uint64_t guest_offset,
-		      uint64_t len, bool may_unmap, struct qcowfmt_error **errp)
+                      uint64_t len, bool may_unmap, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
 	uint64_t end = guest_offset + len;
-	uint64_t body = qcf_align_up(guest_offset,
-				     top->meta->geometry.cluster_size);
+	uint64_t body =
+		qcf_align_up(guest_offset, top->meta->geometry.cluster_size);
 	uint64_t body_end = whole_end(top, end);
 	int ret;
 
@@ -249,14 +249,14 @@ static int zero_qcow2(struct qcf_request *request, uint64_t guest_offset,
 	ret = zero_part(request, guest_offset, body - guest_offset, errp);
 	if (ret == 0)
 		ret = change_clusters(request, may_unmap ? ZERO_UNMAP : ZERO,
-				      body, body_end, errp);
+		                      body, body_end, errp);
 	if (ret == 0 && body_end < end)
 		ret = zero_part(request, body_end, end - body_end, errp);
 	return ret;
 }
 
 int qcf_write_zeroes(struct qcf_request *request, uint64_t guest_offset,
-		     uint64_t len, bool may_unmap, struct qcowfmt_error **errp)
+                     uint64_t len, bool may_unmap, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
 
@@ -265,24 +265,23 @@ int qcf_write_zeroes(struct qcf_request *request, uint64_t guest_offset,
 	if (top->meta != NULL)
 		return zero_qcow2(request, guest_offset, len, may_unmap, errp);
 	return qcf_storage_zero(top->storage, guest_offset, len, may_unmap,
-				errp);
+	                        errp);
 }
 
 int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
-		uint64_t len, struct qcowfmt_error **errp)
+                uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
 	uint64_t start;
 
-	if (len == 0 ||
-	    request->image->discard_mode == QCOWFMT_DISCARD_IGNORE)
+	if (len == 0 || request->image->discard_mode == QCOWFMT_DISCARD_IGNORE)
 		return 0;
 	if (top->meta == NULL)
 		return qcf_storage_zero(top->storage, guest_offset, len, true,
-					errp);
+		                        errp);
 	if (top->meta->geometry.version < 3 && top->meta->has_backing)
 		return 0;
 	start = qcf_align_up(guest_offset, top->meta->geometry.cluster_size);
 	return change_clusters(request, DISCARD, start,
-			       whole_end(top, guest_offset + len), errp);
+	                       whole_end(top, guest_offset + len), errp);
 }

@@ -7,10 +7,10 @@
 
 /* As qcowfmt_write_zeroes(), inside a request. */
 int qcf_write_zeroes(struct qcf_request *request, uint64_t guest_offset,
-		     uint64_t len, bool may_unmap, struct qcowfmt_error **errp);
+                     uint64_t len, bool may_unmap, struct qcowfmt_error **errp);
 
 /* As qcowfmt_discard(), inside a request. */
 int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
-		uint64_t len, struct qcowfmt_error **errp);
+                uint64_t len, struct qcowfmt_error **errp);
 
 #endif

@@ -18,30 +18,30 @@ static uint64_t cluster_limit(const struct qcf_meta *meta)
 }
 
 static int check_room(struct qcf_meta *meta, uint64_t first, uint64_t count,
-		      struct qcowfmt_error **errp)
+                      struct qcowfmt_error **errp)
 {
 	uint64_t limit = cluster_limit(meta);
 
 	if (first > limit || count > limit - first)
 		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_NO_SPACE,
-				"no host offset below 2^56 is free");
+		                "no host offset below 2^56 is free");
 	if (qcf_overlap_hits(&meta->overlap, first, count))
 		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
-					qcf_host_offset(&meta->geometry, first),
-					errp);
+		                        qcf_host_offset(&meta->geometry, first),
+		                        errp);
 	return 0;
 }
 
 /* The first free run in existing or, for this purpose, new refcount blocks. */
 static int find_run(struct qcf_meta *meta, uint64_t max, uint64_t *first,
-		    uint64_t *run, struct qcowfmt_error **errp)
+                    uint64_t *run, struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 
 	for (;;) {
 		bool has_block = false;
 		int ret = qcf_refcount_find_free(meta, r->first_free, max,
-						 first, run, &has_block, errp);
+		                                 first, run, &has_block, errp);
 
 		if (ret == 0)
 			ret = check_room(meta, *first, *run, errp);
@@ -55,8 +55,8 @@ static int find_run(struct qcf_meta *meta, uint64_t max, uint64_t *first,
 }
 
 int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
-		      struct qcf_reservation *reservation,
-		      struct qcowfmt_error **errp)
+                      struct qcf_reservation *reservation,
+                      struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	QCF_GUARD(&r->lock);
@@ -81,7 +81,7 @@ int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
 }
 
 int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	uint64_t done = 0;
@@ -93,7 +93,7 @@ int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
 }
 
 int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
-		   struct qcowfmt_error **errp)
+                   struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&meta->refcounts.lock);
 	return qcf_alloc_free_locked(meta, first, count, errp);
@@ -101,17 +101,17 @@ int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
 
 /* If the count cannot be lowered the cluster leaks, which harms nothing. */
 void qcf_alloc_abandon(struct qcf_meta *meta,
-		       const struct qcf_reservation *reservation)
+                       const struct qcf_reservation *reservation)
 {
 	if (reservation->count > 0)
 		(void)qcf_alloc_free(meta, reservation->host_cluster,
-				     reservation->count, NULL);
+		                     reservation->count, NULL);
 }
 
 /* Look for a long run inside existing refcount blocks; *first is UINT64_MAX if
  * there is none. */
-static int find_long_run(struct qcf_meta *meta, uint64_t count,
-			 uint64_t *first, struct qcowfmt_error **errp)
+static int find_long_run(struct qcf_meta *meta, uint64_t count, uint64_t *first,
+                         struct qcowfmt_error **errp)
 {
 	uint64_t at = meta->refcounts.first_free;
 	uint64_t start = at;
@@ -121,9 +121,9 @@ static int find_long_run(struct qcf_meta *meta, uint64_t count,
 		bool has_block = false;
 		uint64_t found = 0;
 		uint64_t run = 0;
-		int ret = qcf_refcount_find_free(meta, at,
-						 count - (at - start), &found,
-						 &run, &has_block, errp);
+		int ret =
+			qcf_refcount_find_free(meta, at, count - (at - start),
+		                               &found, &run, &has_block, errp);
 
 		if (ret < 0 || !has_block)
 			return ret;
@@ -138,7 +138,7 @@ static int find_long_run(struct qcf_meta *meta, uint64_t count,
 }
 
 int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
-				   uint64_t *first, struct qcowfmt_error **errp)
+                                   uint64_t *first, struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	uint64_t done = 0;
@@ -159,9 +159,9 @@ int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
 /* ---------------------------------------------------------- after quarantine */
 
 static int release_run(struct qcf_meta *meta,
-		       const struct qcf_freed_batch *batch,
-		       const struct qcf_cluster_run *run,
-		       struct qcowfmt_error **errp)
+                       const struct qcf_freed_batch *batch,
+                       const struct qcf_cluster_run *run,
+                       struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t offset = qcf_host_offset(g, run->host_cluster);
@@ -171,7 +171,7 @@ static int release_run(struct qcf_meta *meta,
 		qcf_cache_drop(&meta->l2_cache, offset, len);
 		for (uint64_t i = 0; i < run->count; i++)
 			qcf_overlap_remove(&meta->overlap,
-					   run->host_cluster + i);
+			                   run->host_cluster + i);
 	}
 	return qcf_alloc_free(meta, run->host_cluster, run->count, errp);
 }
@@ -183,8 +183,7 @@ static bool was_last_reference(struct qcf_meta *meta, uint64_t host_cluster)
 	uint64_t count = 0;
 
 	return qcf_refcount_read(meta, host_cluster, &count, NULL) == 0 &&
-	       count == 1 &&
-	       !qcf_overlap_hits(&meta->overlap, host_cluster, 1);
+	       count == 1 && !qcf_overlap_hits(&meta->overlap, host_cluster, 1);
 }
 
 /*
@@ -192,7 +191,7 @@ static bool was_last_reference(struct qcf_meta *meta, uint64_t host_cluster)
  * allocated.
  */
 static void discard_run(struct qcf_meta *meta,
-			const struct qcf_cluster_run *run)
+                        const struct qcf_cluster_run *run)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t start = 0;
@@ -218,7 +217,7 @@ int qcf_alloc_reclaim(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	if (!qcf_quarantine_has_stable(&meta->quarantine))
 		return 0;
 	batch = qcf_quarantine_take(&meta->quarantine,
-				    qcf_gate_oldest(meta->gate));
+	                            qcf_gate_oldest(meta->gate));
 	while (batch != NULL) {
 		struct qcf_freed_batch *next = batch->next;
 

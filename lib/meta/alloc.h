@@ -16,7 +16,7 @@
 struct qcf_reservation {
 	uint64_t host_cluster;
 	uint64_t count; /* 0 = nothing reserved */
-	bool fresh;	/* the clusters read as zeros: nobody ever wrote there */
+	bool fresh; /* the clusters read as zeros: nobody ever wrote there */
 };
 
 /*
@@ -24,27 +24,27 @@ struct qcf_reservation {
  * -EFBIG and code NO_SPACE at the limit of the format.
  */
 int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
-		      struct qcf_reservation *reservation,
-		      struct qcowfmt_error **errp);
+                      struct qcf_reservation *reservation,
+                      struct qcowfmt_error **errp);
 
 /* Give back clusters that no mapping was published for. */
 void qcf_alloc_abandon(struct qcf_meta *meta,
-		       const struct qcf_reservation *reservation);
+                       const struct qcf_reservation *reservation);
 
 /*
  * Reserve exactly count contiguous clusters.  The caller holds
  * refcounts.lock.
  */
 int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
-				   uint64_t *first,
-				   struct qcowfmt_error **errp);
+                                   uint64_t *first,
+                                   struct qcowfmt_error **errp);
 
 /* Lower the counts of clusters whose last use has ended.  Not for clusters
  * that are still in quarantine. */
 int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
-		   struct qcowfmt_error **errp);
+                   struct qcowfmt_error **errp);
 int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
-			  struct qcowfmt_error **errp);
+                          struct qcowfmt_error **errp);
 
 /*
  * Take what has left quarantine: give its host space back where wanted and free

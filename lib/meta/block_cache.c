@@ -22,10 +22,10 @@
 #include "block_cache.h"
 #include "checked.h"
 
-#define MAX_WALK 64
+#define MAX_WALK    64
 #define MIN_BUCKETS 16u
 #define MAX_BUCKETS (UINT64_C(1) << 16)
-#define MIN_BLOCKS 16u /* a cache may always have, whatever the budget says */
+#define MIN_BLOCKS  16u /* a cache may always have, whatever the budget says */
 
 static size_t bucket_of(const struct qcf_cache *cache, uint64_t key)
 {
@@ -36,9 +36,9 @@ static size_t bucket_of(const struct qcf_cache *cache, uint64_t key)
 }
 
 int qcf_cache_init(struct qcf_cache *cache, uint64_t slice_size,
-		   uint64_t max_slices, struct qcf_budget *budget,
-		   qcf_cache_load load, void *owner,
-		   struct qcowfmt_error **errp)
+                   uint64_t max_slices, struct qcf_budget *budget,
+                   qcf_cache_load load, void *owner,
+                   struct qcowfmt_error **errp)
 {
 	uint64_t wanted = QCF_MIN(max_slices, budget->limit / slice_size);
 
@@ -68,7 +68,7 @@ void qcf_cache_fini(struct qcf_cache *cache)
 		free(cache->blocks[i]);
 	}
 	atomic_fetch_sub(&cache->budget->used,
-			 cache->block_count * cache->slice_size);
+	                 cache->block_count * cache->slice_size);
 	free(cache->blocks);
 	free(cache->buckets);
 	cache->buckets = NULL;
@@ -79,7 +79,7 @@ void qcf_cache_fini(struct qcf_cache *cache)
 /* ------------------------------------------------------------- lock-free */
 
 struct qcf_block *qcf_cache_find(struct qcf_cache *cache, uint64_t host_offset,
-				 uint64_t *seq)
+                                 uint64_t *seq)
 {
 	struct qcf_block *block =
 		atomic_load(&cache->buckets[bucket_of(cache, host_offset)]);
@@ -90,9 +90,9 @@ struct qcf_block *qcf_cache_find(struct qcf_cache *cache, uint64_t host_offset,
 		if (before % 2 == 0 &&
 		    atomic_load(&block->key) == host_offset) {
 			if (!atomic_load_explicit(&block->recent,
-						  memory_order_relaxed))
+			                          memory_order_relaxed))
 				atomic_store_explicit(&block->recent, true,
-						      memory_order_relaxed);
+				                      memory_order_relaxed);
 			*seq = before;
 			return block;
 		}
@@ -114,7 +114,7 @@ static struct qcf_block *find_locked(struct qcf_cache *cache, uint64_t key)
 }
 
 static void link_locked(struct qcf_cache *cache, struct qcf_block *block,
-			uint64_t key)
+                        uint64_t key)
 {
 	_Atomic(struct qcf_block *) *bucket =
 		&cache->buckets[bucket_of(cache, key)];
@@ -152,8 +152,8 @@ static struct qcf_block *grow_locked(struct qcf_cache *cache)
 		return NULL;
 	if (cache->block_count == cache->block_room) {
 		size_t room = QCF_MAX(cache->block_room * 2, MIN_BLOCKS);
-		struct qcf_block **blocks = realloc(
-			cache->blocks, room * sizeof(cache->blocks[0]));
+		struct qcf_block **blocks =
+			realloc(cache->blocks, room * sizeof(cache->blocks[0]));
 
 		if (blocks == NULL)
 			return NULL;
@@ -193,7 +193,7 @@ static struct qcf_block *new_locked(struct qcf_cache *cache)
 
 	if (cache->block_count >= MIN_BLOCKS &&
 	    atomic_load(&cache->budget->used) + cache->slice_size >
-		    cache->budget->limit)
+	            cache->budget->limit)
 		block = evict_locked(cache);
 	if (block == NULL)
 		block = grow_locked(cache);
@@ -205,22 +205,22 @@ static struct qcf_block *new_locked(struct qcf_cache *cache)
 /* ---------------------------------------------------------------- loading */
 
 static void fill(struct qcf_cache *cache, struct qcf_block *block,
-		 const uint64_t *words)
+                 const uint64_t *words)
 {
 	for (uint64_t i = 0; i < cache->slice_size / 8; i++)
 		atomic_store_explicit(&block->words[i], words[i],
-				      memory_order_release);
+		                      memory_order_release);
 }
 
 /* Read the slice of a block that is linked and loading. */
 static int load(struct qcf_cache *cache, struct qcf_block *block,
-		struct qcowfmt_error **errp)
+                struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE uint64_t *words = malloc(cache->slice_size);
-	int ret = words != NULL ? cache->load(cache->owner,
-					      atomic_load(&block->key), words,
-					      cache->slice_size, errp) :
-				  qcf_fail_oom(errp);
+	int ret = words != NULL
+	                  ? cache->load(cache->owner, atomic_load(&block->key),
+	                                words, cache->slice_size, errp)
+	                  : qcf_fail_oom(errp);
 
 	if (ret == 0)
 		fill(cache, block, words);
@@ -238,7 +238,7 @@ static int load(struct qcf_cache *cache, struct qcf_block *block,
 }
 
 int qcf_cache_pin(struct qcf_cache *cache, uint64_t host_offset,
-		  struct qcf_block **out, struct qcowfmt_error **errp)
+                  struct qcf_block **out, struct qcowfmt_error **errp)
 {
 	struct qcf_block *block;
 
@@ -289,11 +289,11 @@ void qcf_cache_mark_dirty(struct qcf_cache *cache, struct qcf_block *block)
 }
 
 int qcf_cache_collect(struct qcf_cache *cache, struct qcf_write_set *set,
-		      struct qcowfmt_error **errp)
+                      struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&cache->lock);
 	int ret = qcf_write_set_reserve(set, atomic_load(&cache->dirty_count),
-					cache->slice_size, errp);
+	                                cache->slice_size, errp);
 
 	if (ret < 0)
 		return ret;
@@ -303,7 +303,7 @@ int qcf_cache_collect(struct qcf_cache *cache, struct qcf_write_set *set,
 		if (!block->dirty)
 			continue;
 		qcf_write_set_add(set, atomic_load(&block->key),
-				  qcf_block_bytes(block), block);
+		                  qcf_block_bytes(block), block);
 		block->dirty = false;
 		block->pins++;
 	}
@@ -312,7 +312,7 @@ int qcf_cache_collect(struct qcf_cache *cache, struct qcf_write_set *set,
 }
 
 void qcf_cache_settle(struct qcf_cache *cache, struct qcf_write_set *set,
-		      bool written)
+                      bool written)
 {
 	QCF_GUARD(&cache->lock);
 

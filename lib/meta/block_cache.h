@@ -42,8 +42,8 @@ struct qcf_block {
 	_Atomic uint64_t seq; /* odd while words belong to no slice */
 	_Atomic uint64_t key; /* host offset of the slice */
 	_Atomic(struct qcf_block *) next_in_bucket;
-	atomic_bool recent;	  /* used since the clock hand passed */
-	_Atomic uint64_t *words;  /* slice_size / 8 of them */
+	atomic_bool recent;      /* used since the clock hand passed */
+	_Atomic uint64_t *words; /* slice_size / 8 of them */
 
 	/* guarded by the cache's lock */
 	uint32_t pins;
@@ -54,7 +54,7 @@ struct qcf_block {
 
 /* Reads a slice from storage into buffer and validates it. */
 typedef int (*qcf_cache_load)(void *owner, uint64_t host_offset, void *buffer,
-			      size_t len, struct qcowfmt_error **errp);
+                              size_t len, struct qcowfmt_error **errp);
 
 struct qcf_cache {
 	uint64_t slice_size;
@@ -70,39 +70,39 @@ struct qcf_cache {
 	struct qcf_block **blocks; /* all of them */
 	size_t block_count;
 	size_t block_room; /* elements allocated */
-	size_t hand;	   /* of the eviction clock */
+	size_t hand;       /* of the eviction clock */
 
 	_Atomic size_t dirty_count;
 };
 
 /* max_slices is how many slices there can ever be, for sizing. */
 int qcf_cache_init(struct qcf_cache *cache, uint64_t slice_size,
-		   uint64_t max_slices, struct qcf_budget *budget,
-		   qcf_cache_load load, void *owner,
-		   struct qcowfmt_error **errp);
+                   uint64_t max_slices, struct qcf_budget *budget,
+                   qcf_cache_load load, void *owner,
+                   struct qcowfmt_error **errp);
 void qcf_cache_fini(struct qcf_cache *cache);
 
 struct qcf_block *qcf_cache_find(struct qcf_cache *cache, uint64_t host_offset,
-				 uint64_t *seq);
+                                 uint64_t *seq);
 
 static inline struct qcf_be64 qcf_block_word(const struct qcf_block *block,
-					     uint64_t index)
+                                             uint64_t index)
 {
 	return (struct qcf_be64){ atomic_load(&block->words[index]) };
 }
 
 static inline bool qcf_block_unchanged(const struct qcf_block *block,
-				       uint64_t seq)
+                                       uint64_t seq)
 {
 	return atomic_load(&block->seq) == seq;
 }
 
 int qcf_cache_pin(struct qcf_cache *cache, uint64_t host_offset,
-		  struct qcf_block **block, struct qcowfmt_error **errp);
+                  struct qcf_block **block, struct qcowfmt_error **errp);
 void qcf_cache_unpin(struct qcf_cache *cache, struct qcf_block *block);
 
 static inline void qcf_block_set_word(struct qcf_block *block, uint64_t index,
-				      struct qcf_be64 word)
+                                      struct qcf_be64 word)
 {
 	atomic_store(&block->words[index], word.raw);
 }
@@ -121,15 +121,15 @@ void qcf_cache_mark_dirty(struct qcf_cache *cache, struct qcf_block *block);
  * On failure all are dirty as before.
  */
 int qcf_cache_collect(struct qcf_cache *cache, struct qcf_write_set *set,
-		      struct qcowfmt_error **errp);
+                      struct qcowfmt_error **errp);
 
 /* Unpin what a set collected; if it was not written, it is dirty again. */
 void qcf_cache_settle(struct qcf_cache *cache, struct qcf_write_set *set,
-		      bool written);
+                      bool written);
 
 /* Forget all slices of a host range, dirty or not. */
 void qcf_cache_drop(struct qcf_cache *cache, uint64_t host_offset,
-		    uint64_t len);
+                    uint64_t len);
 
 static inline size_t qcf_cache_dirty_count(struct qcf_cache *cache)
 {

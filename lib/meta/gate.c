@@ -53,9 +53,9 @@ static struct qcf_gate_slot *try_take(struct qcf_gate *gate)
 		uint64_t expected = 0;
 
 		if (atomic_load_explicit(&slot->epoch, memory_order_relaxed) ==
-			    0 &&
+		            0 &&
 		    atomic_compare_exchange_strong(&slot->epoch, &expected,
-						   atomic_load(&gate->epoch)))
+		                                   atomic_load(&gate->epoch)))
 			return slot;
 	}
 	return NULL;

@@ -4,11 +4,11 @@
 
 /* Write one 64-bit header field and make it stable. */
 static int write_field(struct qcf_meta *meta, uint64_t at, uint64_t value,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	struct qcf_be64 raw = qcf_be64_encode(value);
-	int ret = qcf_storage_pwrite(meta->storage, &raw, sizeof(raw), at,
-				     errp);
+	int ret =
+		qcf_storage_pwrite(meta->storage, &raw, sizeof(raw), at, errp);
 
 	if (ret == 0)
 		ret = qcf_meta_flush(meta, errp);
@@ -16,7 +16,7 @@ static int write_field(struct qcf_meta *meta, uint64_t at, uint64_t value,
 }
 
 int qcf_flags_set_incompatible(struct qcf_meta *meta, uint64_t bits,
-			       struct qcowfmt_error **errp)
+                               struct qcowfmt_error **errp)
 {
 	uint64_t value = atomic_load(&meta->incompatible) | bits;
 	int ret = write_field(meta, QCF_HEADER_AT_INCOMPATIBLE, value, errp);
@@ -27,7 +27,7 @@ int qcf_flags_set_incompatible(struct qcf_meta *meta, uint64_t bits,
 }
 
 int qcf_flags_clear_incompatible(struct qcf_meta *meta, uint64_t bits,
-				 struct qcowfmt_error **errp)
+                                 struct qcowfmt_error **errp)
 {
 	uint64_t value = atomic_load(&meta->incompatible) & ~bits;
 	int ret = write_field(meta, QCF_HEADER_AT_INCOMPATIBLE, value, errp);
@@ -57,7 +57,7 @@ int qcf_flags_autoclear(struct qcf_meta *meta, struct qcowfmt_error **errp)
  * bit that another thread sets at the same moment is this same one.
  */
 int qcf_meta_corrupt(struct qcf_meta *meta, enum qcf_check id,
-		     uint64_t host_offset, struct qcowfmt_error **errp)
+                     uint64_t host_offset, struct qcowfmt_error **errp)
 {
 	struct qcowfmt_error *cause = NULL;
 	int ret = qcf_corrupt(&cause, id, host_offset);

@@ -11,9 +11,9 @@
  * are one 8-byte write.  The caller holds commit.lock or is alone.
  */
 int qcf_flags_set_incompatible(struct qcf_meta *meta, uint64_t bits,
-			       struct qcowfmt_error **errp);
+                               struct qcowfmt_error **errp);
 int qcf_flags_clear_incompatible(struct qcf_meta *meta, uint64_t bits,
-				 struct qcowfmt_error **errp);
+                                 struct qcowfmt_error **errp);
 
 /* Clear autoclear bits that this library does not maintain, before the first
  * write to an image. */
@@ -25,6 +25,6 @@ int qcf_flags_autoclear(struct qcf_meta *meta, struct qcowfmt_error **errp);
  * The caller holds no lock above QCF_RANK_POISON.
  */
 int qcf_meta_corrupt(struct qcf_meta *meta, enum qcf_check id,
-		     uint64_t host_offset, struct qcowfmt_error **errp);
+                     uint64_t host_offset, struct qcowfmt_error **errp);
 
 #endif

@@ -20,7 +20,7 @@ static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)
 }
 
 int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
-		  struct qcowfmt_error **errp)
+                  struct qcowfmt_error **errp)
 {
 	struct qcf_l1_entry entry;
 
@@ -31,7 +31,7 @@ int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
 	if (entry.l2_offset != 0 &&
 	    !qcf_meta_is_cluster_offset(meta, entry.l2_offset))
 		return qcf_meta_corrupt(meta, QCF_CHECK_L2_OFFSET,
-					entry.l2_offset, errp);
+		                        entry.l2_offset, errp);
 	*l2_offset = entry.l2_offset;
 	return 0;
 }
@@ -57,7 +57,7 @@ static int reserve_dirty(struct qcf_meta *meta, struct qcowfmt_error **errp)
 }
 
 static int copy_table(struct qcf_meta *meta, uint64_t from, uint64_t to,
-		      struct qcowfmt_error **errp)
+                      struct qcowfmt_error **errp)
 {
 	uint64_t size = meta->geometry.cluster_size;
 	QCF_AUTO_FREE void *table = malloc(size);
@@ -72,7 +72,7 @@ static int copy_table(struct qcf_meta *meta, uint64_t from, uint64_t to,
 }
 
 static void link_table(struct qcf_meta *meta, uint64_t l1_index,
-		       uint64_t l2_offset, struct qcf_freed_batch *old)
+                       uint64_t l2_offset, struct qcf_freed_batch *old)
 {
 	struct qcf_l1_entry entry = { .l2_offset = l2_offset, .copied = true };
 	struct qcf_l1 *l1 = &meta->l1;
@@ -85,8 +85,8 @@ static void link_table(struct qcf_meta *meta, uint64_t l1_index,
 
 /* Give an L1 index a private L2 table in a reserved cluster. */
 static int make_table(struct qcf_meta *meta, uint64_t l1_index,
-		      uint64_t old_offset, uint64_t host_cluster,
-		      struct qcowfmt_error **errp)
+                      uint64_t old_offset, uint64_t host_cluster,
+                      struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t offset = qcf_host_offset(g, host_cluster);
@@ -95,7 +95,7 @@ static int make_table(struct qcf_meta *meta, uint64_t l1_index,
 
 	if (ret == 0 && old_offset == 0)
 		ret = qcf_storage_zero(meta->storage, offset, g->cluster_size,
-				       true, errp);
+		                       true, errp);
 	else if (ret == 0)
 		ret = copy_table(meta, old_offset, offset, errp);
 	if (ret == 0)
@@ -110,7 +110,7 @@ static int make_table(struct qcf_meta *meta, uint64_t l1_index,
 }
 
 int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
-			  uint64_t *l2_offset, struct qcowfmt_error **errp)
+                          uint64_t *l2_offset, struct qcowfmt_error **errp)
 {
 	struct qcf_reservation reservation;
 	int ret = qcf_l1_lookup(meta, l1_index, l2_offset, errp);
@@ -126,7 +126,7 @@ int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
 	ret = qcf_alloc_reserve(meta, 1, &reservation, errp);
 	if (ret == 0) {
 		ret = make_table(meta, l1_index, *l2_offset,
-				 reservation.host_cluster, errp);
+		                 reservation.host_cluster, errp);
 		if (ret < 0)
 			qcf_alloc_abandon(meta, &reservation);
 	}
@@ -137,7 +137,7 @@ int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
 }
 
 int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
-		      struct qcowfmt_error **errp)
+                      struct qcowfmt_error **errp)
 {
 	struct qcf_l1_entry entry = load_entry(meta, l1_index);
 	int ret = reserve_dirty(meta, errp);
@@ -147,7 +147,7 @@ int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
 	entry.copied = copied;
 	QCF_GUARD(&meta->map_lock);
 	atomic_store(&meta->l1.entries[l1_index],
-		     qcf_l1_entry_encode(entry).raw);
+	             qcf_l1_entry_encode(entry).raw);
 	meta->l1.dirty[meta->l1.dirty_count++] = (uint32_t)l1_index;
 	return 0;
 }
@@ -163,7 +163,7 @@ static int by_l2_offset(const void *left, const void *right)
 }
 
 int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
-		   size_t *count, struct qcowfmt_error **errp)
+                   size_t *count, struct qcowfmt_error **errp)
 {
 	struct qcf_l1 *l1 = &meta->l1;
 
@@ -177,7 +177,7 @@ int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
 
 		(*changes)[i] = (struct qcf_l1_change){
 			.host_offset = meta->header.l1_table_offset +
-				       (uint64_t)index * 8,
+			               (uint64_t)index * 8,
 			.l2_offset = qcf_l1_entry_decode(raw).l2_offset,
 			.raw = raw,
 			.index = index,
@@ -192,7 +192,7 @@ int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
 
 /* There is room: reserve_dirty() keeps the list at most half full. */
 void qcf_l1_uncollect(struct qcf_meta *meta,
-		      const struct qcf_l1_change *changes, size_t count)
+                      const struct qcf_l1_change *changes, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		meta->l1.dirty[meta->l1.dirty_count++] = changes[i].index;

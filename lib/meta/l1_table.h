@@ -10,18 +10,18 @@
  * cannot be right is corruption.
  */
 int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
-		  struct qcowfmt_error **errp);
+                  struct qcowfmt_error **errp);
 
 /*
  * The L2 table of an L1 index, for changing: made if there is none, copied if it
  * is shared with a snapshot.  Called with no lock held.
  */
 int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
-			  uint64_t *l2_offset, struct qcowfmt_error **errp);
+                          uint64_t *l2_offset, struct qcowfmt_error **errp);
 
 /* Set or clear the COPIED flag of an L1 entry, for repair. */
 int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
-		      struct qcowfmt_error **errp);
+                      struct qcowfmt_error **errp);
 
 /* A dirty L1 entry on its way to storage. */
 struct qcf_l1_change {
@@ -36,10 +36,10 @@ struct qcf_l1_change {
  * and freed by the caller.  map_lock is held.
  */
 int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
-		   size_t *count, struct qcowfmt_error **errp);
+                   size_t *count, struct qcowfmt_error **errp);
 
 /* Mark entries dirty again that could not be written; map_lock is held. */
 void qcf_l1_uncollect(struct qcf_meta *meta,
-		      const struct qcf_l1_change *changes, size_t count);
+                      const struct qcf_l1_change *changes, size_t count);
 
 #endif

@@ -12,7 +12,7 @@
 
 /* Copy entries of a slice without a lock; false if it is not in the cache. */
 static bool peek(struct qcf_meta *meta, uint64_t slice_offset, uint64_t index,
-		 uint64_t count, struct qcf_be64 *entries)
+                 uint64_t count, struct qcf_be64 *entries)
 {
 	uint64_t seq;
 	struct qcf_block *block =
@@ -26,8 +26,8 @@ static bool peek(struct qcf_meta *meta, uint64_t slice_offset, uint64_t index,
 }
 
 static int load_entries(struct qcf_meta *meta, uint64_t slice_offset,
-			uint64_t index, uint64_t count,
-			struct qcf_be64 *entries, struct qcowfmt_error **errp)
+                        uint64_t index, uint64_t count,
+                        struct qcf_be64 *entries, struct qcowfmt_error **errp)
 {
 	struct qcf_block *block;
 	int ret;
@@ -45,15 +45,15 @@ static int load_entries(struct qcf_meta *meta, uint64_t slice_offset,
 
 /* A run of whole clusters, cut to a range that begins inside the first. */
 static struct qcf_run cut_run(const struct qcf_geometry *g,
-			      const struct qcf_mapping *first,
-			      uint64_t clusters, uint64_t guest_offset,
-			      uint64_t len)
+                              const struct qcf_mapping *first,
+                              uint64_t clusters, uint64_t guest_offset,
+                              uint64_t len)
 {
 	uint64_t in_cluster = qcf_offset_in_cluster(g, guest_offset);
 	struct qcf_run run = {
 		.kind = first->kind,
 		.length = QCF_MIN(len,
-				  (clusters << g->cluster_bits) - in_cluster),
+		                  (clusters << g->cluster_bits) - in_cluster),
 		.host_offset = first->host_offset,
 		.compressed_len = first->compressed_len,
 		.copied = first->copied,
@@ -66,8 +66,8 @@ static struct qcf_run cut_run(const struct qcf_geometry *g,
 
 /* The run inside one L2 table, in at most MAX_ENTRIES entries of one slice. */
 static int lookup_in_table(struct qcf_meta *meta, uint64_t l2_offset,
-			   uint64_t guest_offset, uint64_t len,
-			   struct qcf_run *run, struct qcowfmt_error **errp)
+                           uint64_t guest_offset, uint64_t len,
+                           struct qcf_run *run, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	struct qcf_be64 entries[MAX_ENTRIES];
@@ -83,45 +83,45 @@ static int lookup_in_table(struct qcf_meta *meta, uint64_t l2_offset,
 	want = QCF_MIN(want, g->slice_entry_count - index);
 	want = QCF_MIN(want, (uint64_t)MAX_ENTRIES);
 	ret = load_entries(meta, l2_offset + qcf_slice_offset(g, l2_index),
-			   index, want, entries, errp);
+	                   index, want, entries, errp);
 	if (ret < 0)
 		return ret;
 	clusters = qcf_map_range(g, entries, want, &first, &corruption);
 	if (clusters == 0)
 		return qcf_meta_corrupt(meta, corruption, first.host_offset,
-					errp);
+		                        errp);
 	*run = cut_run(g, &first, clusters, guest_offset, len);
 	return 0;
 }
 
 static int lookup_piece(struct qcf_meta *meta, uint64_t guest_offset,
-			uint64_t len, struct qcf_run *run,
-			struct qcowfmt_error **errp)
+                        uint64_t len, struct qcf_run *run,
+                        struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t l2_offset;
 	int ret = qcf_l1_lookup(meta, qcf_l1_index(g, guest_offset), &l2_offset,
-				errp);
+	                        errp);
 
 	len = QCF_MIN(len, qcf_left_in_l2_table(g, guest_offset));
 	*run = (struct qcf_run){ .kind = QCF_UNALLOCATED, .length = len };
 	if (ret == 0 && l2_offset != 0)
 		ret = lookup_in_table(meta, l2_offset, guest_offset, len, run,
-				      errp);
+		                      errp);
 	if (ret < 0)
 		qcf_error_at_guest(errp, guest_offset);
 	return ret;
 }
 
 int qcf_map_lookup(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
-		   struct qcf_run *run, struct qcowfmt_error **errp)
+                   struct qcf_run *run, struct qcowfmt_error **errp)
 {
 	*run = (struct qcf_run){ 0 };
 	while (run->length < len) {
 		struct qcf_run next;
 		int ret = lookup_piece(meta, guest_offset + run->length,
-				       len - run->length, &next,
-				       run->length == 0 ? errp : NULL);
+		                       len - run->length, &next,
+		                       run->length == 0 ? errp : NULL);
 
 		/* What is behind a good run is for the next call to report. */
 		if (ret < 0)
@@ -133,21 +133,21 @@ int qcf_map_lookup(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
 }
 
 int qcf_map_pin(struct qcf_meta *meta, uint64_t guest_offset,
-		struct qcf_slice *slice, struct qcowfmt_error **errp)
+                struct qcf_slice *slice, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t l2_index = qcf_l2_index(g, guest_offset);
 	uint64_t l2_offset;
 	int ret = qcf_l1_writable_table(meta, qcf_l1_index(g, guest_offset),
-					&l2_offset, errp);
+	                                &l2_offset, errp);
 
 	if (ret < 0)
 		return ret;
 	slice->index = qcf_slice_index(g, l2_index);
 	slice->count = g->slice_entry_count - slice->index;
 	return qcf_cache_pin(&meta->l2_cache,
-			     l2_offset + qcf_slice_offset(g, l2_index),
-			     &slice->block, errp);
+	                     l2_offset + qcf_slice_offset(g, l2_index),
+	                     &slice->block, errp);
 }
 
 void qcf_map_unpin(struct qcf_meta *meta, struct qcf_slice *slice)
@@ -156,8 +156,8 @@ void qcf_map_unpin(struct qcf_meta *meta, struct qcf_slice *slice)
 }
 
 void qcf_map_publish(struct qcf_meta *meta, const struct qcf_slice *slice,
-		     const struct qcf_be64 *entries, uint64_t count,
-		     struct qcf_freed_batch *freed)
+                     const struct qcf_be64 *entries, uint64_t count,
+                     struct qcf_freed_batch *freed)
 {
 	QCF_GUARD(&meta->map_lock);
 

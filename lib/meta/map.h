@@ -16,7 +16,7 @@
 
 /* The run that begins at guest_offset, at most len bytes. */
 int qcf_map_lookup(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
-		   struct qcf_run *run, struct qcowfmt_error **errp);
+                   struct qcf_run *run, struct qcowfmt_error **errp);
 
 /* A pinned slice of a private L2 table, ready to be changed. */
 struct qcf_slice {
@@ -27,12 +27,12 @@ struct qcf_slice {
 
 /* Pin the slice for a guest offset; makes or unshares its L2 table. */
 int qcf_map_pin(struct qcf_meta *meta, uint64_t guest_offset,
-		struct qcf_slice *slice, struct qcowfmt_error **errp);
+                struct qcf_slice *slice, struct qcowfmt_error **errp);
 void qcf_map_unpin(struct qcf_meta *meta, struct qcf_slice *slice);
 
 /* The entry i clusters after the one asked for. */
 static inline struct qcf_be64 qcf_slice_get(const struct qcf_slice *slice,
-					    uint64_t i)
+                                            uint64_t i)
 {
 	return qcf_block_word(slice->block, slice->index + i);
 }
@@ -46,7 +46,7 @@ static inline struct qcf_be64 qcf_slice_get(const struct qcf_slice *slice,
  * mapping on storage (CS-5).
  */
 void qcf_map_publish(struct qcf_meta *meta, const struct qcf_slice *slice,
-		     const struct qcf_be64 *entries, uint64_t count,
-		     struct qcf_freed_batch *freed);
+                     const struct qcf_be64 *entries, uint64_t count,
+                     struct qcf_freed_batch *freed);
 
 #endif

@@ -4,8 +4,8 @@
 
 /* Whether a mapping goes on where another one, n clusters earlier, began. */
 static bool continues(const struct qcf_geometry *g,
-		      const struct qcf_mapping *first,
-		      const struct qcf_mapping *next, uint64_t n)
+                      const struct qcf_mapping *first,
+                      const struct qcf_mapping *next, uint64_t n)
 {
 	if (next->kind != first->kind)
 		return false;
@@ -17,7 +17,7 @@ static bool continues(const struct qcf_geometry *g,
 	case QCF_ZERO_ALLOCATED:
 		return next->copied == first->copied &&
 		       next->host_offset ==
-			       first->host_offset + (n << g->cluster_bits);
+		               first->host_offset + (n << g->cluster_bits);
 	case QCF_COMPRESSED:
 		return false;
 	}
@@ -25,8 +25,8 @@ static bool continues(const struct qcf_geometry *g,
 }
 
 uint64_t qcf_map_range(const struct qcf_geometry *g,
-		       const struct qcf_be64 *entries, uint64_t count,
-		       struct qcf_mapping *first, uint32_t *corruption)
+                       const struct qcf_be64 *entries, uint64_t count,
+                       struct qcf_mapping *first, uint32_t *corruption)
 {
 	uint64_t n = 1;
 
@@ -46,8 +46,8 @@ uint64_t qcf_map_range(const struct qcf_geometry *g,
 
 bool qcf_run_append(struct qcf_run *run, const struct qcf_run *next)
 {
-	bool has_offset = run->kind == QCF_DATA ||
-			  run->kind == QCF_ZERO_ALLOCATED;
+	bool has_offset =
+		run->kind == QCF_DATA || run->kind == QCF_ZERO_ALLOCATED;
 
 	if (run->length == 0) {
 		*run = *next;
@@ -56,7 +56,7 @@ bool qcf_run_append(struct qcf_run *run, const struct qcf_run *next)
 	if (run->kind != next->kind || run->kind == QCF_COMPRESSED)
 		return false;
 	if (has_offset && (run->copied != next->copied ||
-			   run->host_offset + run->length != next->host_offset))
+	                   run->host_offset + run->length != next->host_offset))
 		return false;
 	run->length += next->length;
 	return true;

@@ -22,8 +22,8 @@ struct qcf_run {
  * the run before it.
  */
 uint64_t qcf_map_range(const struct qcf_geometry *g,
-		       const struct qcf_be64 *entries, uint64_t count,
-		       struct qcf_mapping *first, uint32_t *corruption);
+                       const struct qcf_be64 *entries, uint64_t count,
+                       struct qcf_mapping *first, uint32_t *corruption);
 
 /*
  * Append a run to another if they make one longer run.  *run with length 0

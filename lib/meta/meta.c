@@ -16,18 +16,18 @@
 #include "writeback.h"
 
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
-				uint64_t host_offset)
+                                uint64_t host_offset)
 {
 	return host_offset != 0 && host_offset < QCF_HOST_OFFSET_LIMIT &&
 	       qcf_is_aligned(host_offset, meta->geometry.cluster_size);
 }
 
-int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset, void *table,
-			size_t len, struct qcowfmt_error **errp)
+int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
+                        void *table, size_t len, struct qcowfmt_error **errp)
 {
 	uint64_t file_size = 0;
 	int64_t got = qcf_storage_pread_padded(meta->storage, table, len,
-					       host_offset, errp);
+	                                       host_offset, errp);
 	int ret;
 
 	if (got < 0)
@@ -40,7 +40,7 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset, void *table
 	if (host_offset + len >
 	    qcf_align_up(file_size, meta->geometry.cluster_size))
 		return qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED,
-				   host_offset);
+		                   host_offset);
 	return 0;
 }
 
@@ -59,8 +59,8 @@ int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 static int read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	QCF_AUTO_FREE uint8_t *cluster = malloc(UINT64_C(1)
-						<< QCF_MAX_CLUSTER_BITS);
+	QCF_AUTO_FREE uint8_t *cluster =
+		malloc(UINT64_C(1) << QCF_MAX_CLUSTER_BITS);
 	uint64_t cluster_size = 0;
 	int64_t len;
 	int ret;
@@ -68,15 +68,15 @@ static int read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	if (cluster == NULL)
 		return qcf_fail_oom(errp);
 	len = qcf_storage_pread_padded(meta->storage, cluster, QCF_SECTOR_SIZE,
-				       0, errp);
+	                               0, errp);
 	if (len < 0)
 		return (int)len;
 	ret = qcf_header_peek_cluster_size(cluster, (size_t)len, &cluster_size,
-					   errp);
+	                                   errp);
 	if (ret < 0)
 		return ret;
 	len = qcf_storage_pread_padded(meta->storage, cluster, cluster_size, 0,
-				       errp);
+	                               errp);
 	if (len < 0)
 		return (int)len;
 	return qcf_header_decode(&meta->header, cluster, (size_t)len, errp);
@@ -85,39 +85,39 @@ static int read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
 /* -------------------------------------------------------------- L1 table */
 
 static int check_ceiling(const char *what, uint64_t size, uint64_t ceiling,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	if (size <= ceiling)
 		return 0;
 	return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
-			"%s takes %" PRIu64
-			" bytes, max_metadata_size allows %" PRIu64,
-			what, size, ceiling);
+	                "%s takes %" PRIu64
+	                " bytes, max_metadata_size allows %" PRIu64,
+	                what, size, ceiling);
 }
 
 /* A table the header points to must lie in the file, which also bounds the
  * memory for it. */
 static int check_in_file(struct qcf_meta *meta, enum qcf_check id,
-			 uint64_t host_offset, uint64_t size,
-			 struct qcowfmt_error **errp)
+                         uint64_t host_offset, uint64_t size,
+                         struct qcowfmt_error **errp)
 {
 	uint64_t file_size = 0;
 	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
 
 	if (ret < 0)
 		return ret;
-	if (!qcf_range_within(host_offset, size,
-			      qcf_align_up(file_size,
-					   meta->geometry.cluster_size)))
+	if (!qcf_range_within(
+		    host_offset, size,
+		    qcf_align_up(file_size, meta->geometry.cluster_size)))
 		return qcf_corruptf(errp, id, host_offset,
-				    "it ends at %" PRIu64
-				    ", the file at %" PRIu64,
-				    host_offset + size, file_size);
+		                    "it ends at %" PRIu64
+		                    ", the file at %" PRIu64,
+		                    host_offset + size, file_size);
 	return 0;
 }
 
 static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
-		   struct qcowfmt_error **errp)
+                   struct qcowfmt_error **errp)
 {
 	uint64_t size = (uint64_t)meta->header.l1_size * 8;
 	uint64_t offset = meta->header.l1_table_offset;
@@ -125,7 +125,7 @@ static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
 
 	if (ret == 0 && size > 0)
 		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
-				    size, errp);
+		                    size, errp);
 	if (ret < 0)
 		return ret;
 	meta->l1.entry_count = meta->header.l1_size;
@@ -135,28 +135,28 @@ static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
 	if (size == 0)
 		return 0;
 	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1,
-			      qcf_host_cluster(&meta->geometry, offset),
-			      qcf_clusters_for(&meta->geometry, size));
+	                      qcf_host_cluster(&meta->geometry, offset),
+	                      qcf_clusters_for(&meta->geometry, size));
 	return qcf_wrap(errp, "reading the L1 table",
-			qcf_meta_read_table(meta, offset,
-					    (void *)(uintptr_t)meta->l1.entries, size,
-					    errp));
+	                qcf_meta_read_table(meta, offset,
+	                                    (void *)(uintptr_t)meta->l1.entries,
+	                                    size, errp));
 }
 
 /* --------------------------------------------------------- refcount table */
 
 static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	uint64_t offset = meta->header.refcount_table_offset;
 	uint64_t size = (uint64_t)meta->header.refcount_table_clusters
-			<< meta->geometry.cluster_bits;
+	                << meta->geometry.cluster_bits;
 	int ret = check_ceiling("the refcount table", size, ceiling, errp);
 
 	if (ret == 0)
 		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
-				    size, errp);
+		                    size, errp);
 	if (ret < 0)
 		return ret;
 	r->table = malloc(size);
@@ -172,8 +172,8 @@ static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
 	r->stored_offset = offset;
 	r->stored_entry_count = r->entry_count;
 	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
-			      qcf_host_cluster(&meta->geometry, offset),
-			      meta->header.refcount_table_clusters);
+	                      qcf_host_cluster(&meta->geometry, offset),
+	                      meta->header.refcount_table_clusters);
 	return 0;
 }
 
@@ -196,22 +196,22 @@ static int protect_clusters(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 		if (qcf_meta_is_cluster_offset(meta, offset))
 			ret = qcf_overlap_add(&meta->overlap,
-					      qcf_host_cluster(g, offset),
-					      errp);
+			                      qcf_host_cluster(g, offset),
+			                      errp);
 	}
 	for (uint64_t i = 0; ret == 0 && i < meta->refcounts.entry_count; i++) {
 		uint64_t offset = meta->refcounts.table[i];
 
 		if (qcf_meta_is_cluster_offset(meta, offset))
 			ret = qcf_overlap_add(&meta->overlap,
-					      qcf_host_cluster(g, offset),
-					      errp);
+			                      qcf_host_cluster(g, offset),
+			                      errp);
 	}
 	return ret;
 }
 
 int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
-				 size_t *len, struct qcowfmt_error **errp)
+                                 size_t *len, struct qcowfmt_error **errp)
 {
 	uint64_t offset = meta->header.snapshots_offset;
 	uint64_t file_size = 0;
@@ -228,11 +228,10 @@ int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
 	if (*table == NULL)
 		return qcf_fail_oom(errp);
 	return qcf_storage_pread_exact(meta->storage, *table, *len, offset,
-				       errp);
+	                               errp);
 }
 
-static int protect_snapshots(struct qcf_meta *meta,
-			     struct qcowfmt_error **errp)
+static int protect_snapshots(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	QCF_AUTO_FREE uint8_t *table = NULL;
@@ -241,9 +240,9 @@ static int protect_snapshots(struct qcf_meta *meta,
 	struct qcf_reader reader;
 	size_t len = 0;
 	size_t count = 0;
-	int ret = ranges == NULL ? qcf_fail_oom(errp) :
-				   qcf_meta_read_snapshot_table(meta, &table,
-								&len, errp);
+	int ret = ranges == NULL ? qcf_fail_oom(errp)
+	                         : qcf_meta_read_snapshot_table(meta, &table,
+	                                                        &len, errp);
 
 	if (ret < 0)
 		return qcf_wrap(errp, "reading the snapshot table", ret);
@@ -254,7 +253,7 @@ static int protect_snapshots(struct qcf_meta *meta,
 		ret = qcf_snapshot_entry_decode(&entry, g, &reader, errp);
 		if (ret < 0)
 			return qcf_wrapf(errp, ret, "snapshot table entry %u",
-					 i);
+			                 i);
 		ranges[count].first =
 			qcf_host_cluster(g, entry.l1_table_offset);
 		ranges[count].end =
@@ -263,10 +262,10 @@ static int protect_snapshots(struct qcf_meta *meta,
 		count++;
 		qcf_snapshot_entry_fini(&entry);
 	}
-	ranges[count].first = qcf_host_cluster(g,
-					       meta->header.snapshots_offset);
-	ranges[count].end = ranges[count].first +
-			    qcf_clusters_for(g, reader.pos);
+	ranges[count].first =
+		qcf_host_cluster(g, meta->header.snapshots_offset);
+	ranges[count].end =
+		ranges[count].first + qcf_clusters_for(g, reader.pos);
 	qcf_overlap_set_ranges(&meta->overlap, qcf_take(&ranges), count + 1);
 	return 0;
 }
@@ -274,41 +273,40 @@ static int protect_snapshots(struct qcf_meta *meta,
 /* ------------------------------------------------------------------ caches */
 
 static int load_l2_slice(void *owner, uint64_t host_offset, void *buffer,
-			 size_t len, struct qcowfmt_error **errp)
+                         size_t len, struct qcowfmt_error **errp)
 {
-	return qcf_wrap(errp, "reading an L2 table",
-			qcf_meta_read_table(owner, host_offset, buffer, len,
-					    errp));
+	return qcf_wrap(
+		errp, "reading an L2 table",
+		qcf_meta_read_table(owner, host_offset, buffer, len, errp));
 }
 
 static int load_refcount_slice(void *owner, uint64_t host_offset, void *buffer,
-			       size_t len, struct qcowfmt_error **errp)
+                               size_t len, struct qcowfmt_error **errp)
 {
-	return qcf_wrap(errp, "reading a refcount block",
-			qcf_meta_read_table(owner, host_offset, buffer, len,
-					    errp));
+	return qcf_wrap(
+		errp, "reading a refcount block",
+		qcf_meta_read_table(owner, host_offset, buffer, len, errp));
 }
 
 static int init_caches(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	uint64_t l2_slices =
-		(meta->header.virtual_size >> g->cluster_bits) /
-			g->slice_entry_count + 1;
+	uint64_t l2_slices = (meta->header.virtual_size >> g->cluster_bits) /
+	                             g->slice_entry_count +
+	                     1;
 	int ret = qcf_cache_init(&meta->l2_cache, g->slice_size, l2_slices,
-				 meta->budget, load_l2_slice, meta, errp);
+	                         meta->budget, load_l2_slice, meta, errp);
 
 	if (ret < 0)
 		return ret;
-	return qcf_cache_init(&meta->refcount_cache, g->slice_size,
-			      l2_slices, meta->budget, load_refcount_slice,
-			      meta, errp);
+	return qcf_cache_init(&meta->refcount_cache, g->slice_size, l2_slices,
+	                      meta->budget, load_refcount_slice, meta, errp);
 }
 
 /* ----------------------------------------------------------- open and close */
 
 static void init_members(struct qcf_meta *meta, struct qcowfmt_storage *storage,
-			 const struct qcf_meta_options *options)
+                         const struct qcf_meta_options *options)
 {
 	*meta = (struct qcf_meta){
 		.storage = storage,
@@ -344,8 +342,8 @@ static void fini_members(struct qcf_meta *meta)
 
 /* Facts about storage and flags that only a writer needs. */
 static int prepare_writing(struct qcf_meta *meta,
-			   const struct qcf_meta_options *options,
-			   struct qcowfmt_error **errp)
+                           const struct qcf_meta_options *options,
+                           struct qcowfmt_error **errp)
 {
 	uint64_t file_size = 0;
 	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
@@ -355,26 +353,25 @@ static int prepare_writing(struct qcf_meta *meta,
 	meta->refcounts.fresh_from =
 		qcf_clusters_for(&meta->geometry, file_size);
 	meta->refcounts.growing_zeroes = meta->storage->reads_zero_when_grown;
-	meta->lazy_refcounts =
-		meta->header.version >= 3 &&
-		(options->lazy_refcounts >= 0 ?
-			 options->lazy_refcounts > 0 :
-			 (meta->header.compatible_features &
-			  QCF_COMPAT_LAZY_REFCOUNTS) != 0);
-	meta->commit.dirty_bit_set = (meta->header.incompatible_features &
-				      QCF_INCOMPAT_DIRTY) != 0;
+	meta->lazy_refcounts = meta->header.version >= 3 &&
+	                       (options->lazy_refcounts >= 0
+	                                ? options->lazy_refcounts > 0
+	                                : (meta->header.compatible_features &
+	                                   QCF_COMPAT_LAZY_REFCOUNTS) != 0);
+	meta->commit.dirty_bit_set =
+		(meta->header.incompatible_features & QCF_INCOMPAT_DIRTY) != 0;
 	return 0;
 }
 
 static int read_tables(struct qcf_meta *meta,
-		       const struct qcf_meta_options *options,
-		       struct qcowfmt_error **errp)
+                       const struct qcf_meta_options *options,
+                       struct qcowfmt_error **errp)
 {
 	int ret = qcf_header_geometry(&meta->header, &meta->geometry, errp);
 
 	if (ret == 0)
 		ret = qcf_feature_check(&meta->header, options->writable,
-					options->repair, errp);
+		                        options->repair, errp);
 	meta->has_backing = meta->header.backing_name != NULL;
 	atomic_store(&meta->incompatible, meta->header.incompatible_features);
 	if (ret == 0)
@@ -393,8 +390,8 @@ static int read_tables(struct qcf_meta *meta,
 }
 
 int qcf_meta_open(struct qcf_meta *meta, struct qcowfmt_storage *storage,
-		  const struct qcf_meta_options *options,
-		  struct qcowfmt_error **errp)
+                  const struct qcf_meta_options *options,
+                  struct qcowfmt_error **errp)
 {
 	int ret;
 

@@ -23,8 +23,8 @@
 struct qcf_refcounts {
 	/* guarded by lock */
 	struct qcf_mutex lock;
-	uint64_t *table;	/* host offsets of blocks; 0 = none */
-	uint64_t entry_count;	/* of table, in memory */
+	uint64_t *table;        /* host offsets of blocks; 0 = none */
+	uint64_t entry_count;   /* of table, in memory */
 	uint64_t stored_offset; /* of the table the header points to */
 	uint64_t stored_entry_count;
 	uint64_t moving_to; /* host offset reserved for a larger table; 0 = no
@@ -55,17 +55,17 @@ struct qcf_l1 {
 struct qcf_commit_state {
 	/* one committer at a time; guards the members below but started */
 	struct qcf_mutex lock;
-	_Atomic uint64_t started;  /* commits begun so far */
-	uint64_t last_complete;	   /* the last one that succeeded */
-	bool links_uncertain; /* a commit failed while L1 entries were being
+	_Atomic uint64_t started; /* commits begun so far */
+	uint64_t last_complete;   /* the last one that succeeded */
+	bool links_uncertain;     /* a commit failed while L1 entries were being
 			       * written: they may be on storage */
-	bool dirty_bit_set;   /* stable in the header */
+	bool dirty_bit_set;       /* stable in the header */
 };
 
 struct qcf_meta_options {
 	bool writable;
 	bool repair;
-	int lazy_refcounts; /* -1 as in the image, 0 off, 1 on */
+	int lazy_refcounts;      /* -1 as in the image, 0 off, 1 on */
 	uint64_t max_table_size; /* bytes of L1 or refcount table */
 	struct qcf_budget *budget;
 	struct qcf_gate *gate;
@@ -79,12 +79,12 @@ struct qcf_meta {
 	_Atomic uint64_t incompatible; /* features, as in the header now */
 	bool writable;
 	bool lazy_refcounts;
-	bool has_backing; /* unallocated clusters show the backing file */
-	struct qcf_gate *gate;	  /* of the image; not owned */
+	bool has_backing;      /* unallocated clusters show the backing file */
+	struct qcf_gate *gate; /* of the image; not owned */
 	struct qcf_budget *budget; /* of the chain; not owned */
 
 	struct qcf_l1 l1;
-	struct qcf_cache l2_cache;	 /* words change under map_lock */
+	struct qcf_cache l2_cache;       /* words change under map_lock */
 	struct qcf_cache refcount_cache; /* words change under refcounts.lock */
 	struct qcf_refcounts refcounts;
 	struct qcf_mutex map_lock; /* publishing; copying for writeback */
@@ -99,8 +99,8 @@ struct qcf_meta {
  * qcf_meta_close().
  */
 int qcf_meta_open(struct qcf_meta *meta, struct qcowfmt_storage *storage,
-		  const struct qcf_meta_options *options,
-		  struct qcowfmt_error **errp);
+                  const struct qcf_meta_options *options,
+                  struct qcowfmt_error **errp);
 
 /*
  * Write everything back, lower the refcounts of freed clusters, and clear the
@@ -115,8 +115,8 @@ void qcf_meta_abandon(struct qcf_meta *meta);
  * Load a table of the image into memory.  Bytes behind the end of the file are
  * zeros if they are in its last cluster, otherwise the table is truncated.
  */
-int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset, void *table,
-			size_t len, struct qcowfmt_error **errp);
+int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
+                        void *table, size_t len, struct qcowfmt_error **errp);
 
 /*
  * Read the snapshot table, which has no stated length: it ends with its last
@@ -124,7 +124,7 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset, void *table
  * entries can take; the caller frees it.
  */
 int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
-				 size_t *len, struct qcowfmt_error **errp);
+                                 size_t *len, struct qcowfmt_error **errp);
 
 /*
  * Flush the storage.  A failure poisons the image: the kernel may have dropped
@@ -134,6 +134,6 @@ int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
 /* Whether a host offset can be that of a whole cluster. */
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
-				uint64_t host_offset);
+                                uint64_t host_offset);
 
 #endif

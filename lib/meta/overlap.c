@@ -12,7 +12,7 @@
 
 #include "overlap.h"
 
-#define REMOVED UINT64_MAX
+#define REMOVED   UINT64_MAX
 #define MIN_SLOTS 64u
 
 void qcf_overlap_init(struct qcf_overlap *overlap)
@@ -48,7 +48,7 @@ static size_t slot_of(const struct qcf_cluster_table *table, uint64_t cluster)
 
 	for (;;) {
 		uint64_t found = atomic_load_explicit(&table->slots[at],
-						      memory_order_acquire);
+		                                      memory_order_acquire);
 
 		if (found == cluster || found == 0)
 			return at;
@@ -57,7 +57,7 @@ static size_t slot_of(const struct qcf_cluster_table *table, uint64_t cluster)
 }
 
 static int grow_locked(struct qcf_overlap *overlap, size_t wanted,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	struct qcf_cluster_table *old = atomic_load(&overlap->clusters);
 	struct qcf_cluster_table *table;
@@ -65,8 +65,8 @@ static int grow_locked(struct qcf_overlap *overlap, size_t wanted,
 
 	while (slot_count / 2 < wanted)
 		slot_count *= 2;
-	table = calloc(1, sizeof(*table) +
-				  slot_count * sizeof(table->slots[0]));
+	table = calloc(1,
+	               sizeof(*table) + slot_count * sizeof(table->slots[0]));
 	if (table == NULL)
 		return qcf_fail_oom(errp);
 	table->slot_count = slot_count;
@@ -85,14 +85,14 @@ static int grow_locked(struct qcf_overlap *overlap, size_t wanted,
 }
 
 int qcf_overlap_reserve(struct qcf_overlap *overlap, size_t count,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&overlap->lock);
 	return grow_locked(overlap, count + count / 2, errp);
 }
 
 int qcf_overlap_add(struct qcf_overlap *overlap, uint64_t host_cluster,
-		    struct qcowfmt_error **errp)
+                    struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&overlap->lock);
 	struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
@@ -127,8 +127,8 @@ void qcf_overlap_remove(struct qcf_overlap *overlap, uint64_t host_cluster)
 }
 
 void qcf_overlap_set_table(struct qcf_overlap *overlap,
-			   enum qcf_overlap_table which, uint64_t first,
-			   uint64_t count)
+                           enum qcf_overlap_table which, uint64_t first,
+                           uint64_t count)
 {
 	atomic_store(&overlap->table_first[which], first);
 	atomic_store(&overlap->table_end[which], first + count);
@@ -143,7 +143,7 @@ static int by_first(const void *left, const void *right)
 }
 
 void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
-			    struct qcf_overlap_range *ranges, size_t count)
+                            struct qcf_overlap_range *ranges, size_t count)
 {
 	size_t kept = 0;
 
@@ -151,8 +151,8 @@ void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
 		qsort(ranges, count, sizeof(ranges[0]), by_first);
 	for (size_t i = 0; i < count; i++) {
 		if (kept > 0 && ranges[i].first <= ranges[kept - 1].end)
-			ranges[kept - 1].end = QCF_MAX(ranges[kept - 1].end,
-						       ranges[i].end);
+			ranges[kept - 1].end =
+				QCF_MAX(ranges[kept - 1].end, ranges[i].end);
 		else
 			ranges[kept++] = ranges[i];
 	}
@@ -162,7 +162,7 @@ void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
 }
 
 static bool hits_range(const struct qcf_overlap *overlap, uint64_t first,
-		       uint64_t end)
+                       uint64_t end)
 {
 	size_t low = 0;
 	size_t high = overlap->range_count;
@@ -179,10 +179,9 @@ static bool hits_range(const struct qcf_overlap *overlap, uint64_t first,
 }
 
 static bool hits_cluster(const struct qcf_overlap *overlap, uint64_t first,
-			 uint64_t end)
+                         uint64_t end)
 {
-	const struct qcf_cluster_table *table =
-		atomic_load(&overlap->clusters);
+	const struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
 
 	for (uint64_t c = first; table != NULL && c < end; c++) {
 		if (atomic_load(&table->slots[slot_of(table, c)]) == c)
@@ -192,7 +191,7 @@ static bool hits_cluster(const struct qcf_overlap *overlap, uint64_t first,
 }
 
 bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
-		      uint64_t count)
+                      uint64_t count)
 {
 	uint64_t end = first + count;
 

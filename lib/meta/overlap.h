@@ -24,13 +24,13 @@
  * still look at it, so it is kept until the end. */
 struct qcf_cluster_table {
 	struct qcf_cluster_table *older;
-	size_t slot_count; /* a power of two */
+	size_t slot_count;        /* a power of two */
 	_Atomic uint64_t slots[]; /* 0 = empty, UINT64_MAX = removed */
 };
 
 struct qcf_overlap_range {
 	uint64_t first; /* host cluster */
-	uint64_t end;	/* behind the last one */
+	uint64_t end;   /* behind the last one */
 };
 
 #define QCF_OVERLAP_TABLES 2 /* L1 table and refcount table, which can move */
@@ -59,23 +59,23 @@ void qcf_overlap_fini(struct qcf_overlap *overlap);
 
 /* Make room for a number of clusters, before the image is in use. */
 int qcf_overlap_reserve(struct qcf_overlap *overlap, size_t count,
-			struct qcowfmt_error **errp);
+                        struct qcowfmt_error **errp);
 
 int qcf_overlap_add(struct qcf_overlap *overlap, uint64_t host_cluster,
-		    struct qcowfmt_error **errp);
+                    struct qcowfmt_error **errp);
 void qcf_overlap_remove(struct qcf_overlap *overlap, uint64_t host_cluster);
 
 void qcf_overlap_set_table(struct qcf_overlap *overlap,
-			   enum qcf_overlap_table which, uint64_t first,
-			   uint64_t count);
+                           enum qcf_overlap_table which, uint64_t first,
+                           uint64_t count);
 
 /* Ranges that never change while the image is open; takes over the array,
  * which is sorted here and merged where ranges touch. */
 void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
-			    struct qcf_overlap_range *ranges, size_t count);
+                            struct qcf_overlap_range *ranges, size_t count);
 
 /* Whether any of count clusters from first on holds metadata. */
 bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
-		      uint64_t count);
+                      uint64_t count);
 
 #endif

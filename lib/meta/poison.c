@@ -18,7 +18,7 @@ void qcf_poison_fini(struct qcf_poison *poison)
 }
 
 void qcf_poison_set(struct qcf_poison *poison,
-		    const struct qcowfmt_error *cause)
+                    const struct qcowfmt_error *cause)
 {
 	QCF_GUARD(&poison->lock);
 
@@ -34,6 +34,6 @@ int qcf_poison_check(struct qcf_poison *poison, struct qcowfmt_error **errp)
 		return 0;
 	QCF_GUARD(&poison->lock);
 	return qcf_fail(errp, EIO, QCOWFMT_ERR_POISONED,
-			"writing ended after an earlier failure: %s",
-			qcowfmt_error_message(poison->cause));
+	                "writing ended after an earlier failure: %s",
+	                qcowfmt_error_message(poison->cause));
 }

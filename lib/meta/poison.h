@@ -29,7 +29,7 @@ void qcf_poison_fini(struct qcf_poison *poison);
 /* Remember the cause, unless there is one already.  cause may be NULL if it
  * could not be allocated.  Not taken over. */
 void qcf_poison_set(struct qcf_poison *poison,
-		    const struct qcowfmt_error *cause);
+                    const struct qcowfmt_error *cause);
 
 /* 0, or -EIO and code POISONED with the first cause in the message. */
 int qcf_poison_check(struct qcf_poison *poison, struct qcowfmt_error **errp);

@@ -39,7 +39,7 @@ struct qcf_freed_batch *qcf_freed_batch_new(size_t run_room)
 }
 
 void qcf_freed_batch_add(struct qcf_freed_batch *batch, uint64_t host_cluster,
-			 uint64_t count)
+                         uint64_t count)
 {
 	struct qcf_cluster_run *last = &batch->runs[batch->run_count];
 
@@ -115,7 +115,7 @@ void qcf_quarantine_failed(struct qcf_quarantine *q)
 }
 
 struct qcf_freed_batch *qcf_quarantine_take(struct qcf_quarantine *q,
-					    uint64_t oldest)
+                                            uint64_t oldest)
 {
 	QCF_GUARD(&q->lock);
 	struct qcf_freed_batch *taken = NULL;

@@ -30,15 +30,15 @@ struct qcf_cluster_run {
 struct qcf_freed_batch {
 	struct qcf_freed_batch *next;
 	uint64_t epoch; /* stable: the epoch that ended when it became so */
-	bool discard;	/* the host space may be given back */
-	bool metadata;	/* L2 tables: cached slices must be forgotten */
+	bool discard;   /* the host space may be given back */
+	bool metadata;  /* L2 tables: cached slices must be forgotten */
 	size_t run_count;
 	size_t run_room;
 	struct qcf_cluster_run runs[];
 };
 
 struct qcf_quarantine {
-	_Atomic uint64_t cluster_count;	 /* in any state */
+	_Atomic uint64_t cluster_count;  /* in any state */
 	_Atomic uint64_t unlinked_count; /* of those, in state unlinked */
 
 	/* guarded by lock */
@@ -56,12 +56,12 @@ struct qcf_freed_batch *qcf_freed_batch_new(size_t run_room);
 
 /* Add clusters; the batch has room. */
 void qcf_freed_batch_add(struct qcf_freed_batch *batch, uint64_t host_cluster,
-			 uint64_t count);
+                         uint64_t count);
 
 /* Hand over a batch whose mapping has just been published.  Frees an empty
  * one; NULL is allowed. */
 void qcf_quarantine_add(struct qcf_quarantine *q,
-			struct qcf_freed_batch *batch);
+                        struct qcf_freed_batch *batch);
 
 /* unlinked -> committing, in the critical section that copies the mappings. */
 void qcf_quarantine_begin(struct qcf_quarantine *q);
@@ -73,7 +73,7 @@ void qcf_quarantine_failed(struct qcf_quarantine *q);
 /* Take the stable batches of epochs before oldest; a list to be freed by the
  * caller, one by one. */
 struct qcf_freed_batch *qcf_quarantine_take(struct qcf_quarantine *q,
-					    uint64_t oldest);
+                                            uint64_t oldest);
 
 static inline uint64_t qcf_quarantine_unlinked(struct qcf_quarantine *q)
 {

@@ -23,7 +23,7 @@ struct counted {
 };
 
 static int pin_count(struct qcf_meta *meta, uint64_t host_cluster,
-		     struct counted *counted, struct qcowfmt_error **errp)
+                     struct counted *counted, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t block_index = qcf_block_index(g, host_cluster);
@@ -40,11 +40,11 @@ static int pin_count(struct qcf_meta *meta, uint64_t host_cluster,
 		return 0;
 	if (!qcf_meta_is_cluster_offset(meta, block))
 		return qcf_meta_corrupt(meta, QCF_CHECK_BLOCK_OFFSET, block,
-					errp);
+		                        errp);
 	return qcf_cache_pin(&meta->refcount_cache,
-			     block + index / g->slice_refcount_count *
-					     g->slice_size,
-			     &counted->slice, errp);
+	                     block + index / g->slice_refcount_count *
+	                                     g->slice_size,
+	                     &counted->slice, errp);
 }
 
 static void unpin_count(struct qcf_meta *meta, struct counted *counted)
@@ -54,24 +54,24 @@ static void unpin_count(struct qcf_meta *meta, struct counted *counted)
 }
 
 int qcf_refcount_read(struct qcf_meta *meta, uint64_t host_cluster,
-		      uint64_t *count, struct qcowfmt_error **errp)
+                      uint64_t *count, struct qcowfmt_error **errp)
 {
 	struct counted counted;
 	int ret = pin_count(meta, host_cluster, &counted, errp);
 
 	if (ret < 0)
 		return ret;
-	*count = counted.slice == NULL ?
-			 0 :
-			 qcf_refcount_get(qcf_block_bytes(counted.slice),
-					  counted.slot,
-					  meta->geometry.refcount_order);
+	*count = counted.slice == NULL
+	                 ? 0
+	                 : qcf_refcount_get(qcf_block_bytes(counted.slice),
+	                                    counted.slot,
+	                                    meta->geometry.refcount_order);
 	unpin_count(meta, &counted);
 	return 0;
 }
 
 int qcf_refcount_write(struct qcf_meta *meta, uint64_t host_cluster,
-		       uint64_t count, struct qcowfmt_error **errp)
+                       uint64_t count, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	struct counted counted;
@@ -81,26 +81,26 @@ int qcf_refcount_write(struct qcf_meta *meta, uint64_t host_cluster,
 		return ret;
 	if (counted.slice == NULL)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"host cluster %" PRIu64
-				" has no refcount block",
-				host_cluster);
+		                "host cluster %" PRIu64
+		                " has no refcount block",
+		                host_cluster);
 	if (count > g->refcount_max)
 		ret = qcf_fail(errp, EINVAL, QCOWFMT_ERR_NO_SPACE,
-			       "host cluster %" PRIu64 " has %" PRIu64
-			       " references, its refcount can be at most "
-			       "%" PRIu64,
-			       host_cluster, count, g->refcount_max);
+		               "host cluster %" PRIu64 " has %" PRIu64
+		               " references, its refcount can be at most "
+		               "%" PRIu64,
+		               host_cluster, count, g->refcount_max);
 	else
 		qcf_refcount_set(qcf_block_bytes(counted.slice), counted.slot,
-				 g->refcount_order, count);
+		                 g->refcount_order, count);
 	qcf_cache_mark_dirty(&meta->refcount_cache, counted.slice);
 	unpin_count(meta, &counted);
 	return ret;
 }
 
 static int change_one(struct qcf_meta *meta, uint64_t host_cluster,
-		      struct counted *counted, bool increase,
-		      struct qcowfmt_error **errp)
+                      struct counted *counted, bool increase,
+                      struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t host_offset = qcf_host_offset(g, host_cluster);
@@ -109,24 +109,24 @@ static int change_one(struct qcf_meta *meta, uint64_t host_cluster,
 
 	if (counted->slice == NULL)
 		return qcf_meta_corrupt(meta, QCF_CHECK_REFCOUNT_UNDERFLOW,
-					host_offset, errp);
+		                        host_offset, errp);
 	counts = qcf_block_bytes(counted->slice);
 	value = qcf_refcount_get(counts, counted->slot, g->refcount_order);
 	if (increase && value == g->refcount_max)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_NO_SPACE,
-				"refcount of host cluster %" PRIu64
-				" is at its maximum of %" PRIu64,
-				host_cluster, value);
+		                "refcount of host cluster %" PRIu64
+		                " is at its maximum of %" PRIu64,
+		                host_cluster, value);
 	if (!increase && value == 0)
 		return qcf_meta_corrupt(meta, QCF_CHECK_REFCOUNT_UNDERFLOW,
-					host_offset, errp);
+		                        host_offset, errp);
 	qcf_refcount_set(counts, counted->slot, g->refcount_order,
-			 increase ? value + 1 : value - 1);
+	                 increase ? value + 1 : value - 1);
 	return 0;
 }
 
 static int change(struct qcf_meta *meta, uint64_t first, uint64_t count,
-		  bool increase, uint64_t *done, struct qcowfmt_error **errp)
+                  bool increase, uint64_t *done, struct qcowfmt_error **errp)
 {
 	uint64_t per_slice = meta->geometry.slice_refcount_count;
 
@@ -140,12 +140,12 @@ static int change(struct qcf_meta *meta, uint64_t first, uint64_t count,
 		for (; *done < count && ret == 0 && counted.slot < per_slice;
 		     counted.slot++) {
 			ret = change_one(meta, first + *done, &counted,
-					 increase, errp);
+			                 increase, errp);
 			*done += ret == 0;
 		}
 		if (counted.slice != NULL && *done > 0)
 			qcf_cache_mark_dirty(&meta->refcount_cache,
-					     counted.slice);
+			                     counted.slice);
 		unpin_count(meta, &counted);
 		if (ret < 0)
 			return ret;
@@ -154,20 +154,20 @@ static int change(struct qcf_meta *meta, uint64_t first, uint64_t count,
 }
 
 int qcf_refcount_increase(struct qcf_meta *meta, uint64_t first, uint64_t count,
-			  uint64_t *done, struct qcowfmt_error **errp)
+                          uint64_t *done, struct qcowfmt_error **errp)
 {
 	return change(meta, first, count, true, done, errp);
 }
 
 int qcf_refcount_decrease(struct qcf_meta *meta, uint64_t first, uint64_t count,
-			  uint64_t *done, struct qcowfmt_error **errp)
+                          uint64_t *done, struct qcowfmt_error **errp)
 {
 	return change(meta, first, count, false, done, errp);
 }
 
 int qcf_refcount_find_free(struct qcf_meta *meta, uint64_t from, uint64_t max,
-			   uint64_t *first, uint64_t *run, bool *has_block,
-			   struct qcowfmt_error **errp)
+                           uint64_t *first, uint64_t *run, bool *has_block,
+                           struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t per_slice = g->slice_refcount_count;
@@ -185,8 +185,8 @@ int qcf_refcount_find_free(struct qcf_meta *meta, uint64_t from, uint64_t max,
 		if (!*has_block)
 			return 0;
 		slot = qcf_refcount_find_zero(qcf_block_bytes(counted.slice),
-					      counted.slot, per_slice,
-					      g->refcount_order);
+		                              counted.slot, per_slice,
+		                              g->refcount_order);
 		*first = from + (slot - counted.slot);
 		if (slot < per_slice)
 			*run = qcf_refcount_zero_run(
@@ -204,7 +204,7 @@ int qcf_refcount_find_free(struct qcf_meta *meta, uint64_t from, uint64_t max,
 
 /* Make the table in memory long enough for an index. */
 static int grow_table(struct qcf_meta *meta, uint64_t block_index,
-		      struct qcowfmt_error **errp)
+                      struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	uint64_t per_cluster = meta->geometry.cluster_size / 8;
@@ -216,8 +216,9 @@ static int grow_table(struct qcf_meta *meta, uint64_t block_index,
 		return 0;
 	if (block_index >= max)
 		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_NO_SPACE,
-				"the refcount table would exceed %" PRIu64
-				" entries", max);
+		                "the refcount table would exceed %" PRIu64
+		                " entries",
+		                max);
 	count = qcf_align_up(block_index + 1 + block_index / 2, per_cluster);
 	count = QCF_MIN(count, max);
 	table = realloc(r->table, count * sizeof(*table));
@@ -231,7 +232,7 @@ static int grow_table(struct qcf_meta *meta, uint64_t block_index,
 }
 
 static void set_entry(struct qcf_refcounts *r, uint64_t block_index,
-		      uint64_t block)
+                      uint64_t block)
 {
 	r->table[block_index] = block;
 	if (r->dirty_first == r->dirty_end) {
@@ -244,8 +245,8 @@ static void set_entry(struct qcf_refcounts *r, uint64_t block_index,
 
 /* Hook an all-zero block into the table in memory. */
 int qcf_refcount_install_block(struct qcf_meta *meta, uint64_t block_index,
-			       uint64_t host_cluster,
-			       struct qcowfmt_error **errp)
+                               uint64_t host_cluster,
+                               struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t block = qcf_host_offset(g, host_cluster);
@@ -256,7 +257,7 @@ int qcf_refcount_install_block(struct qcf_meta *meta, uint64_t block_index,
 	ret = grow_table(meta, block_index, errp);
 	if (ret == 0)
 		ret = qcf_storage_zero(meta->storage, block, g->cluster_size,
-				       true, errp);
+		                       true, errp);
 	if (ret == 0)
 		ret = qcf_overlap_add(&meta->overlap, host_cluster, errp);
 	if (ret < 0)
@@ -270,7 +271,7 @@ int qcf_refcount_install_block(struct qcf_meta *meta, uint64_t block_index,
 /* Take back blocks that nothing relies on yet, so that their clusters can be
  * used for anything. */
 static void uninstall_blocks(struct qcf_meta *meta, uint64_t block_index,
-			     uint64_t host_cluster, uint64_t count)
+                             uint64_t host_cluster, uint64_t count)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 
@@ -278,17 +279,18 @@ static void uninstall_blocks(struct qcf_meta *meta, uint64_t block_index,
 		set_entry(&meta->refcounts, block_index + i, 0);
 		qcf_overlap_remove(&meta->overlap, host_cluster + i);
 		qcf_cache_drop(&meta->refcount_cache,
-			       qcf_host_offset(g, host_cluster + i),
-			       g->cluster_size);
+		               qcf_host_offset(g, host_cluster + i),
+		               g->cluster_size);
 	}
 }
 
 int qcf_refcount_add_block(struct qcf_meta *meta, uint64_t host_cluster,
-			   struct qcowfmt_error **errp)
+                           struct qcowfmt_error **errp)
 {
 	uint64_t block_index = qcf_block_index(&meta->geometry, host_cluster);
 	uint64_t done;
-	int ret = qcf_refcount_install_block(meta, block_index, host_cluster, errp);
+	int ret = qcf_refcount_install_block(meta, block_index, host_cluster,
+	                                     errp);
 
 	if (ret < 0)
 		return ret;
@@ -309,7 +311,7 @@ static uint64_t first_unused_index(const struct qcf_refcounts *r)
 }
 
 int qcf_refcount_add_area(struct qcf_meta *meta, uint64_t count,
-			  uint64_t *first, struct qcowfmt_error **errp)
+                          uint64_t *first, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t per_block = UINT64_C(1) << g->block_bits;
@@ -323,11 +325,11 @@ int qcf_refcount_add_area(struct qcf_meta *meta, uint64_t count,
 	while (blocks * per_block < blocks + count)
 		blocks++;
 	for (; installed < blocks && ret == 0; installed += ret == 0)
-		ret = qcf_refcount_install_block(meta, index + installed, start + installed,
-				    errp);
+		ret = qcf_refcount_install_block(meta, index + installed,
+		                                 start + installed, errp);
 	if (ret == 0)
 		ret = qcf_refcount_increase(meta, start, blocks + count, &done,
-					    errp);
+		                            errp);
 	if (ret < 0)
 		uninstall_blocks(meta, index, start, installed);
 	*first = start + blocks;

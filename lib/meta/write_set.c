@@ -15,7 +15,7 @@ void qcf_write_set_fini(struct qcf_write_set *set)
 }
 
 int qcf_write_set_reserve(struct qcf_write_set *set, size_t count,
-			  size_t piece_len, struct qcowfmt_error **errp)
+                          size_t piece_len, struct qcowfmt_error **errp)
 {
 	*set = (struct qcf_write_set){ .piece_len = piece_len };
 	if (count == 0)
@@ -30,7 +30,7 @@ int qcf_write_set_reserve(struct qcf_write_set *set, size_t count,
 }
 
 void qcf_write_set_add(struct qcf_write_set *set, uint64_t host_offset,
-		       const void *bytes, void *source)
+                       const void *bytes, void *source)
 {
 	uint8_t *copy = set->buffer + set->count * set->piece_len;
 
@@ -53,8 +53,8 @@ static int by_host_offset(const void *left, const void *right)
 
 /* Write the pieces [first, first + n), which are neighbours on storage. */
 static int write_run(const struct qcf_write_set *set, size_t first, size_t n,
-		     struct qcowfmt_storage *storage,
-		     struct qcowfmt_error **errp)
+                     struct qcowfmt_storage *storage,
+                     struct qcowfmt_error **errp)
 {
 	struct iovec iov[MAX_PIECES_PER_WRITE];
 
@@ -64,14 +64,14 @@ static int write_run(const struct qcf_write_set *set, size_t first, size_t n,
 			.iov_len = set->piece_len,
 		};
 	return qcf_storage_pwritev(storage, iov, (int)n,
-				   set->pieces[first].host_offset, errp);
+	                           set->pieces[first].host_offset, errp);
 }
 
 int qcf_write_set_write(struct qcf_write_set *set,
-			struct qcowfmt_storage *storage,
-			bool (*wanted)(const void *opaque,
-				       uint64_t host_offset),
-			const void *opaque, struct qcowfmt_error **errp)
+                        struct qcowfmt_storage *storage,
+                        bool (*wanted)(const void *opaque,
+                                       uint64_t host_offset),
+                        const void *opaque, struct qcowfmt_error **errp)
 {
 	if (set->count > 1)
 		qsort(set->pieces, set->count, sizeof(set->pieces[0]),
@@ -83,9 +83,9 @@ int qcf_write_set_write(struct qcf_write_set *set,
 
 		while (i + n < set->count && n < MAX_PIECES_PER_WRITE &&
 		       set->pieces[i + n].host_offset ==
-			       at + n * set->piece_len &&
+		               at + n * set->piece_len &&
 		       (wanted == NULL ||
-			wanted(opaque, set->pieces[i + n].host_offset)))
+		        wanted(opaque, set->pieces[i + n].host_offset)))
 			n++;
 		if (n == 0) {
 			i++;

@@ -17,7 +17,7 @@
 struct qcf_write_piece {
 	uint64_t host_offset;
 	uint8_t *bytes; /* in the set's buffer */
-	void *source;	/* for whoever filled the set */
+	void *source;   /* for whoever filled the set */
 };
 
 struct qcf_write_set {
@@ -31,20 +31,20 @@ void qcf_write_set_fini(struct qcf_write_set *set);
 
 /* Make room for count pieces in an empty set. */
 int qcf_write_set_reserve(struct qcf_write_set *set, size_t count,
-			  size_t piece_len, struct qcowfmt_error **errp);
+                          size_t piece_len, struct qcowfmt_error **errp);
 
 /* Add a copy of piece_len bytes; there is room for it. */
 void qcf_write_set_add(struct qcf_write_set *set, uint64_t host_offset,
-		       const void *bytes, void *source);
+                       const void *bytes, void *source);
 
 /*
  * Write the pieces for which wanted(opaque, host_offset) is true (all, if
  * wanted is NULL), in order of their host offset, neighbours in one call.
  */
 int qcf_write_set_write(struct qcf_write_set *set,
-			struct qcowfmt_storage *storage,
-			bool (*wanted)(const void *opaque,
-				       uint64_t host_offset),
-			const void *opaque, struct qcowfmt_error **errp);
+                        struct qcowfmt_storage *storage,
+                        bool (*wanted)(const void *opaque,
+                                       uint64_t host_offset),
+                        const void *opaque, struct qcowfmt_error **errp);
 
 #endif

@@ -78,7 +78,8 @@ static void batch_fini(struct batch *batch)
  * The refcount table has grown in memory: find it a place on storage that has
  * room for it.  Placing it may add blocks and so make it longer.
  */
-static int place_table_locked(struct qcf_meta *meta, struct qcowfmt_error **errp)
+static int place_table_locked(struct qcf_meta *meta,
+                              struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	const struct qcf_geometry *g = &meta->geometry;
@@ -98,7 +99,7 @@ static int place_table_locked(struct qcf_meta *meta, struct qcowfmt_error **errp
 				return ret;
 		}
 		ret = qcf_alloc_reserve_exact_locked(meta, clusters, &first,
-						     errp);
+		                                     errp);
 		if (ret < 0)
 			return qcf_wrap(errp, "moving the refcount table", ret);
 		r->moving_to = qcf_host_offset(g, first);
@@ -108,7 +109,7 @@ static int place_table_locked(struct qcf_meta *meta, struct qcowfmt_error **errp
 }
 
 static int copy_table_locked(struct qcf_meta *meta, struct batch *batch,
-			     struct qcowfmt_error **errp)
+                             struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 
@@ -134,7 +135,7 @@ static int copy_table_locked(struct qcf_meta *meta, struct batch *batch,
 }
 
 static int collect_counts(struct qcf_meta *meta, struct batch *batch,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&meta->refcounts.lock);
 	int ret = place_table_locked(meta, errp);
@@ -143,14 +144,14 @@ static int collect_counts(struct qcf_meta *meta, struct batch *batch,
 		ret = copy_table_locked(meta, batch, errp);
 	if (ret == 0)
 		ret = qcf_cache_collect(&meta->refcount_cache, &batch->counts,
-					errp);
+		                        errp);
 	if (ret == 0)
 		meta->refcounts.dirty_first = meta->refcounts.dirty_end = 0;
 	return ret;
 }
 
 static int collect_mappings(struct qcf_meta *meta, struct batch *batch,
-			    struct qcowfmt_error **errp)
+                            struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&meta->map_lock);
 	int ret = qcf_cache_collect(&meta->l2_cache, &batch->mappings, errp);
@@ -191,14 +192,14 @@ static bool is_linked(const void *opaque, uint64_t host_offset)
 }
 
 static int write_counts(struct qcf_meta *meta, struct batch *batch,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	int ret = qcf_write_set_write(&batch->counts, meta->storage, NULL, NULL,
-				      errp);
+	                              errp);
 
 	if (ret == 0)
 		ret = qcf_write_set_write(&batch->mappings, meta->storage,
-					  is_unlinked, batch, errp);
+		                          is_unlinked, batch, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "writing refcount blocks", ret);
 	return qcf_meta_flush(meta, errp);
@@ -206,22 +207,21 @@ static int write_counts(struct qcf_meta *meta, struct batch *batch,
 
 /* Point the header to the refcount table at its new place (CS-6). */
 static int switch_table(struct qcf_meta *meta, struct batch *batch,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	const struct qcf_geometry *g = &meta->geometry;
 	uint8_t bytes[12];
 	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
 	uint64_t old = qcf_host_cluster(g, r->stored_offset);
-	uint64_t old_count =
-		qcf_clusters_for(g, r->stored_entry_count * 8);
+	uint64_t old_count = qcf_clusters_for(g, r->stored_entry_count * 8);
 	int ret = qcf_meta_flush(meta, errp);
 
 	qcf_write_u64(&w, batch->move_to);
 	qcf_write_u32(&w, (uint32_t)r->moving_clusters);
 	if (ret == 0)
 		ret = qcf_storage_pwrite(meta->storage, bytes, sizeof(bytes),
-					 QCF_HEADER_AT_REFTABLE, errp);
+		                         QCF_HEADER_AT_REFTABLE, errp);
 	if (ret == 0)
 		ret = qcf_meta_flush(meta, errp);
 	if (ret < 0)
@@ -230,8 +230,8 @@ static int switch_table(struct qcf_meta *meta, struct batch *batch,
 	r->stored_offset = batch->move_to;
 	r->stored_entry_count = batch->table_count;
 	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
-			      qcf_host_cluster(g, r->stored_offset),
-			      r->moving_clusters);
+	                      qcf_host_cluster(g, r->stored_offset),
+	                      r->moving_clusters);
 	meta->header.refcount_table_offset = batch->move_to;
 	meta->header.refcount_table_clusters = (uint32_t)r->moving_clusters;
 	r->moving_clusters = 0;
@@ -239,31 +239,31 @@ static int switch_table(struct qcf_meta *meta, struct batch *batch,
 }
 
 static int write_blocks(struct qcf_meta *meta, struct batch *batch,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
-	uint64_t base = batch->move_to != 0 ? batch->move_to :
-					      meta->refcounts.stored_offset;
+	uint64_t base = batch->move_to != 0 ? batch->move_to
+	                                    : meta->refcounts.stored_offset;
 	int ret;
 
 	if (batch->table_count == 0)
 		return 0;
 	ret = qcf_storage_pwrite(meta->storage, batch->table,
-				 batch->table_count * 8,
-				 base + batch->table_first * 8, errp);
+	                         batch->table_count * 8,
+	                         base + batch->table_first * 8, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "writing the refcount table", ret);
-	return batch->move_to != 0 ? switch_table(meta, batch, errp) :
-				     qcf_meta_flush(meta, errp);
+	return batch->move_to != 0 ? switch_table(meta, batch, errp)
+	                           : qcf_meta_flush(meta, errp);
 }
 
 static int write_links(struct qcf_meta *meta, struct batch *batch,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	for (size_t i = 0; i < batch->link_count; i++) {
 		const struct qcf_l1_change *link = &batch->links[i];
 		int ret = qcf_storage_pwrite(meta->storage, &link->raw,
-					     sizeof(link->raw),
-					     link->host_offset, errp);
+		                             sizeof(link->raw),
+		                             link->host_offset, errp);
 
 		if (ret < 0) {
 			meta->commit.links_uncertain = true;
@@ -274,14 +274,14 @@ static int write_links(struct qcf_meta *meta, struct batch *batch,
 }
 
 static int write_mappings(struct qcf_meta *meta, struct batch *batch,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	int ret;
 
 	if (batch->mappings.count == 0 && batch->link_count == 0)
 		return 0;
 	ret = qcf_write_set_write(&batch->mappings, meta->storage, is_linked,
-				  batch, errp);
+	                          batch, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "writing L2 tables", ret);
 	if (batch->links_uncertain && batch->link_count > 0)
@@ -292,7 +292,7 @@ static int write_mappings(struct qcf_meta *meta, struct batch *batch,
 }
 
 static int write_batch(struct qcf_meta *meta, struct batch *batch,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
 	int ret = write_counts(meta, batch, errp);
 
@@ -315,8 +315,8 @@ static void mark_table_dirty(struct qcf_meta *meta, const struct batch *batch)
 	if (r->dirty_first == r->dirty_end)
 		r->dirty_first = r->dirty_end = batch->table_first;
 	r->dirty_first = QCF_MIN(r->dirty_first, batch->table_first);
-	r->dirty_end = QCF_MAX(r->dirty_end,
-			       batch->table_first + batch->table_count);
+	r->dirty_end =
+		QCF_MAX(r->dirty_end, batch->table_first + batch->table_count);
 }
 
 /* The batch is written, or everything in it is dirty again. */
@@ -326,7 +326,7 @@ static void settle(struct qcf_meta *meta, struct batch *batch, bool written)
 	qcf_cache_settle(&meta->refcount_cache, &batch->counts, written);
 	if (written) {
 		qcf_quarantine_stable(&meta->quarantine,
-				      qcf_gate_advance(meta->gate));
+		                      qcf_gate_advance(meta->gate));
 		return;
 	}
 	mark_table_dirty(meta, batch);
@@ -338,12 +338,12 @@ static void settle(struct qcf_meta *meta, struct batch *batch, bool written)
 static bool counts_overflow(struct qcf_meta *meta)
 {
 	return qcf_cache_dirty_count(&meta->refcount_cache) *
-		       meta->geometry.slice_size >
+	               meta->geometry.slice_size >
 	       meta->budget->limit / 8;
 }
 
 static int set_dirty_bit(struct qcf_meta *meta, const struct batch *batch,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	int ret;
 
@@ -357,7 +357,7 @@ static int set_dirty_bit(struct qcf_meta *meta, const struct batch *batch,
 }
 
 static int commit_locked(struct qcf_meta *meta, bool with_counts,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	struct batch batch = {
 		.cluster_size = meta->geometry.cluster_size,
@@ -391,9 +391,8 @@ int qcf_writeback_commit(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	if (c->last_complete > begun_before)
 		return 0;
 	number = atomic_fetch_add(&c->started, 1) + 1;
-	ret = commit_locked(meta,
-			    !meta->lazy_refcounts || counts_overflow(meta),
-			    errp);
+	ret = commit_locked(
+		meta, !meta->lazy_refcounts || counts_overflow(meta), errp);
 	if (ret == 0)
 		c->last_complete = number;
 	return ret;
@@ -402,7 +401,7 @@ int qcf_writeback_commit(struct qcf_meta *meta, struct qcowfmt_error **errp)
 bool qcf_writeback_is_due(struct qcf_meta *meta)
 {
 	uint64_t dirty = qcf_cache_dirty_count(&meta->l2_cache) +
-			 qcf_cache_dirty_count(&meta->refcount_cache);
+	                 qcf_cache_dirty_count(&meta->refcount_cache);
 
 	return dirty * meta->geometry.slice_size > meta->budget->limit / 4 ||
 	       qcf_quarantine_unlinked(&meta->quarantine) > MAX_UNLINKED;

@@ -2,10 +2,9 @@
 /* check_compare.c - hold what is stored against the references found */
 #include <inttypes.h>
 
-
-#include "checked.h"
 #include "check_compare.h"
 #include "check_walk.h"
+#include "checked.h"
 #include "l1_table.h"
 #include "refcount.h"
 
@@ -21,7 +20,7 @@ bool qcf_check_has_block(const struct qcf_checker *c, uint64_t host_cluster)
 }
 
 int qcf_check_stored_count(struct qcf_checker *c, uint64_t host_cluster,
-			   uint64_t *count, struct qcowfmt_error **errp)
+                           uint64_t *count, struct qcowfmt_error **errp)
 {
 	*count = 0;
 	if (!qcf_check_has_block(c, host_cluster))
@@ -31,7 +30,7 @@ int qcf_check_stored_count(struct qcf_checker *c, uint64_t host_cluster,
 }
 
 static void compare_one(struct qcf_checker *c, uint64_t cluster,
-			uint64_t stored, uint64_t found)
+                        uint64_t stored, uint64_t found)
 {
 	uint64_t offset = qcf_host_offset(&c->meta->geometry, cluster);
 
@@ -40,15 +39,15 @@ static void compare_one(struct qcf_checker *c, uint64_t cluster,
 			offset + c->meta->geometry.cluster_size;
 	if (stored < found) {
 		qcf_finding(c, QCF_CHECK_REFCOUNT_LOW, offset,
-			    "ERROR cluster %" PRIu64 " refcount=%" PRIu64
-			    " reference=%" PRIu64,
-			    cluster, stored, found);
+		            "ERROR cluster %" PRIu64 " refcount=%" PRIu64
+		            " reference=%" PRIu64,
+		            cluster, stored, found);
 		c->result->corruptions++;
 	} else if (stored > found) {
 		qcf_finding(c, QCF_CHECK_LEAK, offset,
-			    "Leaked cluster %" PRIu64 " refcount=%" PRIu64
-			    " reference=%" PRIu64,
-			    cluster, stored, found);
+		            "Leaked cluster %" PRIu64 " refcount=%" PRIu64
+		            " reference=%" PRIu64,
+		            cluster, stored, found);
 		c->result->leaks++;
 	}
 }
@@ -62,13 +61,11 @@ static uint64_t empty_run(const struct qcf_checker *c, uint64_t cluster)
 	if (c->counts.chunks[chunk] != NULL || qcf_check_has_block(c, cluster))
 		return 0;
 	return QCF_MIN((chunk + 1) * QCF_COUNTS_CHUNK - cluster,
-		       (UINT64_C(1) << c->meta->geometry.block_bits) -
-			       qcf_index_in_block(&c->meta->geometry,
-						  cluster));
+	               (UINT64_C(1) << c->meta->geometry.block_bits) -
+	                       qcf_index_in_block(&c->meta->geometry, cluster));
 }
 
-int qcf_check_compare_counts(struct qcf_checker *c,
-			     struct qcowfmt_error **errp)
+int qcf_check_compare_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
 {
 	for (uint64_t cluster = 0; cluster < c->file_clusters;) {
 		uint64_t skip = empty_run(c, cluster);
@@ -83,7 +80,7 @@ int qcf_check_compare_counts(struct qcf_checker *c,
 		if (ret < 0)
 			return ret;
 		compare_one(c, cluster, stored,
-			    qcf_counts_get(&c->counts, cluster));
+		            qcf_counts_get(&c->counts, cluster));
 		cluster++;
 	}
 	return 0;
@@ -93,7 +90,7 @@ int qcf_check_compare_counts(struct qcf_checker *c,
 
 /* The count that decides about a flag. */
 static int deciding_count(struct qcf_checker *c, uint64_t host_offset, bool fix,
-			  uint64_t *count, struct qcowfmt_error **errp)
+                          uint64_t *count, struct qcowfmt_error **errp)
 {
 	uint64_t cluster = qcf_host_cluster(&c->meta->geometry, host_offset);
 
@@ -105,17 +102,17 @@ static int deciding_count(struct qcf_checker *c, uint64_t host_offset, bool fix,
 }
 
 static void report_copied(struct qcf_checker *c, enum qcf_check id,
-			  const char *what, uint64_t host_offset,
-			  struct qcf_be64 raw, uint64_t count)
+                          const char *what, uint64_t host_offset,
+                          struct qcf_be64 raw, uint64_t count)
 {
 	qcf_finding(c, id, host_offset,
-		    "ERROR OFLAG_COPIED %s=%" PRIx64 " refcount=%" PRIu64,
-		    what, qcf_be64_decode(raw), count);
+	            "ERROR OFLAG_COPIED %s=%" PRIx64 " refcount=%" PRIu64, what,
+	            qcf_be64_decode(raw), count);
 	c->result->corruptions++;
 }
 
-static int fix_l2_entry(struct qcf_meta *meta, uint64_t at,
-			struct qcf_be64 raw, struct qcowfmt_error **errp)
+static int fix_l2_entry(struct qcf_meta *meta, uint64_t at, struct qcf_be64 raw,
+                        struct qcowfmt_error **errp)
 {
 	uint64_t slice = qcf_align_down(at, meta->geometry.slice_size);
 	struct qcf_block *block;
@@ -132,8 +129,8 @@ static int fix_l2_entry(struct qcf_meta *meta, uint64_t at,
 }
 
 static int check_l2_entry(struct qcf_checker *c, uint64_t at,
-			  struct qcf_be64 raw, bool fix,
-			  struct qcowfmt_error **errp)
+                          struct qcf_be64 raw, bool fix,
+                          struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
 	struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
@@ -149,18 +146,17 @@ static int check_l2_entry(struct qcf_checker *c, uint64_t at,
 		return ret;
 	if (!fix) {
 		report_copied(c, QCF_CHECK_DATA_COPIED,
-			      "data cluster: l2_entry", m.host_offset, raw,
-			      count);
+		              "data cluster: l2_entry", m.host_offset, raw,
+		              count);
 		return 0;
 	}
-	return fix_l2_entry(c->meta, at,
-			    (struct qcf_be64){ raw.raw ^
-					       htobe64(QCF_ENTRY_COPIED) },
-			    errp);
+	return fix_l2_entry(
+		c->meta, at,
+		(struct qcf_be64){ raw.raw ^ htobe64(QCF_ENTRY_COPIED) }, errp);
 }
 
 static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset, bool fix,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
 	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
@@ -172,12 +168,12 @@ static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset, bool fix,
 	for (uint64_t i = 0;
 	     ret == 0 && entries != NULL && i < g->l2_entry_count; i++)
 		ret = check_l2_entry(c, l2_offset + i * g->l2_entry_size,
-				     entries[i], fix, errp);
+		                     entries[i], fix, errp);
 	return ret;
 }
 
 static int check_l1_entry(struct qcf_checker *c, uint64_t l1_index, bool fix,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_be64 raw = { atomic_load(&c->meta->l1.entries[l1_index]) };
 	struct qcf_l1_entry e = qcf_l1_entry_decode(raw);
@@ -192,17 +188,17 @@ static int check_l1_entry(struct qcf_checker *c, uint64_t l1_index, bool fix,
 	if (e.copied != (count == 1)) {
 		if (fix)
 			ret = qcf_l1_set_copied(c->meta, l1_index, count == 1,
-						errp);
+			                        errp);
 		else
 			report_copied(c, QCF_CHECK_L2_COPIED,
-				      "L2 cluster: l1_entry", e.l2_offset, raw,
-				      count);
+			              "L2 cluster: l1_entry", e.l2_offset, raw,
+			              count);
 	}
 	return ret < 0 ? ret : check_l2_table(c, e.l2_offset, fix, errp);
 }
 
 int qcf_check_copied(struct qcf_checker *c, bool fix,
-		     struct qcowfmt_error **errp)
+                     struct qcowfmt_error **errp)
 {
 	int ret = 0;
 

@@ -7,14 +7,14 @@
 #include "check_counts.h"
 
 int qcf_counts_init(struct qcf_counts *counts, uint64_t cluster_count,
-		    struct qcowfmt_error **errp)
+                    struct qcowfmt_error **errp)
 {
 	*counts = (struct qcf_counts){ 0 };
 	if (cluster_count > INT32_MAX)
 		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_LIMIT,
-				"the file has %" PRIu64
-				" clusters, more than can be checked",
-				cluster_count);
+		                "the file has %" PRIu64
+		                " clusters, more than can be checked",
+		                cluster_count);
 	counts->chunk_count = cluster_count / QCF_COUNTS_CHUNK + 1;
 	counts->chunks = calloc(counts->chunk_count, sizeof(*counts->chunks));
 	return counts->chunks == NULL ? qcf_fail_oom(errp) : 0;
@@ -29,7 +29,7 @@ void qcf_counts_fini(struct qcf_counts *counts)
 }
 
 int qcf_counts_add(struct qcf_counts *counts, uint64_t cluster, uint32_t n,
-		   struct qcowfmt_error **errp)
+                   struct qcowfmt_error **errp)
 {
 	uint32_t **chunk = &counts->chunks[cluster / QCF_COUNTS_CHUNK];
 	uint32_t *count;

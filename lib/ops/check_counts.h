@@ -19,16 +19,16 @@ struct qcf_counts {
 
 /* Room for clusters [0, cluster_count); -EFBIG above 2^31 - 1. */
 int qcf_counts_init(struct qcf_counts *counts, uint64_t cluster_count,
-		    struct qcowfmt_error **errp);
+                    struct qcowfmt_error **errp);
 void qcf_counts_fini(struct qcf_counts *counts);
 
 /* Add to the number of a cluster, which is in range; it stays at its maximum
  * rather than wrap. */
 int qcf_counts_add(struct qcf_counts *counts, uint64_t cluster, uint32_t n,
-		   struct qcowfmt_error **errp);
+                   struct qcowfmt_error **errp);
 
 static inline uint64_t qcf_counts_get(const struct qcf_counts *counts,
-				      uint64_t cluster)
+                                      uint64_t cluster)
 {
 	uint64_t chunk = cluster / QCF_COUNTS_CHUNK;
 

@@ -28,7 +28,7 @@ struct l2_names {
 
 /* Count a reference to len bytes, each cluster touched once. */
 static int count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
-		       uint32_t n, struct qcowfmt_error **errp)
+                       uint32_t n, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
 	uint64_t first = qcf_host_cluster(g, offset);
@@ -42,9 +42,9 @@ static int count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
 
 		if (cluster >= c->file_clusters) {
 			qcf_finding(c, QCF_CHECK_BEYOND_END, offset,
-				    "ERROR: reference to offset 0x%" PRIx64
-				    " is beyond the end of the image file",
-				    qcf_host_offset(g, cluster));
+			            "ERROR: reference to offset 0x%" PRIx64
+			            " is beyond the end of the image file",
+			            qcf_host_offset(g, cluster));
 			c->result->corruptions++;
 			return 0;
 		}
@@ -56,32 +56,32 @@ static int count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
 }
 
 static bool check_offset(struct qcf_checker *c, enum qcf_check id,
-			 const char *what, uint64_t offset)
+                         const char *what, uint64_t offset)
 {
 	if (qcf_meta_is_cluster_offset(c->meta, offset))
 		return true;
 	qcf_finding(c, id, offset,
-		    "ERROR %s offset=0x%" PRIx64
-		    " is not a multiple of the cluster size or too large",
-		    what, offset);
+	            "ERROR %s offset=0x%" PRIx64
+	            " is not a multiple of the cluster size or too large",
+	            what, offset);
 	c->result->corruptions++;
 	return false;
 }
 
 static void report_reserved(struct qcf_checker *c, enum qcf_check id,
-			    const char *what, uint64_t at, uint64_t reserved)
+                            const char *what, uint64_t at, uint64_t reserved)
 {
 	qcf_finding(c, id, at,
-		    "ERROR %s entry at 0x%" PRIx64
-		    " has reserved bits set: 0x%" PRIx64,
-		    what, at, reserved);
+	            "ERROR %s entry at 0x%" PRIx64
+	            " has reserved bits set: 0x%" PRIx64,
+	            what, at, reserved);
 	c->result->corruptions++;
 }
 
 /* --------------------------------------------------------------- L2 tables */
 
 int qcf_check_read_l2(struct qcf_checker *c, uint64_t l2_offset,
-		      struct qcf_be64 **entries, struct qcowfmt_error **errp)
+                      struct qcf_be64 **entries, struct qcowfmt_error **errp)
 {
 	uint64_t size = c->meta->geometry.cluster_size;
 	struct qcowfmt_error *failure = NULL;
@@ -90,11 +90,12 @@ int qcf_check_read_l2(struct qcf_checker *c, uint64_t l2_offset,
 	*entries = NULL;
 	if (table == NULL)
 		return qcf_fail_oom(errp);
-	if (qcf_meta_read_table(c->meta, l2_offset, table, size, &failure) < 0) {
+	if (qcf_meta_read_table(c->meta, l2_offset, table, size, &failure) <
+	    0) {
 		qcf_finding(c, QCF_CHECK_NONE, l2_offset,
-			    "ERROR: cannot read the L2 table at 0x%" PRIx64
-			    ": %s",
-			    l2_offset, qcowfmt_error_message(failure));
+		            "ERROR: cannot read the L2 table at 0x%" PRIx64
+		            ": %s",
+		            l2_offset, qcowfmt_error_message(failure));
 		qcowfmt_error_free(failure);
 		c->result->check_errors++;
 		return 0;
@@ -110,7 +111,7 @@ struct active_stats {
 };
 
 static void count_guest_cluster(struct qcf_checker *c, struct active_stats *s,
-				const struct qcf_mapping *m)
+                                const struct qcf_mapping *m)
 {
 	uint64_t cluster_size = c->meta->geometry.cluster_size;
 
@@ -129,15 +130,14 @@ static void count_guest_cluster(struct qcf_checker *c, struct active_stats *s,
 }
 
 static int walk_entry(struct qcf_checker *c, uint64_t at, struct qcf_be64 raw,
-		      uint32_t n, struct active_stats *stats,
-		      struct qcowfmt_error **errp)
+                      uint32_t n, struct active_stats *stats,
+                      struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
 	struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
 
 	if (m.reserved != 0)
-		report_reserved(c, QCF_CHECK_L2_RESERVED, "L2", at,
-				m.reserved);
+		report_reserved(c, QCF_CHECK_L2_RESERVED, "L2", at, m.reserved);
 	count_guest_cluster(c, stats, &m);
 	switch (m.kind) {
 	case QCF_UNALLOCATED:
@@ -146,22 +146,20 @@ static int walk_entry(struct qcf_checker *c, uint64_t at, struct qcf_be64 raw,
 	case QCF_COMPRESSED:
 		if (m.copied) {
 			qcf_finding(c, QCF_CHECK_COMPRESSED_COPIED, at,
-				    "ERROR: coffset=0x%" PRIx64
-				    ": copied flag must never be set for "
-				    "compressed clusters",
-				    m.host_offset);
+			            "ERROR: coffset=0x%" PRIx64
+			            ": copied flag must never be set for "
+			            "compressed clusters",
+			            m.host_offset);
 			c->result->corruptions++;
 		}
-		return count_range(c,
-				   qcf_align_down(m.host_offset,
-						  QCF_SECTOR_SIZE),
-				   m.compressed_len +
-					   m.host_offset % QCF_SECTOR_SIZE,
-				   n, errp);
+		return count_range(
+			c, qcf_align_down(m.host_offset, QCF_SECTOR_SIZE),
+			m.compressed_len + m.host_offset % QCF_SECTOR_SIZE, n,
+			errp);
 	case QCF_DATA:
 	case QCF_ZERO_ALLOCATED:
 		if (!check_offset(c, QCF_CHECK_DATA_OFFSET, "Cluster",
-				  m.host_offset))
+		                  m.host_offset))
 			return 0;
 		return count_range(c, m.host_offset, g->cluster_size, n, errp);
 	}
@@ -169,7 +167,7 @@ static int walk_entry(struct qcf_checker *c, uint64_t at, struct qcf_be64 raw,
 }
 
 static int walk_l2(struct qcf_checker *c, uint64_t l2_offset, uint32_t n,
-		   bool active, struct qcowfmt_error **errp)
+                   bool active, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
 	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
@@ -181,26 +179,26 @@ static int walk_l2(struct qcf_checker *c, uint64_t l2_offset, uint32_t n,
 	for (uint64_t i = 0;
 	     ret == 0 && entries != NULL && i < g->l2_entry_count; i++)
 		ret = walk_entry(c, l2_offset + i * g->l2_entry_size,
-				 entries[i], n, &stats, errp);
+		                 entries[i], n, &stats, errp);
 	return ret;
 }
 
 /* --------------------------------------------------------------- L1 tables */
 
 static int add_name(struct l2_names *names, uint64_t l2_offset,
-		    struct qcowfmt_error **errp)
+                    struct qcowfmt_error **errp)
 {
 	uint64_t *offsets;
 
 	if (names->count == MAX_L2_NAMES)
 		return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
-				"the L1 tables have more than %" PRIu64
-				" entries together",
-				MAX_L2_NAMES);
+		                "the L1 tables have more than %" PRIu64
+		                " entries together",
+		                MAX_L2_NAMES);
 	if (names->count == names->room) {
 		names->room = QCF_MAX(names->room * 2, (size_t)64);
-		offsets = realloc(names->offsets,
-				  names->room * sizeof(*offsets));
+		offsets =
+			realloc(names->offsets, names->room * sizeof(*offsets));
 		if (offsets == NULL)
 			return qcf_fail_oom(errp);
 		names->offsets = offsets;
@@ -210,8 +208,8 @@ static int add_name(struct l2_names *names, uint64_t l2_offset,
 }
 
 static int walk_l1_entries(struct qcf_checker *c, uint64_t offset,
-			   const struct qcf_be64 *entries, uint64_t count,
-			   struct l2_names *names, struct qcowfmt_error **errp)
+                           const struct qcf_be64 *entries, uint64_t count,
+                           struct l2_names *names, struct qcowfmt_error **errp)
 {
 	for (uint64_t i = 0; i < count; i++) {
 		struct qcf_l1_entry e = qcf_l1_entry_decode(entries[i]);
@@ -219,10 +217,9 @@ static int walk_l1_entries(struct qcf_checker *c, uint64_t offset,
 
 		if (e.reserved != 0)
 			report_reserved(c, QCF_CHECK_L1_RESERVED, "L1",
-					offset + i * 8, e.reserved);
-		if (e.l2_offset == 0 ||
-		    !check_offset(c, QCF_CHECK_L2_OFFSET, "L2 table",
-				  e.l2_offset))
+			                offset + i * 8, e.reserved);
+		if (e.l2_offset == 0 || !check_offset(c, QCF_CHECK_L2_OFFSET,
+		                                      "L2 table", e.l2_offset))
 			continue;
 		ret = add_name(names, e.l2_offset, errp);
 		if (ret < 0)
@@ -233,7 +230,7 @@ static int walk_l1_entries(struct qcf_checker *c, uint64_t offset,
 
 /* Count an L1 table and note the L2 tables it names. */
 static int walk_l1(struct qcf_checker *c, uint64_t offset, uint64_t count,
-		   struct l2_names *names, struct qcowfmt_error **errp)
+                   struct l2_names *names, struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
 	struct qcowfmt_error *failure = NULL;
@@ -245,8 +242,8 @@ static int walk_l1(struct qcf_checker *c, uint64_t offset, uint64_t count,
 	if (ret < 0)
 		return ret;
 	if (!qcf_range_within(offset, count * 8,
-			      c->file_clusters
-				      << c->meta->geometry.cluster_bits)) {
+	                      c->file_clusters
+	                              << c->meta->geometry.cluster_bits)) {
 		c->result->check_errors++;
 		return 0;
 	}
@@ -256,9 +253,9 @@ static int walk_l1(struct qcf_checker *c, uint64_t offset, uint64_t count,
 	if (qcf_meta_read_table(c->meta, offset, entries, count * 8, &failure) <
 	    0) {
 		qcf_finding(c, QCF_CHECK_NONE, offset,
-			    "ERROR: cannot read the L1 table at 0x%" PRIx64
-			    ": %s",
-			    offset, qcowfmt_error_message(failure));
+		            "ERROR: cannot read the L1 table at 0x%" PRIx64
+		            ": %s",
+		            offset, qcowfmt_error_message(failure));
 		qcowfmt_error_free(failure);
 		c->result->check_errors++;
 		return 0;
@@ -276,8 +273,8 @@ static int by_value(const void *left, const void *right)
 
 /* Walk each L2 table once, with its number of names. */
 static int walk_names(struct qcf_checker *c, struct l2_names *names,
-		      const struct l2_names *active,
-		      struct qcowfmt_error **errp)
+                      const struct l2_names *active,
+                      struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
@@ -289,7 +286,7 @@ static int walk_names(struct qcf_checker *c, struct l2_names *names,
 		bool is_active =
 			active->count > 0 &&
 			bsearch(&offset, active->offsets, active->count,
-				sizeof(uint64_t), by_value) != NULL;
+		                sizeof(uint64_t), by_value) != NULL;
 
 		for (; i < names->count && names->offsets[i] == offset; i++)
 			n++;
@@ -301,38 +298,38 @@ static int walk_names(struct qcf_checker *c, struct l2_names *names,
 /* --------------------------------------------------------------- snapshots */
 
 static int walk_snapshot_entries(struct qcf_checker *c,
-				 struct qcf_reader *reader,
-				 struct l2_names *names,
-				 struct qcowfmt_error **errp)
+                                 struct qcf_reader *reader,
+                                 struct l2_names *names,
+                                 struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = c->meta;
 
 	for (uint32_t i = 0; i < meta->header.snapshot_count; i++) {
 		struct qcf_snapshot_entry entry = { 0 };
 		int ret = qcf_snapshot_entry_decode(&entry, &meta->geometry,
-						    reader, NULL);
+		                                    reader, NULL);
 
 		if (ret < 0) {
 			qcf_finding(c, QCF_CHECK_SNAPSHOT_ENTRY,
-				    meta->header.snapshots_offset + reader->pos,
-				    "ERROR: snapshot table entry %" PRIu32
-				    " is malformed",
-				    i);
+			            meta->header.snapshots_offset + reader->pos,
+			            "ERROR: snapshot table entry %" PRIu32
+			            " is malformed",
+			            i);
 			c->result->check_errors++;
 			return 0;
 		}
 		ret = walk_l1(c, entry.l1_table_offset, entry.l1_size, names,
-			      errp);
+		              errp);
 		qcf_snapshot_entry_fini(&entry);
 		if (ret < 0)
 			return ret;
 	}
 	return count_range(c, meta->header.snapshots_offset, reader->pos, 1,
-			   errp);
+	                   errp);
 }
 
 static int walk_snapshots(struct qcf_checker *c, struct l2_names *names,
-			  struct qcowfmt_error **errp)
+                          struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE uint8_t *table = NULL;
 	struct qcf_reader reader;
@@ -356,27 +353,27 @@ static int walk_refcounts(struct qcf_checker *c, struct qcowfmt_error **errp)
 	const struct qcf_geometry *g = &meta->geometry;
 	const struct qcf_refcounts *r = &meta->refcounts;
 	int ret = count_range(c, meta->header.refcount_table_offset,
-			      (uint64_t)meta->header.refcount_table_clusters
-				      << g->cluster_bits,
-			      1, errp);
+	                      (uint64_t)meta->header.refcount_table_clusters
+	                              << g->cluster_bits,
+	                      1, errp);
 
 	for (uint64_t i = 0; ret == 0 && i < r->entry_count; i++) {
 		if (r->table[i] == 0)
 			continue;
 		if (check_offset(c, QCF_CHECK_BLOCK_OFFSET, "Refcount block",
-				 r->table[i]))
+		                 r->table[i]))
 			ret = count_range(c, r->table[i], g->cluster_size, 1,
-					  errp);
+			                  errp);
 	}
 	return ret;
 }
 
 static int walk_mappings(struct qcf_checker *c, struct l2_names *all,
-			 struct l2_names *active, struct qcowfmt_error **errp)
+                         struct l2_names *active, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = c->meta;
-	int ret = walk_l1(c, meta->header.l1_table_offset,
-			  meta->header.l1_size, active, errp);
+	int ret = walk_l1(c, meta->header.l1_table_offset, meta->header.l1_size,
+	                  active, errp);
 
 	for (size_t i = 0; ret == 0 && i < active->count; i++)
 		ret = add_name(all, active->offsets[i], errp);

@@ -3,7 +3,7 @@
 #ifndef QCF_CHECK_WALK_H
 #define QCF_CHECK_WALK_H
 
-#include "check.h"
+#include "check_image.h"
 
 /* Fill checker->counts and the counters about guest clusters; report entries
  * that make no sense. */
@@ -14,6 +14,6 @@ int qcf_check_walk(struct qcf_checker *checker, struct qcowfmt_error **errp);
  * error; *entries is then NULL.  The caller frees it.
  */
 int qcf_check_read_l2(struct qcf_checker *checker, uint64_t l2_offset,
-		      struct qcf_be64 **entries, struct qcowfmt_error **errp);
+                      struct qcf_be64 **entries, struct qcowfmt_error **errp);
 
 #endif

@@ -17,7 +17,7 @@
 #include "header.h"
 #include "refcount_entry.h"
 
-#define DEFAULT_CLUSTER_SIZE (UINT64_C(64) << 10)
+#define DEFAULT_CLUSTER_SIZE  (UINT64_C(64) << 10)
 #define DEFAULT_REFCOUNT_BITS 16u
 
 /* Where everything goes, in clusters. */
@@ -36,61 +36,60 @@ static int usage(struct qcowfmt_error **errp, const char *what)
 }
 
 static int check_version(const struct qcowfmt_create_options *o,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	if (o->version != 0 && o->version != 2 && o->version != 3)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"version %" PRIu32 " is not 2 or 3",
-				o->version);
+		                "version %" PRIu32 " is not 2 or 3",
+		                o->version);
 	if (o->version != 2)
 		return 0;
 	if ((o->flags & QCOWFMT_CREATE_LAZY_REFCOUNTS) != 0)
 		return usage(errp, "lazy refcounts need version 3");
 	if (o->refcount_bits != 0 && o->refcount_bits != DEFAULT_REFCOUNT_BITS)
-		return usage(errp,
-			     "refcount widths other than 16 bits need "
-			     "version 3");
+		return usage(errp, "refcount widths other than 16 bits need "
+		                   "version 3");
 	return 0;
 }
 
 static int check_backing(const struct qcowfmt_create_options *o,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	if (o->backing_filename == NULL && o->backing_format != NULL)
 		return usage(errp,
-			     "a backing format needs a backing file name");
+		             "a backing format needs a backing file name");
 	if (o->backing_filename != NULL && o->backing_filename[0] == '\0')
 		return usage(errp, "the backing file name is empty");
 	if (o->backing_filename != NULL &&
 	    strlen(o->backing_filename) > QCF_MAX_BACKING_NAME)
 		return usage(errp,
-			     "the backing file name is longer than 1023 bytes");
+		             "the backing file name is longer than 1023 bytes");
 	return 0;
 }
 
 static int check_qcow2(const struct qcowfmt_create_options *o,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
-	uint64_t cluster_size = o->cluster_size != 0 ? o->cluster_size :
-						       DEFAULT_CLUSTER_SIZE;
-	uint32_t bits = o->refcount_bits != 0 ? o->refcount_bits :
-						DEFAULT_REFCOUNT_BITS;
+	uint64_t cluster_size =
+		o->cluster_size != 0 ? o->cluster_size : DEFAULT_CLUSTER_SIZE;
+	uint32_t bits = o->refcount_bits != 0 ? o->refcount_bits
+	                                      : DEFAULT_REFCOUNT_BITS;
 	int ret;
 
 	if (!qcf_is_power_of_two(cluster_size) ||
 	    cluster_size < (UINT64_C(1) << QCF_MIN_CLUSTER_BITS) ||
 	    cluster_size > (UINT64_C(1) << QCF_MAX_CLUSTER_BITS))
 		return usage(errp, "Cluster size must be a power of two "
-				   "between 512 and 2048k");
+		                   "between 512 and 2048k");
 	if (!qcf_is_power_of_two(bits) || bits > 64)
 		return usage(errp, "Refcount width must be a power of two and "
-				   "may not exceed 64 bits");
+		                   "may not exceed 64 bits");
 	ret = check_version(o, errp);
 	return ret < 0 ? ret : check_backing(o, errp);
 }
 
 static int check_raw(const struct qcowfmt_create_options *o,
-		     struct qcowfmt_error **errp)
+                     struct qcowfmt_error **errp)
 {
 	if (o->version != 0 || o->cluster_size != 0 || o->refcount_bits != 0 ||
 	    o->flags != 0 || o->backing_filename != NULL ||
@@ -100,19 +99,19 @@ static int check_raw(const struct qcowfmt_create_options *o,
 }
 
 int qcf_create_check(const struct qcowfmt_create_options *o,
-		     struct qcowfmt_error **errp)
+                     struct qcowfmt_error **errp)
 {
 	if ((o->flags & ~QCOWFMT_CREATE_LAZY_REFCOUNTS) != 0)
 		return usage(errp, "unknown create flags");
 	if (!qcf_is_aligned(o->virtual_size, QCF_SECTOR_SIZE))
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"virtual size %" PRIu64
-				" is not a multiple of 512",
-				o->virtual_size);
+		                "virtual size %" PRIu64
+		                " is not a multiple of 512",
+		                o->virtual_size);
 	if (o->virtual_size > INT64_MAX)
 		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_USAGE,
-				"virtual size %" PRIu64 " is too large",
-				o->virtual_size);
+		                "virtual size %" PRIu64 " is too large",
+		                o->virtual_size);
 	switch (o->format) {
 	case QCOWFMT_FORMAT_PROBE:
 	case QCOWFMT_FORMAT_QCOW2:
@@ -121,18 +120,18 @@ int qcf_create_check(const struct qcowfmt_create_options *o,
 		return check_raw(o, errp);
 	case QCOWFMT_FORMAT_QCOW:
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-				"creating qcow version 1 images is not "
-				"supported");
+		                "creating qcow version 1 images is not "
+		                "supported");
 	default:
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"unknown image format %d", o->format);
+		                "unknown image format %d", o->format);
 	}
 }
 
 /* ------------------------------------------------------------------ layout */
 
 static struct layout plan_layout(const struct qcf_geometry *g,
-				 uint64_t l1_entries)
+                                 uint64_t l1_entries)
 {
 	uint64_t per_block = UINT64_C(1) << g->block_bits;
 	struct layout l = {
@@ -146,8 +145,7 @@ static struct layout plan_layout(const struct qcf_geometry *g,
 		l.total = 1 + l.table_clusters + l.block_count + l.l1_clusters;
 		if (l.block_count * per_block < l.total)
 			l.block_count = qcf_div_ceil(l.total, per_block);
-		else if (l.table_clusters * g->cluster_size / 8 <
-			 l.block_count)
+		else if (l.table_clusters * g->cluster_size / 8 < l.block_count)
 			l.table_clusters++;
 		else
 			return l;
@@ -155,51 +153,51 @@ static struct layout plan_layout(const struct qcf_geometry *g,
 }
 
 static int fill_header(const struct qcowfmt_create_options *o,
-		       struct qcf_header *h, struct qcowfmt_error **errp)
+                       struct qcf_header *h, struct qcowfmt_error **errp)
 {
-	uint32_t bits = o->refcount_bits != 0 ? o->refcount_bits :
-						DEFAULT_REFCOUNT_BITS;
+	uint32_t bits = o->refcount_bits != 0 ? o->refcount_bits
+	                                      : DEFAULT_REFCOUNT_BITS;
 
 	*h = (struct qcf_header){
 		.version = o->version != 0 ? o->version : 3,
-		.cluster_bits = qcf_log2(o->cluster_size != 0 ?
-						 o->cluster_size :
-						 DEFAULT_CLUSTER_SIZE),
+		.cluster_bits =
+			qcf_log2(o->cluster_size != 0 ? o->cluster_size
+		                                      : DEFAULT_CLUSTER_SIZE),
 		.virtual_size = o->virtual_size,
 		.refcount_order = qcf_log2(bits),
 	};
 	if ((o->flags & QCOWFMT_CREATE_LAZY_REFCOUNTS) != 0)
 		h->compatible_features = QCF_COMPAT_LAZY_REFCOUNTS;
-	return qcf_header_set_backing(h, o->backing_filename,
-				      o->backing_format, errp);
+	return qcf_header_set_backing(h, o->backing_filename, o->backing_format,
+	                              errp);
 }
 
 static int place_tables(struct qcf_header *h, const struct qcf_geometry *g,
-			struct layout *l, struct qcowfmt_error **errp)
+                        struct layout *l, struct qcowfmt_error **errp)
 {
 	uint64_t entries = qcf_l1_entries_for(g, h->virtual_size);
 
 	if (h->virtual_size > g->max_virtual_size)
 		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_USAGE,
-				"virtual size %" PRIu64
-				" is too large for this cluster size, which "
-				"allows %" PRIu64,
-				h->virtual_size, g->max_virtual_size);
+		                "virtual size %" PRIu64
+		                " is too large for this cluster size, which "
+		                "allows %" PRIu64,
+		                h->virtual_size, g->max_virtual_size);
 	*l = plan_layout(g, entries);
 	h->l1_size = (uint32_t)entries;
 	h->refcount_table_offset = g->cluster_size;
 	h->refcount_table_clusters = (uint32_t)l->table_clusters;
 	if (entries > 0)
-		h->l1_table_offset = qcf_host_offset(
-			g, 1 + l->table_clusters + l->block_count);
+		h->l1_table_offset = qcf_host_offset(g, 1 + l->table_clusters +
+		                                                l->block_count);
 	return 0;
 }
 
 /* ----------------------------------------------------------------- writing */
 
 static int write_reftable(struct qcowfmt_storage *storage,
-			  const struct qcf_geometry *g, const struct layout *l,
-			  struct qcowfmt_error **errp)
+                          const struct qcf_geometry *g, const struct layout *l,
+                          struct qcowfmt_error **errp)
 {
 	uint64_t size = l->table_clusters << g->cluster_bits;
 	QCF_AUTO_FREE struct qcf_be64 *table = calloc(1, size);
@@ -213,8 +211,8 @@ static int write_reftable(struct qcowfmt_storage *storage,
 }
 
 static int write_blocks(struct qcowfmt_storage *storage,
-			const struct qcf_geometry *g, const struct layout *l,
-			struct qcowfmt_error **errp)
+                        const struct qcf_geometry *g, const struct layout *l,
+                        struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE uint8_t *block = malloc(g->cluster_size);
 	uint64_t per_block = UINT64_C(1) << g->block_bits;
@@ -238,7 +236,7 @@ static int write_blocks(struct qcowfmt_storage *storage,
 }
 
 static int clear_storage(struct qcowfmt_storage *storage, uint64_t size,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
@@ -253,8 +251,8 @@ static int clear_storage(struct qcowfmt_storage *storage, uint64_t size,
 }
 
 static int write_header(struct qcowfmt_storage *storage,
-			const struct qcf_header *h, uint64_t cluster_size,
-			struct qcowfmt_error **errp)
+                        const struct qcf_header *h, uint64_t cluster_size,
+                        struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE uint8_t *cluster = malloc(cluster_size);
 	int ret;
@@ -266,17 +264,17 @@ static int write_header(struct qcowfmt_storage *storage,
 		ret = qcf_storage_flush(storage, errp);
 	if (ret == 0)
 		ret = qcf_storage_pwrite(storage, cluster, cluster_size, 0,
-					 errp);
+		                         errp);
 	return ret < 0 ? ret : qcf_storage_flush(storage, errp);
 }
 
 static int write_image(struct qcowfmt_storage *storage,
-		       const struct qcf_header *h, const struct qcf_geometry *g,
-		       const struct layout *l, struct qcowfmt_error **errp)
+                       const struct qcf_header *h, const struct qcf_geometry *g,
+                       const struct layout *l, struct qcowfmt_error **errp)
 {
-	uint64_t end = h->l1_size > 0 ?
-			       h->l1_table_offset + (uint64_t)h->l1_size * 8 :
-			       l->total << g->cluster_bits;
+	uint64_t end = h->l1_size > 0
+	                       ? h->l1_table_offset + (uint64_t)h->l1_size * 8
+	                       : l->total << g->cluster_bits;
 	int ret = clear_storage(storage, end, errp);
 
 	if (ret == 0)
@@ -289,8 +287,8 @@ static int write_image(struct qcowfmt_storage *storage,
 }
 
 static int create_qcow2(struct qcowfmt_storage *storage,
-			const struct qcowfmt_create_options *o,
-			struct qcowfmt_error **errp)
+                        const struct qcowfmt_create_options *o,
+                        struct qcowfmt_error **errp)
 {
 	struct qcf_geometry g;
 	struct qcf_header h;
@@ -309,8 +307,8 @@ static int create_qcow2(struct qcowfmt_storage *storage,
 
 /* A block device keeps its size and content: it only has to be large enough. */
 static int create_raw(struct qcowfmt_storage *storage,
-		      const struct qcowfmt_create_options *o,
-		      struct qcowfmt_error **errp)
+                      const struct qcowfmt_create_options *o,
+                      struct qcowfmt_error **errp)
 {
 	uint64_t size = 0;
 	int ret;
@@ -322,22 +320,21 @@ static int create_raw(struct qcowfmt_storage *storage,
 	ret = qcf_storage_get_size(storage, &size, errp);
 	if (ret == 0 && size < o->virtual_size)
 		ret = qcf_fail(errp, ENOSPC, QCOWFMT_ERR_NO_SPACE,
-			       "the device has %" PRIu64
-			       " bytes, the image needs %" PRIu64,
-			       size, o->virtual_size);
+		               "the device has %" PRIu64
+		               " bytes, the image needs %" PRIu64,
+		               size, o->virtual_size);
 	return ret;
 }
 
 int qcf_create(struct qcowfmt_storage *storage,
-	       const struct qcowfmt_create_options *o,
-	       struct qcowfmt_error **errp)
+               const struct qcowfmt_create_options *o,
+               struct qcowfmt_error **errp)
 {
 	int ret = qcf_create_check(o, errp);
 
 	if (ret < 0)
 		return ret;
-	ret = o->format == QCOWFMT_FORMAT_RAW ?
-		      create_raw(storage, o, errp) :
-		      create_qcow2(storage, o, errp);
+	ret = o->format == QCOWFMT_FORMAT_RAW ? create_raw(storage, o, errp)
+	                                      : create_qcow2(storage, o, errp);
 	return qcf_wrap(errp, storage->name, ret);
 }

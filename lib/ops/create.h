@@ -7,11 +7,11 @@
 
 /* options is complete and of this library's version of the structure. */
 int qcf_create(struct qcowfmt_storage *storage,
-	       const struct qcowfmt_create_options *options,
-	       struct qcowfmt_error **errp);
+               const struct qcowfmt_create_options *options,
+               struct qcowfmt_error **errp);
 
 /* Check options without doing anything. */
 int qcf_create_check(const struct qcowfmt_create_options *options,
-		     struct qcowfmt_error **errp);
+                     struct qcowfmt_error **errp);
 
 #endif

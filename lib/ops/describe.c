@@ -36,16 +36,16 @@ static void describe_meta(struct qcf_meta *meta, struct qcowfmt_info *info)
 }
 
 int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
-		 struct qcowfmt_info *info, struct qcowfmt_error **errp)
+                 struct qcowfmt_info *info, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer;
 	int ret;
 
 	if (depth >= image->layer_count)
 		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
-				"the chain has %" PRIu32
-				" images, there is none at depth %" PRIu32,
-				image->layer_count, depth);
+		                "the chain has %" PRIu32
+		                " images, there is none at depth %" PRIu32,
+		                image->layer_count, depth);
 	layer = image->layers[depth];
 	*info = (struct qcowfmt_info){
 		.struct_size = info->struct_size,
@@ -60,8 +60,8 @@ int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
 		describe_meta(layer->meta, info);
 	ret = qcf_storage_get_size(layer->storage, &info->file_size, errp);
 	if (ret == 0)
-		ret = qcf_storage_get_allocated(
-			layer->storage, &info->allocated_size, errp);
+		ret = qcf_storage_get_allocated(layer->storage,
+		                                &info->allocated_size, errp);
 	return ret;
 }
 
@@ -84,7 +84,7 @@ static int extent_kind(enum qcf_kind kind)
 }
 
 static struct qcowfmt_extent public_extent(const struct qcf_extent *extent,
-					   uint64_t guest_offset)
+                                           uint64_t guest_offset)
 {
 	const struct qcf_run *run = &extent->run;
 	struct qcowfmt_extent out = {
@@ -106,11 +106,11 @@ static struct qcowfmt_extent public_extent(const struct qcf_extent *extent,
 
 /* Cut a data extent to where the host file changes between data and hole. */
 static int look_for_hole(struct qcf_layer *layer, struct qcowfmt_extent *extent,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	uint64_t run = extent->length;
 	int kind = qcf_storage_extent(layer->storage, extent->host_offset,
-				      extent->length, &run, errp);
+	                              extent->length, &run, errp);
 
 	if (kind < 0)
 		return kind;
@@ -121,9 +121,9 @@ static int look_for_hole(struct qcf_layer *layer, struct qcowfmt_extent *extent,
 }
 
 int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
-		     uint64_t len, uint32_t flags,
-		     struct qcowfmt_extent *extents, int max,
-		     struct qcowfmt_error **errp)
+                     uint64_t len, uint32_t flags,
+                     struct qcowfmt_extent *extents, int max,
+                     struct qcowfmt_error **errp)
 {
 	uint32_t last = (flags & QCOWFMT_MAP_TOP) != 0 ? 0 : UINT32_MAX;
 	int count = 0;
@@ -132,7 +132,7 @@ int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
 		struct qcf_extent extent;
 		struct qcowfmt_extent *out = &extents[count];
 		int ret = qcf_extent_lookup(image, guest_offset, len, last,
-					    &extent, errp);
+		                            &extent, errp);
 
 		if (ret < 0)
 			return ret;
@@ -140,7 +140,7 @@ int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
 		if (out->kind == QCOWFMT_EXTENT_DATA &&
 		    (flags & QCOWFMT_MAP_HOLES) != 0)
 			ret = look_for_hole(image->layers[extent.depth], out,
-					    errp);
+			                    errp);
 		if (ret < 0)
 			return ret;
 		guest_offset += out->length;

@@ -7,12 +7,12 @@
 
 /* As qcowfmt_get_info(), into a structure of this library's version. */
 int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
-		 struct qcowfmt_info *info, struct qcowfmt_error **errp);
+                 struct qcowfmt_info *info, struct qcowfmt_error **errp);
 
 /* As qcowfmt_map(), with valid arguments. */
 int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
-		     uint64_t len, uint32_t flags,
-		     struct qcowfmt_extent *extents, int max,
-		     struct qcowfmt_error **errp);
+                     uint64_t len, uint32_t flags,
+                     struct qcowfmt_extent *extents, int max,
+                     struct qcowfmt_error **errp);
 
 #endif

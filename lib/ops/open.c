@@ -10,59 +10,58 @@
 #include <string.h>
 
 #include "chain.h"
-#include "check.h"
+#include "check_image.h"
 #include "image_flags.h"
 #include "open.h"
 
-#define DEFAULT_CHAIN_DEPTH 256u
-#define DEFAULT_CACHE_SIZE  (UINT64_C(32) << 20)
+#define DEFAULT_CHAIN_DEPTH  256u
+#define DEFAULT_CACHE_SIZE   (UINT64_C(32) << 20)
 #define DEFAULT_MAX_METADATA (UINT64_C(64) << 20)
 
 static int check_flags(const struct qcowfmt_open_options *o,
-		       struct qcowfmt_error **errp)
+                       struct qcowfmt_error **errp)
 {
-	const uint32_t known =
-		QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_NO_LOCK |
-		QCOWFMT_OPEN_DIRECT | QCOWFMT_OPEN_REPAIR |
-		QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
-		QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
+	const uint32_t known = QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_NO_LOCK |
+	                       QCOWFMT_OPEN_DIRECT | QCOWFMT_OPEN_REPAIR |
+	                       QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
+	                       QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
 	const uint32_t both = QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
-			      QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
+	                      QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
 
 	if ((o->flags & ~known) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"unknown open flags 0x%x", o->flags & ~known);
+		                "unknown open flags 0x%x", o->flags & ~known);
 	if ((o->flags & both) == both)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"lazy refcounts cannot be both on and off");
+		                "lazy refcounts cannot be both on and off");
 	return 0;
 }
 
 static int check_choices(const struct qcowfmt_open_options *o,
-			 struct qcowfmt_error **errp)
+                         struct qcowfmt_error **errp)
 {
 	if (o->format < QCOWFMT_FORMAT_PROBE ||
 	    o->format > QCOWFMT_FORMAT_QCOW2)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"unknown image format %d", o->format);
+		                "unknown image format %d", o->format);
 	if (o->reference_policy < QCOWFMT_REFERENCES_REFUSE ||
 	    o->reference_policy > QCOWFMT_REFERENCES_IGNORE)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"unknown reference policy %d",
-				o->reference_policy);
+		                "unknown reference policy %d",
+		                o->reference_policy);
 	if (o->reference_policy == QCOWFMT_REFERENCES_CALLBACK &&
 	    o->reference_callback == NULL)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"the reference policy needs a callback");
+		                "the reference policy needs a callback");
 	if (o->undeclared_format < QCOWFMT_UNDECLARED_REFUSE ||
 	    o->undeclared_format > QCOWFMT_UNDECLARED_PROBE)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"unknown choice %d for undeclared formats",
-				o->undeclared_format);
+		                "unknown choice %d for undeclared formats",
+		                o->undeclared_format);
 	if (o->discard_mode < QCOWFMT_DISCARD_UNMAP ||
 	    o->discard_mode > QCOWFMT_DISCARD_KEEP)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-				"unknown discard mode %d", o->discard_mode);
+		                "unknown discard mode %d", o->discard_mode);
 	return 0;
 }
 
@@ -74,9 +73,9 @@ static int lazy_choice(const struct qcowfmt_open_options *o)
 }
 
 static int open_chain(struct qcowfmt_image *image,
-		      struct qcowfmt_storage *storage,
-		      const struct qcowfmt_open_options *o,
-		      struct qcowfmt_error **errp)
+                      struct qcowfmt_storage *storage,
+                      const struct qcowfmt_open_options *o,
+                      struct qcowfmt_error **errp)
 {
 	bool no_lock = (o->flags & QCOWFMT_OPEN_NO_LOCK) != 0;
 	struct qcf_layer_options layer = {
@@ -85,9 +84,9 @@ static int open_chain(struct qcowfmt_image *image,
 		.repair = (o->flags & QCOWFMT_OPEN_REPAIR) != 0,
 		.no_lock = no_lock,
 		.lazy_refcounts = lazy_choice(o),
-		.max_table_size = o->max_metadata_size != 0 ?
-					  o->max_metadata_size :
-					  DEFAULT_MAX_METADATA,
+		.max_table_size = o->max_metadata_size != 0
+		                          ? o->max_metadata_size
+		                          : DEFAULT_MAX_METADATA,
 		.budget = &image->budget,
 		.gate = &image->gate,
 	};
@@ -96,13 +95,13 @@ static int open_chain(struct qcowfmt_image *image,
 		.undeclared = o->undeclared_format,
 		.callback = o->reference_callback,
 		.opaque = o->reference_opaque,
-		.max_depth = o->max_chain_depth != 0 ? o->max_chain_depth :
-						       DEFAULT_CHAIN_DEPTH,
+		.max_depth = o->max_chain_depth != 0 ? o->max_chain_depth
+		                                     : DEFAULT_CHAIN_DEPTH,
 		.file_flags = QCOWFMT_FILE_READ_ONLY |
-			      (no_lock ? QCOWFMT_FILE_NO_LOCK : 0) |
-			      ((o->flags & QCOWFMT_OPEN_DIRECT) != 0 ?
-				       QCOWFMT_FILE_DIRECT :
-				       0),
+		              (no_lock ? QCOWFMT_FILE_NO_LOCK : 0) |
+		              ((o->flags & QCOWFMT_OPEN_DIRECT) != 0
+		                       ? QCOWFMT_FILE_DIRECT
+		                       : 0),
 	};
 	QCF_AUTO_FREE char *directory = qcf_storage_directory(storage);
 
@@ -114,7 +113,7 @@ static int open_chain(struct qcowfmt_image *image,
 
 /* Bring the header and, after a crash, the refcounts into order. */
 static int prepare_writing(struct qcowfmt_image *image, bool repair_later,
-			   struct qcowfmt_error **errp)
+                           struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = qcf_image_top(image)->meta;
 	struct qcowfmt_check_result result = { 0 };
@@ -127,18 +126,18 @@ static int prepare_writing(struct qcowfmt_image *image, bool repair_later,
 	    (atomic_load(&meta->incompatible) & QCF_INCOMPAT_DIRTY) == 0)
 		return ret;
 	ret = qcf_check(image, QCOWFMT_CHECK_REPAIR_ALL, NULL, NULL, &result,
-			errp);
+	                errp);
 	if (ret == 0 && (result.corruptions > 0 || result.check_errors > 0))
 		ret = qcf_fail(errp, EIO, QCOWFMT_ERR_CORRUPT,
-			       "%s was not closed cleanly and could not be "
-			       "repaired",
-			       qcf_image_top(image)->storage->name);
+		               "%s was not closed cleanly and could not be "
+		               "repaired",
+		               qcf_image_top(image)->storage->name);
 	return ret;
 }
 
 int qcf_open(struct qcowfmt_storage *storage,
-	     const struct qcowfmt_open_options *o, struct qcowfmt_image **out,
-	     struct qcowfmt_error **errp)
+             const struct qcowfmt_open_options *o, struct qcowfmt_image **out,
+             struct qcowfmt_error **errp)
 {
 	struct qcowfmt_image *image = NULL;
 	int ret = check_flags(o, errp);
@@ -150,8 +149,8 @@ int qcf_open(struct qcowfmt_storage *storage,
 	if (ret < 0)
 		return ret;
 	image->discard_mode = o->discard_mode;
-	image->budget.limit = o->cache_size != 0 ? o->cache_size :
-						   DEFAULT_CACHE_SIZE;
+	image->budget.limit =
+		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE;
 	ret = open_chain(image, storage, o, errp);
 	if (ret == 0)
 		ret = prepare_writing(

@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "checked.h"
 #include "check_compare.h"
+#include "checked.h"
 #include "refcount.h"
 #include "repair.h"
 #include "writeback.h"
@@ -18,7 +18,7 @@
 /* A host cluster for the refcount block of an index: in the range it describes,
  * so that it counts itself, or behind everything. */
 static int choose_block_cluster(struct qcf_checker *c, uint64_t index,
-				uint64_t *cluster, struct qcowfmt_error **errp)
+                                uint64_t *cluster, struct qcowfmt_error **errp)
 {
 	uint64_t per_block = UINT64_C(1) << c->meta->geometry.block_bits;
 	uint64_t room = c->counts.chunk_count * QCF_COUNTS_CHUNK;
@@ -28,14 +28,14 @@ static int choose_block_cluster(struct qcf_checker *c, uint64_t index,
 		at++;
 	if (at >= room)
 		return qcf_fail(errp, ENOSPC, QCOWFMT_ERR_NO_SPACE,
-				"no host cluster is free for a refcount "
-				"block");
+		                "no host cluster is free for a refcount "
+		                "block");
 	*cluster = at;
 	return 0;
 }
 
 static int add_missing_block(struct qcf_checker *c, uint64_t index,
-			     struct qcowfmt_error **errp)
+                             struct qcowfmt_error **errp)
 {
 	uint64_t cluster = 0;
 	int ret = choose_block_cluster(c, index, &cluster, errp);
@@ -51,7 +51,7 @@ static int add_missing_block(struct qcf_checker *c, uint64_t index,
 
 /* A block placed behind its own range is seen to when its turn comes. */
 static int add_missing_blocks(struct qcf_checker *c,
-			      struct qcowfmt_error **errp)
+                              struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
 
@@ -71,7 +71,7 @@ static int add_missing_blocks(struct qcf_checker *c,
 
 /* Write all counts that are too low, or all that are too high. */
 static int write_counts(struct qcf_checker *c, bool raise,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	for (uint64_t cluster = 0; cluster < c->file_clusters; cluster++) {
 		uint64_t found = qcf_counts_get(&c->counts, cluster);
@@ -89,7 +89,7 @@ static int write_counts(struct qcf_checker *c, bool raise,
 }
 
 int qcf_repair(struct qcf_checker *c, bool leaks_only,
-	       struct qcowfmt_error **errp)
+               struct qcowfmt_error **errp)
 {
 	int ret = 0;
 

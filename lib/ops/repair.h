@@ -3,7 +3,7 @@
 #ifndef QCF_REPAIR_H
 #define QCF_REPAIR_H
 
-#include "check.h"
+#include "check_image.h"
 
 /*
  * Bring the image in line with the references a checker has found.  Guest data
@@ -11,6 +11,6 @@
  * are lowered and nothing else.
  */
 int qcf_repair(struct qcf_checker *checker, bool leaks_only,
-	       struct qcowfmt_error **errp);
+               struct qcowfmt_error **errp);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check.c - compare reference counts and tables; repair
+ * check_image.c - compare reference counts and tables; repair
  *
  * The gate is closed and everything written back first, so what is on storage
  * and in the caches is one consistent picture.
@@ -10,8 +10,8 @@
 #include <stdio.h>
 
 #include "alloc.h"
-#include "check.h"
 #include "check_compare.h"
+#include "check_image.h"
 #include "check_walk.h"
 #include "checked.h"
 #include "image_flags.h"
@@ -19,7 +19,7 @@
 #include "writeback.h"
 
 void qcf_finding(struct qcf_checker *c, enum qcf_check id, uint64_t host_offset,
-		 const char *fmt, ...)
+                 const char *fmt, ...)
 {
 	char text[512];
 	va_list args;
@@ -33,8 +33,8 @@ void qcf_finding(struct qcf_checker *c, enum qcf_check id, uint64_t host_offset,
 }
 
 static int checker_init(struct qcf_checker *c, struct qcf_meta *meta,
-			struct qcowfmt_check_result *result,
-			struct qcowfmt_error **errp)
+                        struct qcowfmt_check_result *result,
+                        struct qcowfmt_error **errp)
 {
 	uint64_t file_size = 0;
 	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
@@ -44,9 +44,8 @@ static int checker_init(struct qcf_checker *c, struct qcf_meta *meta,
 		return ret;
 	c->file_clusters = qcf_clusters_for(&meta->geometry, file_size);
 	/* Repair may need room for new refcount blocks behind the end. */
-	return qcf_counts_init(&c->counts,
-			       c->file_clusters + c->file_clusters / 8 + 1,
-			       errp);
+	return qcf_counts_init(
+		&c->counts, c->file_clusters + c->file_clusters / 8 + 1, errp);
 }
 
 static int look(struct qcf_checker *c, struct qcowfmt_error **errp)
@@ -60,9 +59,9 @@ static int look(struct qcf_checker *c, struct qcowfmt_error **errp)
 
 /* Look once, tell the callback, and repair if asked and needed. */
 static int look_and_repair(struct qcf_meta *meta, uint32_t flags,
-			   qcowfmt_finding_callback callback, void *opaque,
-			   struct qcowfmt_check_result *result,
-			   struct qcowfmt_error **errp)
+                           qcowfmt_finding_callback callback, void *opaque,
+                           struct qcowfmt_check_result *result,
+                           struct qcowfmt_error **errp)
 {
 	bool all = (flags & QCOWFMT_CHECK_REPAIR_ALL) != 0;
 	bool leaks = all || (flags & QCOWFMT_CHECK_REPAIR_LEAKS) != 0;
@@ -94,8 +93,8 @@ static int clear_flags(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 /* What is left after a repair, and what therefore has been fixed. */
 static int look_again(struct qcf_meta *meta,
-		      struct qcowfmt_check_result *result,
-		      struct qcowfmt_error **errp)
+                      struct qcowfmt_check_result *result,
+                      struct qcowfmt_error **errp)
 {
 	struct qcowfmt_check_result after = {
 		.struct_size = result->struct_size,
@@ -106,10 +105,9 @@ static int look_again(struct qcf_meta *meta,
 	if (ret < 0)
 		return ret;
 	after.corruptions_fixed =
-		result->corruptions - QCF_MIN(after.corruptions,
-					      result->corruptions);
-	after.leaks_fixed =
-		result->leaks - QCF_MIN(after.leaks, result->leaks);
+		result->corruptions -
+		QCF_MIN(after.corruptions, result->corruptions);
+	after.leaks_fixed = result->leaks - QCF_MIN(after.leaks, result->leaks);
 	*result = after;
 	if (after.corruptions == 0 && after.check_errors == 0)
 		ret = clear_flags(meta, errp);
@@ -117,9 +115,9 @@ static int look_again(struct qcf_meta *meta,
 }
 
 static int check_exclusively(struct qcf_meta *meta, uint32_t flags,
-			     qcowfmt_finding_callback callback, void *opaque,
-			     struct qcowfmt_check_result *result,
-			     struct qcowfmt_error **errp)
+                             qcowfmt_finding_callback callback, void *opaque,
+                             struct qcowfmt_check_result *result,
+                             struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
@@ -130,35 +128,34 @@ static int check_exclusively(struct qcf_meta *meta, uint32_t flags,
 	}
 	if (ret == 0)
 		ret = look_and_repair(meta, flags, callback, opaque, result,
-				      errp);
+		                      errp);
 	if (ret == 0 && flags != 0)
 		ret = look_again(meta, result, errp);
 	return ret;
 }
 
 int qcf_check(struct qcowfmt_image *image, uint32_t flags,
-	      qcowfmt_finding_callback callback, void *opaque,
-	      struct qcowfmt_check_result *result, struct qcowfmt_error **errp)
+              qcowfmt_finding_callback callback, void *opaque,
+              struct qcowfmt_check_result *result, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(image);
 	int ret;
 
-	*result = (struct qcowfmt_check_result){
-		.struct_size = result->struct_size
-	};
+	*result = (struct qcowfmt_check_result){ .struct_size =
+		                                         result->struct_size };
 	if (top->meta == NULL)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-				"%s: a raw image has nothing to check",
-				top->storage->name);
+		                "%s: a raw image has nothing to check",
+		                top->storage->name);
 	if (flags != 0 && !top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
-				"%s is opened read-only and cannot be repaired",
-				top->storage->name);
+		                "%s is opened read-only and cannot be repaired",
+		                top->storage->name);
 	result->total_clusters =
 		qcf_clusters_for(&top->meta->geometry, top->virtual_size);
 	qcf_gate_close(&image->gate);
 	ret = check_exclusively(top->meta, flags, callback, opaque, result,
-				errp);
+	                        errp);
 	qcf_gate_open(&image->gate);
 	return qcf_wrap(errp, top->storage->name, ret);
 }
