@@ -136,10 +136,14 @@ int qcf_image_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 	ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
-	ret = top->meta != NULL ? qcf_writeback_commit(top->meta, errp)
-	                        : flush_raw(top, errp);
+	if (top->meta == NULL) {
+		ret = flush_raw(top, errp);
+	} else {
+		ret = qcf_writeback_commit(top->meta, errp);
+		qcf_gate_renew(&image->gate, request.slot);
+		if (ret == 0)
+			ret = qcf_alloc_reclaim(top->meta, errp);
+	}
 	qcf_request_end(&request);
-	if (ret == 0 && top->meta != NULL)
-		ret = qcf_alloc_reclaim(top->meta, errp);
 	return qcf_wrap(errp, top->storage->name, ret);
 }

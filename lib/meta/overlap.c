@@ -17,7 +17,7 @@
 
 void qcf_overlap_init(struct qcf_overlap *overlap)
 {
-	*overlap = (struct qcf_overlap){ 0 };
+	*overlap = (struct qcf_overlap){ .ranges = NULL };
 	qcf_mutex_init(&overlap->lock, QCF_RANK_OVERLAP);
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "checked.h"
 #include "describe.h"
 #include "extent.h"
 
@@ -104,19 +105,28 @@ static struct qcowfmt_extent public_extent(const struct qcf_extent *extent,
 	return out;
 }
 
-/* Cut a data extent to where the host file changes between data and hole. */
+/*
+ * Cut a data extent to where the host file changes between data and hole.  A
+ * sector that is a hole only in part, at the end of the file, counts as data.
+ */
 static int look_for_hole(struct qcf_layer *layer, struct qcowfmt_extent *extent,
                          struct qcowfmt_error **errp)
 {
+	uint64_t at = extent->host_offset;
 	uint64_t run = extent->length;
-	int kind = qcf_storage_extent(layer->storage, extent->host_offset,
-	                              extent->length, &run, errp);
+	uint64_t sector = qcf_align_down(at, QCF_SECTOR_SIZE);
+	int kind = qcf_storage_extent(layer->storage, at, run, &run, errp);
+	uint64_t end = at + run;
 
 	if (kind < 0)
 		return kind;
-	extent->length = QCF_MIN(extent->length, run);
-	if (kind == QCOWFMT_STORAGE_HOLE)
+	if (kind == QCOWFMT_STORAGE_HOLE && run < extent->length)
+		end = qcf_align_down(end, QCF_SECTOR_SIZE);
+	if (kind != QCOWFMT_STORAGE_HOLE || end <= at)
+		end = qcf_align_up(QCF_MAX(end, sector + 1), QCF_SECTOR_SIZE);
+	else
 		extent->flags |= QCOWFMT_EXTENT_HOLE;
+	extent->length = QCF_MIN(extent->length, end - at);
 	return 0;
 }
 
