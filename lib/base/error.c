@@ -113,11 +113,10 @@ int qcf_fail_sys(struct qcowfmt_error **errp, int err, const char *fmt, ...)
 	return -err;
 }
 
-int qcf_fail_oom(struct qcowfmt_error **errp)
+void qcf_error_set_oom(struct qcowfmt_error **errp)
 {
 	if (errp != NULL && *errp == NULL)
 		*errp = &out_of_memory;
-	return -ENOMEM;
 }
 
 int qcf_wrap(struct qcowfmt_error **errp, const char *context, int ret)

@@ -15,6 +15,7 @@
 #ifndef QCF_ERROR_H
 #define QCF_ERROR_H
 
+#include <errno.h>
 #include <stdint.h>
 
 #include "auto.h"
@@ -40,8 +41,15 @@ int qcf_fail(struct qcowfmt_error **errp, int err, int code, const char *fmt,
 int qcf_fail_sys(struct qcowfmt_error **errp, int err, const char *fmt, ...)
 	QCF_PRINTF(3, 4);
 
+/* Make an error the static out-of-memory object, unless there is one. */
+void qcf_error_set_oom(struct qcowfmt_error **errp);
+
 /* Raise an out-of-memory error; cannot itself fail. */
-int qcf_fail_oom(struct qcowfmt_error **errp);
+static inline int qcf_fail_oom(struct qcowfmt_error **errp)
+{
+	qcf_error_set_oom(errp);
+	return -ENOMEM;
+}
 
 /*
  * Put "context: " before the message of *errp, if there is one.  Returns ret,

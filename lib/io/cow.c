@@ -84,14 +84,13 @@ static bool is_needed(const struct qcf_cow_part *part, bool fresh)
 }
 
 int qcf_cow_write(struct qcowfmt_storage *storage, const struct qcf_cow *cow,
-                  const struct iovec *iov, int iovcnt, uint64_t skip,
-                  uint64_t len, uint64_t host_offset, bool fresh,
+                  const struct qcf_payload *p, uint64_t host_offset, bool fresh,
                   struct qcowfmt_error **errp)
 {
 	struct iovec small[16];
 	QCF_AUTO_FREE struct iovec *large = NULL;
 	struct iovec *all = small;
-	uint64_t room = (uint64_t)iovcnt + QCF_ZERO_IOV(cow->head.len) +
+	uint64_t room = (uint64_t)p->iovcnt + QCF_ZERO_IOV(cow->head.len) +
 	                QCF_ZERO_IOV(cow->tail.len);
 	int count = 0;
 
@@ -105,7 +104,7 @@ int qcf_cow_write(struct qcowfmt_storage *storage, const struct qcf_cow *cow,
 		count = part_iov(&cow->head, all);
 		host_offset -= cow->head.len;
 	}
-	count += qcf_iov_slice(iov, iovcnt, skip, len, all + count);
+	count += qcf_iov_slice(p->iov, p->iovcnt, p->skip, p->len, all + count);
 	if (is_needed(&cow->tail, fresh))
 		count += part_iov(&cow->tail, all + count);
 	return qcf_storage_pwritev(storage, all, count, host_offset, errp);

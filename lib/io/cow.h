@@ -11,6 +11,15 @@
 
 #include "image.h"
 
+/* The data for a guest range: a vector and how far into it the range begins. */
+struct qcf_payload {
+	const struct iovec *iov;
+	int iovcnt;
+	uint64_t skip;
+	uint64_t guest_offset;
+	uint64_t len;
+};
+
 struct qcf_cow_part {
 	uint64_t len;
 	uint8_t *bytes; /* owned; NULL: zeros */
@@ -33,13 +42,12 @@ int qcf_cow_prepare(struct qcowfmt_image *image, uint64_t start, uint64_t end,
                     struct qcowfmt_error **errp);
 
 /*
- * Write head, data (the part [skip, skip + len) of a vector) and tail, so that
- * data begins at host_offset.  With fresh, zeros need not be written.
+ * Write head, the data of a payload, and tail, so that data begins at
+ * host_offset.  With fresh, zeros need not be written.
  */
 int qcf_cow_write(struct qcowfmt_storage *storage, const struct qcf_cow *cow,
-                  const struct iovec *iov, int iovcnt, uint64_t skip,
-                  uint64_t len, uint64_t host_offset, bool fresh,
-                  struct qcowfmt_error **errp);
+                  const struct qcf_payload *payload, uint64_t host_offset,
+                  bool fresh, struct qcowfmt_error **errp);
 
 /* Fill a vector with references to a page of zeros; returns how many elements
  * of out, which has room for QCF_ZERO_IOV(len), were used. */

@@ -94,7 +94,7 @@ static int open_format(struct qcf_layer *layer,
 
 int qcf_layer_open(struct qcowfmt_storage *storage,
                    const struct qcf_layer_options *options,
-                   struct qcf_layer **out, struct qcowfmt_error **errp)
+                   struct qcf_layer **result, struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE struct qcf_layer *layer = calloc(1, sizeof(*layer));
 	int ret;
@@ -113,7 +113,7 @@ int qcf_layer_open(struct qcowfmt_storage *storage,
 		qcf_layer_abandon(qcf_take(&layer));
 		return qcf_wrap(errp, storage->name, ret);
 	}
-	*out = qcf_take(&layer);
+	*result = qcf_take(&layer);
 	return 0;
 }
 

@@ -43,7 +43,7 @@ struct qcf_layer_options {
  */
 int qcf_layer_open(struct qcowfmt_storage *storage,
                    const struct qcf_layer_options *options,
-                   struct qcf_layer **layer, struct qcowfmt_error **errp);
+                   struct qcf_layer **result, struct qcowfmt_error **errp);
 
 /* Write back and free, also on failure.  NULL is allowed. */
 int qcf_layer_close(struct qcf_layer *layer, struct qcowfmt_error **errp);

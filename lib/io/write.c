@@ -32,33 +32,27 @@
 /* A run of clusters handled in one step ends with its L2 slice. */
 #define MAX_STEP_CLUSTERS 512
 
-/* The data of a guest range: a vector and how far into it the range begins. */
-struct payload {
-	const struct iovec *iov;
-	int iovcnt;
-	uint64_t skip;
-	uint64_t guest_offset;
-	uint64_t len;
-};
-
 static struct qcf_meta *meta_of(struct qcf_request *request)
 {
 	return qcf_image_top(request->image)->meta;
 }
 
-/* Write to host clusters that are mapped already. */
-static int write_host(struct qcf_layer *layer, const struct payload *p,
+/* Write the first len bytes to where they are mapped already. */
+static int write_host(struct qcf_layer *layer, const struct qcf_payload *p,
                       uint64_t host_offset, uint64_t len,
                       struct qcowfmt_error **errp)
 {
 	static const struct qcf_cow nothing_around;
+	struct qcf_payload part = *p;
 
-	return qcf_cow_write(layer->storage, &nothing_around, p->iov, p->iovcnt,
-	                     p->skip, len, host_offset, true, errp);
+	part.len = len;
+	return qcf_cow_write(layer->storage, &nothing_around, &part,
+	                     host_offset, true, errp);
 }
 
-static int write_in_place(struct qcf_request *request, const struct payload *p,
-                          struct qcf_run *run, struct qcowfmt_error **errp)
+static int write_in_place(struct qcf_request *request,
+                          const struct qcf_payload *p, struct qcf_run *run,
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
 	struct qcf_meta *meta = layer->meta;
@@ -127,7 +121,7 @@ static void publish_data(struct qcf_meta *meta, const struct qcf_slice *slice,
 
 /* Guest bytes of a payload that fall into its first clusters. */
 static uint64_t len_in_clusters(const struct qcf_geometry *g,
-                                const struct payload *p, uint64_t clusters)
+                                const struct qcf_payload *p, uint64_t clusters)
 {
 	uint64_t room = (clusters << g->cluster_bits) -
 	                qcf_offset_in_cluster(g, p->guest_offset);
@@ -136,32 +130,34 @@ static uint64_t len_in_clusters(const struct qcf_geometry *g,
 }
 
 /* Move head, data and tail to clusters from host_cluster on. */
-static int fill_clusters(struct qcf_request *request, const struct payload *p,
+static int fill_clusters(struct qcf_request *request,
+                         const struct qcf_payload *p,
                          const struct qcf_reservation *to, bool read_as_zeros,
                          uint64_t *len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
 	const struct qcf_geometry *g = &layer->meta->geometry;
+	struct qcf_payload part = *p;
 	struct qcf_cow cow;
 	int ret;
 
-	*len = len_in_clusters(g, p, to->count);
+	part.len = len_in_clusters(g, p, to->count);
 	ret = qcf_cow_prepare(request->image, p->guest_offset,
-	                      p->guest_offset + *len, read_as_zeros, &cow,
+	                      p->guest_offset + part.len, read_as_zeros, &cow,
 	                      errp);
 	if (ret < 0)
 		return ret;
-	ret = qcf_cow_write(layer->storage, &cow, p->iov, p->iovcnt, p->skip,
-	                    *len,
+	ret = qcf_cow_write(layer->storage, &cow, &part,
 	                    qcf_host_offset(g, to->host_cluster) +
 	                            qcf_offset_in_cluster(g, p->guest_offset),
 	                    to->fresh, errp);
 	qcf_cow_fini(&cow);
+	*len = part.len;
 	return ret;
 }
 
 static int allocate_and_write(struct qcf_request *request,
-                              const struct payload *p,
+                              const struct qcf_payload *p,
                               const struct qcf_slice *slice, uint64_t clusters,
                               uint64_t *len, struct qcowfmt_error **errp)
 {
@@ -186,7 +182,8 @@ static int allocate_and_write(struct qcf_request *request,
 	return 0;
 }
 
-static int fill_and_write(struct qcf_request *request, const struct payload *p,
+static int fill_and_write(struct qcf_request *request,
+                          const struct qcf_payload *p,
                           const struct qcf_slice *slice,
                           const struct qcf_write_plan *plan, uint64_t *len,
                           struct qcowfmt_error **errp)
@@ -212,8 +209,9 @@ static int fill_and_write(struct qcf_request *request, const struct payload *p,
 }
 
 /* One step under a claim; *len is 0 if there is nothing to change any more. */
-static int write_claimed(struct qcf_request *request, const struct payload *p,
-                         uint64_t *len, struct qcowfmt_error **errp)
+static int write_claimed(struct qcf_request *request,
+                         const struct qcf_payload *p, uint64_t *len,
+                         struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
 	const struct qcf_geometry *g = &meta->geometry;
@@ -240,11 +238,12 @@ static int write_claimed(struct qcf_request *request, const struct payload *p,
 	return ret;
 }
 
-static int write_changing(struct qcf_request *request, const struct payload *p,
-                          uint64_t *len, struct qcowfmt_error **errp)
+static int write_changing(struct qcf_request *request,
+                          const struct qcf_payload *p, uint64_t *len,
+                          struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta_of(request)->geometry;
-	struct payload step = *p;
+	struct qcf_payload step = *p;
 	struct qcf_claim claim;
 	int ret = qcf_request_breathe(request, errp);
 
@@ -262,7 +261,7 @@ static int write_changing(struct qcf_request *request, const struct payload *p,
 
 /* -------------------------------------------------------------- the request */
 
-static int write_step(struct qcf_request *request, const struct payload *p,
+static int write_step(struct qcf_request *request, const struct qcf_payload *p,
                       uint64_t *len, struct qcowfmt_error **errp)
 {
 	struct qcf_run run;
@@ -293,7 +292,7 @@ static bool make_space(struct qcf_request *request)
 	return qcf_alloc_reclaim(meta, NULL) == 0;
 }
 
-static int write_qcow2(struct qcf_request *request, struct payload *p,
+static int write_qcow2(struct qcf_request *request, struct qcf_payload *p,
                        struct qcowfmt_error **errp)
 {
 	bool tried_space = false;
@@ -324,7 +323,7 @@ static int write_qcow2(struct qcf_request *request, struct payload *p,
  * A guest must not turn its raw disk, which was recognised as raw by its
  * content, into something that is recognised as another format.
  */
-static int guard_probed(struct qcf_layer *layer, const struct payload *p,
+static int guard_probed(struct qcf_layer *layer, const struct qcf_payload *p,
                         struct qcowfmt_error **errp)
 {
 	uint8_t sector[QCOWFMT_PROBE_SIZE];
@@ -351,7 +350,7 @@ int qcf_write(struct qcf_request *request, const struct iovec *iov, int iovcnt,
               uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
-	struct payload p = {
+	struct qcf_payload p = {
 		.iov = iov,
 		.iovcnt = iovcnt,
 		.guest_offset = guest_offset,

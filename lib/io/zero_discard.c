@@ -161,36 +161,42 @@ static uint64_t nothing_to_change(const struct change_range *r, uint64_t end)
 	                      top->meta->geometry.cluster_size);
 }
 
+/* Change, or skip, some of the clusters up to end; r->len says how much. */
+static int change_some(struct change_range *r, uint64_t end,
+                       struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &top_of(r)->meta->geometry;
+	bool done;
+	int ret = qcf_request_breathe(r->request, errp);
+
+	if (ret < 0)
+		return ret;
+	r->len = nothing_to_change(r, end);
+	if (r->len > 0)
+		return 0;
+	r->len = QCF_MIN(end - r->guest_offset,
+	                 qcf_left_in_slice(g, r->guest_offset));
+	return change_step(r, &done, errp);
+}
+
 /* Change whole clusters. */
 static int change_clusters(struct qcf_request *request, enum change change,
                            uint64_t start, uint64_t end,
                            struct qcowfmt_error **errp)
 {
-	struct qcf_meta *meta = qcf_image_top(request->image)->meta;
 	struct change_range r = {
 		.request = request,
 		.change = change,
 		.guest_offset = start,
 	};
-	bool done;
 
-	while (r.guest_offset < end) {
-		int ret = qcf_request_breathe(request, errp);
+	for (; r.guest_offset < end; r.guest_offset += r.len) {
+		int ret = change_some(&r, end, errp);
 
-		if (ret < 0)
-			return ret;
-		r.len = nothing_to_change(&r, end);
-		if (r.len == 0) {
-			r.len = QCF_MIN(end - r.guest_offset,
-			                qcf_left_in_slice(&meta->geometry,
-			                                  r.guest_offset));
-			ret = change_step(&r, &done, errp);
-		}
 		if (ret < 0) {
 			qcf_error_at_guest(errp, r.guest_offset);
 			return ret;
 		}
-		r.guest_offset += r.len;
 	}
 	return 0;
 }

@@ -238,7 +238,7 @@ static int load(struct qcf_cache *cache, struct qcf_block *block,
 }
 
 int qcf_cache_pin(struct qcf_cache *cache, uint64_t host_offset,
-                  struct qcf_block **out, struct qcowfmt_error **errp)
+                  struct qcf_block **result, struct qcowfmt_error **errp)
 {
 	struct qcf_block *block;
 
@@ -249,7 +249,7 @@ int qcf_cache_pin(struct qcf_cache *cache, uint64_t host_offset,
 	if (block != NULL) {
 		block->pins++;
 		atomic_store(&block->recent, true);
-		*out = block;
+		*result = block;
 		qcf_mutex_unlock(&cache->lock);
 		return 0;
 	}
@@ -262,7 +262,7 @@ int qcf_cache_pin(struct qcf_cache *cache, uint64_t host_offset,
 	qcf_mutex_unlock(&cache->lock);
 	if (block == NULL)
 		return qcf_fail_oom(errp);
-	*out = block;
+	*result = block;
 	return load(cache, block, errp);
 }
 

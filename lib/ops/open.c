@@ -136,8 +136,8 @@ static int prepare_writing(struct qcowfmt_image *image, bool repair_later,
 }
 
 int qcf_open(struct qcowfmt_storage *storage,
-             const struct qcowfmt_open_options *o, struct qcowfmt_image **out,
-             struct qcowfmt_error **errp)
+             const struct qcowfmt_open_options *o,
+             struct qcowfmt_image **result, struct qcowfmt_error **errp)
 {
 	struct qcowfmt_image *image = NULL;
 	int ret = check_flags(o, errp);
@@ -159,6 +159,6 @@ int qcf_open(struct qcowfmt_storage *storage,
 		qcf_image_abandon(image);
 		return ret;
 	}
-	*out = image;
+	*result = image;
 	return 0;
 }

@@ -5,10 +5,10 @@
 
 #include "image.h"
 
-/* options is complete and of this library's version of the structure.
+/* o is complete and of this library's version of the structure.
  * Ownership as qcowfmt_open(). */
 int qcf_open(struct qcowfmt_storage *storage,
-             const struct qcowfmt_open_options *options,
-             struct qcowfmt_image **image, struct qcowfmt_error **errp);
+             const struct qcowfmt_open_options *o,
+             struct qcowfmt_image **result, struct qcowfmt_error **errp);
 
 #endif
