@@ -61,20 +61,20 @@ const char *qcowfmt_version(void);
 /* What kind of thing went wrong.  Numbers are stable. */
 enum qcowfmt_err {
 	QCOWFMT_ERR_NONE = 0,
-	QCOWFMT_ERR_USAGE = 1,	     /* an argument or option is not allowed */
-	QCOWFMT_ERR_SYSTEM = 2,	     /* the operating system refused */
-	QCOWFMT_ERR_NO_MEMORY = 3,   /* memory could not be allocated */
-	QCOWFMT_ERR_NOT_QCOW = 4,    /* the bytes are not of the stated format */
-	QCOWFMT_ERR_CORRUPT = 5,     /* metadata contradicts the format */
+	QCOWFMT_ERR_USAGE = 1,     /* an argument or option is not allowed */
+	QCOWFMT_ERR_SYSTEM = 2,    /* the operating system refused */
+	QCOWFMT_ERR_NO_MEMORY = 3, /* memory could not be allocated */
+	QCOWFMT_ERR_NOT_QCOW = 4,  /* the bytes are not of the stated format */
+	QCOWFMT_ERR_CORRUPT = 5,   /* metadata contradicts the format */
 	QCOWFMT_ERR_UNSUPPORTED = 6, /* a feature this build cannot handle */
 	QCOWFMT_ERR_REFUSED = 7,     /* the reference policy says no */
-	QCOWFMT_ERR_LOCKED = 8,	     /* another process uses the image */
-	QCOWFMT_ERR_NO_SPACE = 9,    /* storage or the format has no room left */
-	QCOWFMT_ERR_LIMIT = 10,	     /* a resource ceiling would be exceeded */
-	QCOWFMT_ERR_READ_ONLY = 11,  /* a write to a read-only image */
-	QCOWFMT_ERR_POISONED = 12,   /* an earlier failure ended all writing */
-	QCOWFMT_ERR_IO = 13,	     /* storage reported an input/output error */
-	QCOWFMT_ERR_CANCELLED = 14   /* a progress callback asked to stop */
+	QCOWFMT_ERR_LOCKED = 8,      /* another process uses the image */
+	QCOWFMT_ERR_NO_SPACE = 9,   /* storage or the format has no room left */
+	QCOWFMT_ERR_LIMIT = 10,     /* a resource ceiling would be exceeded */
+	QCOWFMT_ERR_READ_ONLY = 11, /* a write to a read-only image */
+	QCOWFMT_ERR_POISONED = 12,  /* an earlier failure ended all writing */
+	QCOWFMT_ERR_IO = 13,        /* storage reported an input/output error */
+	QCOWFMT_ERR_CANCELLED = 14  /* a progress callback asked to stop */
 };
 
 /*
@@ -144,9 +144,9 @@ struct qcowfmt_file_options {
  * was handed to an image.  Since 0.1.
  */
 int qcowfmt_storage_open_file(const char *path,
-			      const struct qcowfmt_file_options *options,
-			      struct qcowfmt_storage **storage,
-			      struct qcowfmt_error **errp);
+                              const struct qcowfmt_file_options *options,
+                              struct qcowfmt_storage **storage,
+                              struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_storage_from_fd - storage in a file that is open already
@@ -157,9 +157,9 @@ int qcowfmt_storage_open_file(const char *path,
  * Since 0.1.
  */
 int qcowfmt_storage_from_fd(int fd, const char *name,
-			    const struct qcowfmt_file_options *options,
-			    struct qcowfmt_storage **storage,
-			    struct qcowfmt_error **errp);
+                            const struct qcowfmt_file_options *options,
+                            struct qcowfmt_storage **storage,
+                            struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_storage_new_memory - empty storage in memory
@@ -168,8 +168,8 @@ int qcowfmt_storage_from_fd(int fd, const char *name,
  * Since 0.1.
  */
 int qcowfmt_storage_new_memory(uint64_t max_size,
-			       struct qcowfmt_storage **storage,
-			       struct qcowfmt_error **errp);
+                               struct qcowfmt_storage **storage,
+                               struct qcowfmt_error **errp);
 
 /* What qcowfmt_storage_ops.extent() reports about a range. */
 enum qcowfmt_storage_extent {
@@ -185,11 +185,11 @@ struct qcowfmt_storage_ops {
 	size_t struct_size;
 	/* Read up to len bytes; returns how many, short only at the end. */
 	int64_t (*pread)(void *opaque, void *buffer, size_t len,
-			 uint64_t offset);
+	                 uint64_t offset);
 	/* Write all of len bytes, growing the storage if needed; returns 0.
 	 * NULL: the storage is read-only. */
 	int (*pwrite)(void *opaque, const void *buffer, size_t len,
-		      uint64_t offset);
+	              uint64_t offset);
 	/* Make every completed write stable; returns 0.  Required if pwrite. */
 	int (*flush)(void *opaque);
 	/* Report the size in bytes; returns 0. */
@@ -206,7 +206,7 @@ struct qcowfmt_storage_ops {
 	 * in *run how many of the len bytes share it (at least 1); returns the
 	 * enum value.  NULL: everything is data. */
 	int (*extent)(void *opaque, uint64_t offset, uint64_t len,
-		      uint64_t *run);
+	              uint64_t *run);
 	/* Called once when the storage is freed.  May be NULL. */
 	void (*close)(void *opaque);
 };
@@ -218,9 +218,9 @@ struct qcowfmt_storage_ops {
  * may be NULL.  -EINVAL if a required function is missing.  Since 0.1.
  */
 int qcowfmt_storage_new_custom(const struct qcowfmt_storage_ops *ops,
-			       void *opaque, const char *name,
-			       struct qcowfmt_storage **storage,
-			       struct qcowfmt_error **errp);
+                               void *opaque, const char *name,
+                               struct qcowfmt_storage **storage,
+                               struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_storage_get_size - how many bytes a storage holds now
@@ -228,7 +228,7 @@ int qcowfmt_storage_new_custom(const struct qcowfmt_storage_ops *ops,
  * Since 0.1.
  */
 int qcowfmt_storage_get_size(struct qcowfmt_storage *storage, uint64_t *size,
-			     struct qcowfmt_error **errp);
+                             struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_storage_pread - read bytes of a storage, beneath any image format
@@ -236,8 +236,8 @@ int qcowfmt_storage_get_size(struct qcowfmt_storage *storage, uint64_t *size,
  * Returns the number of bytes read, short only at the end.  Since 0.1.
  */
 int64_t qcowfmt_storage_pread(struct qcowfmt_storage *storage, void *buffer,
-			      size_t len, uint64_t offset,
-			      struct qcowfmt_error **errp);
+                              size_t len, uint64_t offset,
+                              struct qcowfmt_error **errp);
 
 /* qcowfmt_storage_free - close a storage no image uses; NULL is allowed.
  * Since 0.1. */
@@ -288,16 +288,18 @@ int qcowfmt_format_from_name(const char *name);
 
 /* What the library may open when an image names another file. */
 enum qcowfmt_reference_policy {
-	QCOWFMT_REFERENCES_REFUSE = 0,	 /* nothing: opening fails (default) */
-	QCOWFMT_REFERENCES_BENEATH = 1,	 /* files beneath the directory of the
-					  * first image, no ".." or symbolic
-					  * link out of it */
-	QCOWFMT_REFERENCES_LOCAL = 2,	 /* any local regular file or block
-					  * device */
-	QCOWFMT_REFERENCES_CALLBACK = 3, /* ask reference_callback */
-	QCOWFMT_REFERENCES_IGNORE = 4	 /* open the image as if it named none:
-					  * ranges it leaves to its backing
-					  * file cannot be read */
+	/* Nothing: opening fails (default). */
+	QCOWFMT_REFERENCES_REFUSE = 0,
+	/* Files beneath the directory of the image opened first; no ".." or
+	 * symbolic link leads out of it. */
+	QCOWFMT_REFERENCES_BENEATH = 1,
+	/* Any local regular file or block device. */
+	QCOWFMT_REFERENCES_LOCAL = 2,
+	/* Ask reference_callback. */
+	QCOWFMT_REFERENCES_CALLBACK = 3,
+	/* Open the image as if it named none: ranges it leaves to its backing
+	 * file cannot be read. */
+	QCOWFMT_REFERENCES_IGNORE = 4
 };
 
 /* What to do with a backing file whose format the image does not declare. */
@@ -317,13 +319,13 @@ enum qcowfmt_reference_kind {
 /* One reference, as shown to the callback. */
 struct qcowfmt_reference {
 	size_t struct_size;
-	int32_t kind;	     /* enum qcowfmt_reference_kind */
-	uint32_t depth;	     /* 1 for a reference of the image opened first */
-	const char *name;    /* as stored in the image; opaque bytes ended by
+	int32_t kind;         /* enum qcowfmt_reference_kind */
+	uint32_t depth;       /* 1 for a reference of the image opened first */
+	const char *name;     /* as stored in the image; opaque bytes ended by
 			      * NUL, not necessarily a path or printable */
-	const char *format;  /* declared format, NULL if there is none */
+	const char *format;   /* declared format, NULL if there is none */
 	const char *referrer; /* name of the image that holds the reference */
-	int32_t writable;    /* 1: guest writes will go there (a data file) */
+	int32_t writable;     /* 1: guest writes will go there (a data file) */
 	int32_t reserved;
 };
 
@@ -347,29 +349,32 @@ enum qcowfmt_discard_mode {
 
 struct qcowfmt_open_options {
 	size_t struct_size;
-	int32_t format;		  /* enum qcowfmt_format */
-	uint32_t flags;		  /* QCOWFMT_OPEN_* */
-	int32_t reference_policy; /* enum qcowfmt_reference_policy */
+	int32_t format;            /* enum qcowfmt_format */
+	uint32_t flags;            /* QCOWFMT_OPEN_* */
+	int32_t reference_policy;  /* enum qcowfmt_reference_policy */
 	int32_t undeclared_format; /* enum qcowfmt_undeclared_format */
 	qcowfmt_reference_callback reference_callback;
 	void *reference_opaque;
-	uint32_t max_chain_depth; /* images in the chain, 0 = 256 */
-	int32_t discard_mode;	  /* enum qcowfmt_discard_mode */
-	uint64_t cache_size;	  /* bytes of metadata cache for the whole
+	uint32_t max_chain_depth;   /* images in the chain, 0 = 256 */
+	int32_t discard_mode;       /* enum qcowfmt_discard_mode */
+	uint64_t cache_size;        /* bytes of metadata cache for the whole
 				   * chain, 0 = 32 MiB */
 	uint64_t max_metadata_size; /* ceiling for tables held in memory as a
 				     * whole (L1, refcount table), bytes,
 				     * 0 = 64 MiB */
 };
 
-#define QCOWFMT_OPEN_READ_WRITE 0x1u /* without it the image is read-only */
-#define QCOWFMT_OPEN_NO_LOCK	0x2u /* take no image locks; the caller makes
-				      * sure that nobody else writes */
-#define QCOWFMT_OPEN_DIRECT	0x4u /* bypass the page cache */
-#define QCOWFMT_OPEN_REPAIR	0x8u /* read-write although the corrupt or the
-				      * dirty bit is set; nothing is repaired
-				      * automatically */
-#define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON	0x10u /* whatever the image says */
+/* Without it the image is read-only. */
+#define QCOWFMT_OPEN_READ_WRITE 0x1u
+/* Take no image locks; the caller makes sure that nobody else writes. */
+#define QCOWFMT_OPEN_NO_LOCK 0x2u
+/* Bypass the page cache. */
+#define QCOWFMT_OPEN_DIRECT 0x4u
+/* Read-write although the corrupt or the dirty bit is set; nothing is repaired
+ * automatically. */
+#define QCOWFMT_OPEN_REPAIR 0x8u
+/* Lazy refcounts on or off, whatever the image says. */
+#define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON  0x10u
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF 0x20u
 
 /*
@@ -389,9 +394,9 @@ struct qcowfmt_open_options {
  * The caller owns *image and ends it with qcowfmt_close().  Since 0.1.
  */
 int qcowfmt_open_file(const char *path,
-		      const struct qcowfmt_open_options *options,
-		      struct qcowfmt_image **image,
-		      struct qcowfmt_error **errp);
+                      const struct qcowfmt_open_options *options,
+                      struct qcowfmt_image **image,
+                      struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_open - open the image in a storage
@@ -402,8 +407,8 @@ int qcowfmt_open_file(const char *path,
  * Since 0.1.
  */
 int qcowfmt_open(struct qcowfmt_storage *storage,
-		 const struct qcowfmt_open_options *options,
-		 struct qcowfmt_image **image, struct qcowfmt_error **errp);
+                 const struct qcowfmt_open_options *options,
+                 struct qcowfmt_image **image, struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_close - flush and close an image
@@ -425,10 +430,10 @@ int qcowfmt_close(struct qcowfmt_image *image, struct qcowfmt_error **errp);
  * -EINVAL.  No alignment is needed.  Returns 0.  Since 0.1.
  */
 int qcowfmt_pread(struct qcowfmt_image *image, void *buffer, size_t len,
-		  uint64_t guest_offset, struct qcowfmt_error **errp);
+                  uint64_t guest_offset, struct qcowfmt_error **errp);
 int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
-		   int iovcnt, uint64_t guest_offset,
-		   struct qcowfmt_error **errp);
+                   int iovcnt, uint64_t guest_offset,
+                   struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_pwrite, qcowfmt_pwritev - write guest data
@@ -443,10 +448,10 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
  * content of one of them.  Returns 0.  Since 0.1.
  */
 int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
-		   uint64_t guest_offset, struct qcowfmt_error **errp);
+                   uint64_t guest_offset, struct qcowfmt_error **errp);
 int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
-		    int iovcnt, uint64_t guest_offset,
-		    struct qcowfmt_error **errp);
+                    int iovcnt, uint64_t guest_offset,
+                    struct qcowfmt_error **errp);
 
 #define QCOWFMT_ZERO_MAY_UNMAP 0x1u /* host space may be given back */
 
@@ -458,8 +463,8 @@ int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
  * Failure, stability and errors as qcowfmt_pwrite().  Since 0.1.
  */
 int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
-			 uint64_t len, uint32_t flags,
-			 struct qcowfmt_error **errp);
+                         uint64_t len, uint32_t flags,
+                         struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_discard - tell the image that a guest range is no longer needed
@@ -469,7 +474,7 @@ int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
  * file, and with QCOWFMT_DISCARD_IGNORE, nothing changes.  Since 0.1.
  */
 int qcowfmt_discard(struct qcowfmt_image *image, uint64_t guest_offset,
-		    uint64_t len, struct qcowfmt_error **errp);
+                    uint64_t len, struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_flush - make all completed writes stable
@@ -485,36 +490,40 @@ int qcowfmt_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp);
 /* --------------------------------------------------------------------- map */
 
 enum qcowfmt_extent_kind {
-	QCOWFMT_EXTENT_UNALLOCATED = 0, /* no image of the chain has it: zeros */
+	/* No image of the chain has it: reads as zeros. */
+	QCOWFMT_EXTENT_UNALLOCATED = 0,
 	QCOWFMT_EXTENT_DATA = 1,
-	QCOWFMT_EXTENT_ZERO = 2,	/* reads as zeros by decree */
+	/* Reads as zeros by decree. */
+	QCOWFMT_EXTENT_ZERO = 2,
 	QCOWFMT_EXTENT_COMPRESSED = 3
 };
 
-#define QCOWFMT_EXTENT_HOST_OFFSET 0x1u /* host_offset is valid: for DATA the
-					 * bytes are there as they are; for
-					 * ZERO space is reserved there */
-#define QCOWFMT_EXTENT_IN_PLACE 0x2u	/* a write would go to host_offset */
-#define QCOWFMT_EXTENT_ENCRYPTED 0x4u	/* host bytes are ciphertext */
-#define QCOWFMT_EXTENT_HOLE 0x8u	/* DATA whose host bytes are a hole in
-					 * the file and so read as zeros */
+/* host_offset is valid: for DATA the bytes are there as they are; for ZERO
+ * space is reserved there. */
+#define QCOWFMT_EXTENT_HOST_OFFSET 0x1u
+/* A write would go to host_offset. */
+#define QCOWFMT_EXTENT_IN_PLACE 0x2u
+/* The host bytes are ciphertext. */
+#define QCOWFMT_EXTENT_ENCRYPTED 0x4u
+/* DATA whose host bytes are a hole in the file and so read as zeros. */
+#define QCOWFMT_EXTENT_HOLE 0x8u
 
 /* A guest range whose bytes are all of one kind and contiguous on the host. */
 struct qcowfmt_extent {
 	uint64_t guest_offset;
 	uint64_t length;
 	uint64_t host_offset; /* QCOWFMT_NO_OFFSET if not applicable */
-	int32_t kind;	      /* enum qcowfmt_extent_kind */
-	uint32_t flags;	      /* QCOWFMT_EXTENT_* */
-	uint32_t depth;	      /* which image of the chain: 0 is the top.
+	int32_t kind;         /* enum qcowfmt_extent_kind */
+	uint32_t flags;       /* QCOWFMT_EXTENT_* */
+	uint32_t depth;       /* which image of the chain: 0 is the top.
 			       * UNALLOCATED: the deepest image asked */
 	uint32_t reserved;
 };
 
-#define QCOWFMT_MAP_HOLES 0x1u /* also ask the host file for holes, which
-				* costs system calls */
-#define QCOWFMT_MAP_TOP	  0x2u /* only the top image: what it leaves to its
-				* backing file is UNALLOCATED */
+/* Also ask the host file for holes, which costs system calls. */
+#define QCOWFMT_MAP_HOLES 0x1u
+/* Only the top image: what it leaves to its backing file is UNALLOCATED. */
+#define QCOWFMT_MAP_TOP 0x2u
 
 /*
  * qcowfmt_map - where a guest range lives
@@ -526,8 +535,8 @@ struct qcowfmt_extent {
  * change the mapping at any moment.  Since 0.1.
  */
 int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
-		uint64_t len, uint32_t flags, struct qcowfmt_extent *extents,
-		int max, struct qcowfmt_error **errp);
+                uint64_t len, uint32_t flags, struct qcowfmt_extent *extents,
+                int max, struct qcowfmt_error **errp);
 
 /* -------------------------------------------------------------------- info */
 
@@ -537,33 +546,33 @@ int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
  */
 struct qcowfmt_info {
 	size_t struct_size;
-	uint64_t virtual_size;	 /* bytes the guest sees */
-	uint64_t cluster_size;	 /* bytes; 0 for raw */
-	uint64_t file_size;	 /* length of the image file, bytes */
+	uint64_t virtual_size;   /* bytes the guest sees */
+	uint64_t cluster_size;   /* bytes; 0 for raw */
+	uint64_t file_size;      /* length of the image file, bytes */
 	uint64_t allocated_size; /* host space the file takes, bytes */
-	int32_t format;		 /* enum qcowfmt_format */
-	uint32_t version;	 /* 1, 2 or 3; 0 for raw */
-	uint32_t refcount_bits;	 /* 0 for raw and version 1 */
-	uint32_t flags;		 /* QCOWFMT_INFO_* */
+	int32_t format;          /* enum qcowfmt_format */
+	uint32_t version;        /* 1, 2 or 3; 0 for raw */
+	uint32_t refcount_bits;  /* 0 for raw and version 1 */
+	uint32_t flags;          /* QCOWFMT_INFO_* */
 	uint64_t incompatible_features;
 	uint64_t compatible_features;
 	uint64_t autoclear_features;
 	uint32_t compression_type; /* 0 zlib, 1 zstd */
 	uint32_t snapshot_count;
-	const char *filename;	      /* the name it was opened by */
-	const char *backing_filename; /* as stored in the image */
-	const char *backing_format;   /* as stored in the image */
+	const char *filename;              /* the name it was opened by */
+	const char *backing_filename;      /* as stored in the image */
+	const char *backing_format;        /* as stored in the image */
 	const char *full_backing_filename; /* as it would be opened */
 	uint32_t chain_depth; /* images open in the chain, at least 1 */
 	uint32_t reserved;
 };
 
-#define QCOWFMT_INFO_DIRTY	    0x1u /* refcounts may be stale */
-#define QCOWFMT_INFO_CORRUPT	    0x2u /* marked corrupt */
+#define QCOWFMT_INFO_DIRTY          0x1u /* refcounts may be stale */
+#define QCOWFMT_INFO_CORRUPT        0x2u /* marked corrupt */
 #define QCOWFMT_INFO_LAZY_REFCOUNTS 0x4u
 #define QCOWFMT_INFO_EXTENDED_L2    0x8u
-#define QCOWFMT_INFO_ENCRYPTED	    0x10u
-#define QCOWFMT_INFO_READ_ONLY	    0x20u /* opened read-only */
+#define QCOWFMT_INFO_ENCRYPTED      0x10u
+#define QCOWFMT_INFO_READ_ONLY      0x20u /* opened read-only */
 
 /*
  * qcowfmt_get_info - facts about one image of the chain
@@ -572,7 +581,7 @@ struct qcowfmt_info {
  * the end of the chain.  The caller sets info->struct_size.  Since 0.1.
  */
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
-		     struct qcowfmt_info *info, struct qcowfmt_error **errp);
+                     struct qcowfmt_info *info, struct qcowfmt_error **errp);
 
 /* qcowfmt_get_size - the virtual size in bytes.  Since 0.1. */
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
@@ -581,12 +590,12 @@ uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
 
 struct qcowfmt_create_options {
 	size_t struct_size;
-	uint64_t virtual_size; /* bytes, a multiple of 512 */
-	int32_t format;	       /* enum qcowfmt_format; PROBE means QCOW2 */
-	uint32_t version;      /* 2 or 3; 0 = 3 */
-	uint64_t cluster_size; /* bytes, 512 ... 2 MiB; 0 = 64 KiB */
+	uint64_t virtual_size;  /* bytes, a multiple of 512 */
+	int32_t format;         /* enum qcowfmt_format; PROBE means QCOW2 */
+	uint32_t version;       /* 2 or 3; 0 = 3 */
+	uint64_t cluster_size;  /* bytes, 512 ... 2 MiB; 0 = 64 KiB */
 	uint32_t refcount_bits; /* 1, 2, 4 ... 64; 0 = 16 */
-	uint32_t flags;		/* QCOWFMT_CREATE_* */
+	uint32_t flags;         /* QCOWFMT_CREATE_* */
 	const char *backing_filename; /* stored as it is; NULL = none */
 	const char *backing_format;   /* stored as it is; NULL = none */
 };
@@ -602,8 +611,8 @@ struct qcowfmt_create_options {
  * is stable when this returns.  Since 0.1.
  */
 int qcowfmt_create_file(const char *path,
-			const struct qcowfmt_create_options *options,
-			struct qcowfmt_error **errp);
+                        const struct qcowfmt_create_options *options,
+                        struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_create - make a new image in a storage
@@ -611,23 +620,23 @@ int qcowfmt_create_file(const char *path,
  * What the storage held is lost.  The storage stays the caller's.  Since 0.1.
  */
 int qcowfmt_create(struct qcowfmt_storage *storage,
-		   const struct qcowfmt_create_options *options,
-		   struct qcowfmt_error **errp);
+                   const struct qcowfmt_create_options *options,
+                   struct qcowfmt_error **errp);
 
 /* ------------------------------------------------------------------- check */
 
 struct qcowfmt_check_result {
 	size_t struct_size;
-	uint64_t corruptions;	     /* found and not repaired */
-	uint64_t leaks;		     /* found and not repaired, clusters */
+	uint64_t corruptions; /* found and not repaired */
+	uint64_t leaks;       /* found and not repaired, clusters */
 	uint64_t corruptions_fixed;
 	uint64_t leaks_fixed;
-	uint64_t check_errors;	     /* places that could not be checked */
+	uint64_t check_errors;       /* places that could not be checked */
 	uint64_t total_clusters;     /* guest clusters of the virtual disk */
 	uint64_t allocated_clusters; /* of those, with host space */
 	uint64_t fragmented_clusters;
 	uint64_t compressed_clusters;
-	uint64_t image_end_offset; /* host offset behind the last cluster in use */
+	uint64_t image_end_offset; /* host offset behind the last one used */
 };
 
 #define QCOWFMT_CHECK_REPAIR_LEAKS 0x1u
@@ -638,8 +647,8 @@ struct qcowfmt_check_result {
  * text without a newline.
  */
 typedef void (*qcowfmt_finding_callback)(void *opaque, uint32_t corruption_id,
-					 uint64_t host_offset,
-					 const char *message);
+                                         uint64_t host_offset,
+                                         const char *message);
 
 /*
  * qcowfmt_check - compare the reference counts and tables of an image
@@ -650,9 +659,9 @@ typedef void (*qcowfmt_finding_callback)(void *opaque, uint32_t corruption_id,
  * result tells.  Guest I/O on the image waits meanwhile.  Since 0.1.
  */
 int qcowfmt_check(struct qcowfmt_image *image, uint32_t flags,
-		  qcowfmt_finding_callback callback, void *opaque,
-		  struct qcowfmt_check_result *result,
-		  struct qcowfmt_error **errp);
+                  qcowfmt_finding_callback callback, void *opaque,
+                  struct qcowfmt_check_result *result,
+                  struct qcowfmt_error **errp);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop
