@@ -170,7 +170,7 @@ static int release_run(struct qcf_meta *meta,
 	if (batch->metadata) {
 		qcf_cache_drop(&meta->l2_cache, offset, len);
 		for (uint64_t i = 0; i < run->count; i++)
-			qcf_overlap_remove(&meta->overlap,
+			qcf_overlap_remove(&meta->overlap, QCF_OVERLAP_L2,
 			                   run->host_cluster + i);
 	}
 	return qcf_alloc_free(meta, run->host_cluster, run->count, errp);

@@ -19,21 +19,39 @@ static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)
 	return qcf_l1_entry_decode(raw);
 }
 
+/* An entry whose offset, if it has one, can be that of an L2 table. */
+static int lookup_entry(struct qcf_meta *meta, uint64_t l1_index,
+                        struct qcf_l1_entry *entry, struct qcowfmt_error **errp)
+{
+	uint64_t offset;
+
+	*entry = (struct qcf_l1_entry){ 0 };
+	if (l1_index >= meta->l1.entry_count)
+		return 0;
+	*entry = load_entry(meta, l1_index);
+	offset = entry->l2_offset;
+	if (offset == 0)
+		return 0;
+	if (!qcf_meta_is_cluster_offset(meta, offset))
+		return qcf_meta_corrupt(meta, QCF_CHECK_L2_OFFSET, offset,
+		                        errp);
+	/* Writing through a table that is other metadata, too, would change
+	 * both; writing where its entries point could hit anything. */
+	if (meta->writable &&
+	    qcf_overlap_is_not_only(&meta->overlap, QCF_OVERLAP_L2,
+	                            qcf_host_cluster(&meta->geometry, offset)))
+		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP, offset, errp);
+	return 0;
+}
+
 int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
                   struct qcowfmt_error **errp)
 {
 	struct qcf_l1_entry entry;
+	int ret = lookup_entry(meta, l1_index, &entry, errp);
 
-	*l2_offset = 0;
-	if (l1_index >= meta->l1.entry_count)
-		return 0;
-	entry = load_entry(meta, l1_index);
-	if (entry.l2_offset != 0 &&
-	    !qcf_meta_is_cluster_offset(meta, entry.l2_offset))
-		return qcf_meta_corrupt(meta, QCF_CHECK_L2_OFFSET,
-		                        entry.l2_offset, errp);
 	*l2_offset = entry.l2_offset;
-	return 0;
+	return ret;
 }
 
 /* Room to note one more dirty entry, so that linking a table cannot fail. */
@@ -99,7 +117,8 @@ static int make_table(struct qcf_meta *meta, uint64_t l1_index,
 	else if (ret == 0)
 		ret = copy_table(meta, old_offset, offset, errp);
 	if (ret == 0)
-		ret = qcf_overlap_add(&meta->overlap, host_cluster, errp);
+		ret = qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2,
+		                      host_cluster, errp);
 	if (ret < 0)
 		return ret;
 	old->metadata = true;
@@ -109,31 +128,42 @@ static int make_table(struct qcf_meta *meta, uint64_t l1_index,
 	return 0;
 }
 
-int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
-                          uint64_t *l2_offset, struct qcowfmt_error **errp)
+/* Make or unshare a table; l1.lock is held. */
+static int make_private(struct qcf_meta *meta, uint64_t l1_index,
+                        uint64_t *l2_offset, struct qcowfmt_error **errp)
 {
 	struct qcf_reservation reservation;
-	int ret = qcf_l1_lookup(meta, l1_index, l2_offset, errp);
+	int ret = qcf_alloc_reserve(meta, 1, &reservation, errp);
 
 	if (ret < 0)
 		return ret;
-	if (*l2_offset != 0 && load_entry(meta, l1_index).copied)
-		return 0;
-	QCF_GUARD(&meta->l1.lock);
-	*l2_offset = load_entry(meta, l1_index).l2_offset;
-	if (*l2_offset != 0 && load_entry(meta, l1_index).copied)
-		return 0;
-	ret = qcf_alloc_reserve(meta, 1, &reservation, errp);
-	if (ret == 0) {
-		ret = make_table(meta, l1_index, *l2_offset,
-		                 reservation.host_cluster, errp);
-		if (ret < 0)
-			qcf_alloc_abandon(meta, &reservation);
-	}
+	ret = make_table(meta, l1_index, *l2_offset, reservation.host_cluster,
+	                 errp);
 	if (ret < 0)
-		return qcf_wrap(errp, "making an L2 table", ret);
-	*l2_offset = load_entry(meta, l1_index).l2_offset;
-	return 0;
+		qcf_alloc_abandon(meta, &reservation);
+	else
+		*l2_offset = qcf_host_offset(&meta->geometry,
+		                             reservation.host_cluster);
+	return ret;
+}
+
+int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
+                          uint64_t *l2_offset, struct qcowfmt_error **errp)
+{
+	struct qcf_l1_entry entry;
+	int ret = lookup_entry(meta, l1_index, &entry, errp);
+
+	*l2_offset = entry.l2_offset;
+	if (ret < 0 || (entry.l2_offset != 0 && entry.copied))
+		return ret;
+	/* Somebody else may be making the table: look again. */
+	QCF_GUARD(&meta->l1.lock);
+	ret = lookup_entry(meta, l1_index, &entry, errp);
+	*l2_offset = entry.l2_offset;
+	if (ret < 0 || (entry.l2_offset != 0 && entry.copied))
+		return ret;
+	return qcf_wrap(errp, "making an L2 table",
+	                make_private(meta, l1_index, l2_offset, errp));
 }
 
 int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,

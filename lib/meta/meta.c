@@ -39,8 +39,7 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
 		return ret;
 	if (host_offset + len >
 	    qcf_align_up(file_size, meta->geometry.cluster_size))
-		return qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED,
-		                   host_offset);
+		return qcf_corrupt(errp, QCF_CHECK_BEYOND_END, host_offset);
 	return 0;
 }
 
@@ -179,34 +178,45 @@ static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
 
 /* ---------------------------------------------------------------- overlap */
 
-static int protect_clusters(struct qcf_meta *meta, struct qcowfmt_error **errp)
+static int protect_cluster(struct qcf_meta *meta, enum qcf_overlap_kind kind,
+                           uint64_t offset, struct qcowfmt_error **errp)
 {
-	const struct qcf_geometry *g = &meta->geometry;
+	if (!qcf_meta_is_cluster_offset(meta, offset))
+		return 0;
+	return qcf_overlap_add(&meta->overlap, kind,
+	                       qcf_host_cluster(&meta->geometry, offset), errp);
+}
+
+static int protect_l2_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
 	size_t count = 0;
 	int ret;
 
 	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
 		count += meta->l1.entries[i] != 0;
-	for (uint64_t i = 0; i < meta->refcounts.entry_count; i++)
-		count += meta->refcounts.table[i] != 0;
-	ret = qcf_overlap_reserve(&meta->overlap, count, errp);
+	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2, count, errp);
 	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
 		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
-		uint64_t offset = qcf_l1_entry_decode(raw).l2_offset;
 
-		if (qcf_meta_is_cluster_offset(meta, offset))
-			ret = qcf_overlap_add(&meta->overlap,
-			                      qcf_host_cluster(g, offset),
-			                      errp);
+		ret = protect_cluster(meta, QCF_OVERLAP_L2,
+		                      qcf_l1_entry_decode(raw).l2_offset, errp);
 	}
-	for (uint64_t i = 0; ret == 0 && i < meta->refcounts.entry_count; i++) {
-		uint64_t offset = meta->refcounts.table[i];
+	return ret;
+}
 
-		if (qcf_meta_is_cluster_offset(meta, offset))
-			ret = qcf_overlap_add(&meta->overlap,
-			                      qcf_host_cluster(g, offset),
-			                      errp);
-	}
+static int protect_blocks(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	const struct qcf_refcounts *r = &meta->refcounts;
+	size_t count = 0;
+	int ret;
+
+	for (uint64_t i = 0; i < r->entry_count; i++)
+		count += r->table[i] != 0;
+	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_BLOCK, count,
+	                          errp);
+	for (uint64_t i = 0; ret == 0 && i < r->entry_count; i++)
+		ret = protect_cluster(meta, QCF_OVERLAP_BLOCK, r->table[i],
+		                      errp);
 	return ret;
 }
 
@@ -381,7 +391,9 @@ static int read_tables(struct qcf_meta *meta,
 	if (ret == 0)
 		ret = init_caches(meta, errp);
 	if (ret == 0 && meta->writable)
-		ret = protect_clusters(meta, errp);
+		ret = protect_l2_tables(meta, errp);
+	if (ret == 0 && meta->writable)
+		ret = protect_blocks(meta, errp);
 	if (ret == 0 && meta->writable && meta->header.snapshot_count > 0)
 		ret = protect_snapshots(meta, errp);
 	if (ret == 0 && meta->writable)

@@ -2,7 +2,7 @@
 /*
  * overlap.c - which host clusters hold metadata
  *
- * The set is open addressing with linear probing, at most half full.  Cluster 0
+ * A set is open addressing with linear probing, at most half full.  Cluster 0
  * is the header and never in the set, so 0 can stand for an empty slot.  A
  * slot goes from empty to a cluster to removed and never back, so a reader that
  * races with a change sees the set before or after it.
@@ -23,13 +23,16 @@ void qcf_overlap_init(struct qcf_overlap *overlap)
 
 void qcf_overlap_fini(struct qcf_overlap *overlap)
 {
-	struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
+	for (int i = 0; i < QCF_OVERLAP_KINDS; i++) {
+		struct qcf_cluster_table *table =
+			atomic_load(&overlap->sets[i].table);
 
-	while (table != NULL) {
-		struct qcf_cluster_table *older = table->older;
+		while (table != NULL) {
+			struct qcf_cluster_table *older = table->older;
 
-		free(table);
-		table = older;
+			free(table);
+			table = older;
+		}
 	}
 	free(overlap->ranges);
 	qcf_mutex_fini(&overlap->lock);
@@ -56,10 +59,10 @@ static size_t slot_of(const struct qcf_cluster_table *table, uint64_t cluster)
 	}
 }
 
-static int grow_locked(struct qcf_overlap *overlap, size_t wanted,
+static int grow_locked(struct qcf_cluster_set *set, size_t wanted,
                        struct qcowfmt_error **errp)
 {
-	struct qcf_cluster_table *old = atomic_load(&overlap->clusters);
+	struct qcf_cluster_table *old = atomic_load(&set->table);
 	struct qcf_cluster_table *table;
 	size_t slot_count = MIN_SLOTS;
 
@@ -71,52 +74,55 @@ static int grow_locked(struct qcf_overlap *overlap, size_t wanted,
 		return qcf_fail_oom(errp);
 	table->slot_count = slot_count;
 	table->older = old;
-	overlap->used = 0;
+	set->used = 0;
 	for (size_t i = 0; old != NULL && i < old->slot_count; i++) {
 		uint64_t cluster = atomic_load(&old->slots[i]);
 
 		if (cluster == 0 || cluster == REMOVED)
 			continue;
 		atomic_store(&table->slots[slot_of(table, cluster)], cluster);
-		overlap->used++;
+		set->used++;
 	}
-	atomic_store(&overlap->clusters, table);
+	atomic_store(&set->table, table);
 	return 0;
 }
 
-int qcf_overlap_reserve(struct qcf_overlap *overlap, size_t count,
-                        struct qcowfmt_error **errp)
+int qcf_overlap_reserve(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
+                        size_t count, struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&overlap->lock);
-	return grow_locked(overlap, count + count / 2, errp);
+	return grow_locked(&overlap->sets[kind], count + count / 2, errp);
 }
 
-int qcf_overlap_add(struct qcf_overlap *overlap, uint64_t host_cluster,
-                    struct qcowfmt_error **errp)
+int qcf_overlap_add(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
+                    uint64_t host_cluster, struct qcowfmt_error **errp)
 {
 	QCF_GUARD(&overlap->lock);
-	struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
+	struct qcf_cluster_set *set = &overlap->sets[kind];
+	struct qcf_cluster_table *table = atomic_load(&set->table);
 	size_t at;
 
-	if (table == NULL || overlap->used + 1 > table->slot_count / 2) {
-		int ret = grow_locked(overlap, 2 * (overlap->used + 1), errp);
+	if (table == NULL || set->used + 1 > table->slot_count / 2) {
+		int ret = grow_locked(set, 2 * (set->used + 1), errp);
 
 		if (ret < 0)
 			return ret;
-		table = atomic_load(&overlap->clusters);
+		table = atomic_load(&set->table);
 	}
 	at = slot_of(table, host_cluster);
 	if (atomic_load(&table->slots[at]) == 0) {
 		atomic_store(&table->slots[at], host_cluster);
-		overlap->used++;
+		set->used++;
 	}
 	return 0;
 }
 
-void qcf_overlap_remove(struct qcf_overlap *overlap, uint64_t host_cluster)
+void qcf_overlap_remove(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
+                        uint64_t host_cluster)
 {
 	QCF_GUARD(&overlap->lock);
-	struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
+	struct qcf_cluster_table *table =
+		atomic_load(&overlap->sets[kind].table);
 	size_t at;
 
 	if (table == NULL)
@@ -178,10 +184,10 @@ static bool hits_range(const struct qcf_overlap *overlap, uint64_t first,
 	return low < overlap->range_count && overlap->ranges[low].first < end;
 }
 
-static bool hits_cluster(const struct qcf_overlap *overlap, uint64_t first,
-                         uint64_t end)
+static bool hits_set(const struct qcf_cluster_set *set, uint64_t first,
+                     uint64_t end)
 {
-	const struct qcf_cluster_table *table = atomic_load(&overlap->clusters);
+	const struct qcf_cluster_table *table = atomic_load(&set->table);
 
 	for (uint64_t c = first; table != NULL && c < end; c++) {
 		if (atomic_load(&table->slots[slot_of(table, c)]) == c)
@@ -190,18 +196,36 @@ static bool hits_cluster(const struct qcf_overlap *overlap, uint64_t first,
 	return false;
 }
 
-bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
-                      uint64_t count)
+/* The header, the tables that can move, and what never changes. */
+static bool hits_fixed(const struct qcf_overlap *overlap, uint64_t first,
+                       uint64_t end)
 {
-	uint64_t end = first + count;
-
 	if (first == 0)
-		return true; /* the header */
+		return true;
 	for (int i = 0; i < QCF_OVERLAP_TABLES; i++) {
 		if (first < atomic_load(&overlap->table_end[i]) &&
 		    end > atomic_load(&overlap->table_first[i]))
 			return true;
 	}
-	return hits_range(overlap, first, end) ||
-	       hits_cluster(overlap, first, end);
+	return hits_range(overlap, first, end);
+}
+
+bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
+                      uint64_t count)
+{
+	uint64_t end = first + count;
+
+	return hits_fixed(overlap, first, end) ||
+	       hits_set(&overlap->sets[QCF_OVERLAP_L2], first, end) ||
+	       hits_set(&overlap->sets[QCF_OVERLAP_BLOCK], first, end);
+}
+
+bool qcf_overlap_is_not_only(const struct qcf_overlap *overlap,
+                             enum qcf_overlap_kind kind, uint64_t host_cluster)
+{
+	enum qcf_overlap_kind other =
+		kind == QCF_OVERLAP_L2 ? QCF_OVERLAP_BLOCK : QCF_OVERLAP_L2;
+
+	return hits_fixed(overlap, host_cluster, host_cluster + 1) ||
+	       hits_set(&overlap->sets[other], host_cluster, host_cluster + 1);
 }

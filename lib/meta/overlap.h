@@ -35,8 +35,22 @@ struct qcf_overlap_range {
 
 #define QCF_OVERLAP_TABLES 2 /* L1 table and refcount table, which can move */
 
+/* What lives in single clusters. */
+enum qcf_overlap_kind {
+	QCF_OVERLAP_L2 = 0,
+	QCF_OVERLAP_BLOCK = 1,
+};
+
+#define QCF_OVERLAP_KINDS 2
+
+/* The clusters of one kind. */
+struct qcf_cluster_set {
+	_Atomic(struct qcf_cluster_table *) table;
+	size_t used; /* slots that are not empty; guarded by lock */
+};
+
 struct qcf_overlap {
-	_Atomic(struct qcf_cluster_table *) clusters;
+	struct qcf_cluster_set sets[QCF_OVERLAP_KINDS];
 	_Atomic uint64_t table_first[QCF_OVERLAP_TABLES];
 	_Atomic uint64_t table_end[QCF_OVERLAP_TABLES];
 
@@ -44,9 +58,7 @@ struct qcf_overlap {
 	struct qcf_overlap_range *ranges;
 	size_t range_count;
 
-	/* guarded by lock */
-	struct qcf_mutex lock;
-	size_t used; /* slots of clusters that are not empty */
+	struct qcf_mutex lock; /* adding and removing */
 };
 
 enum qcf_overlap_table {
@@ -58,12 +70,13 @@ void qcf_overlap_init(struct qcf_overlap *overlap);
 void qcf_overlap_fini(struct qcf_overlap *overlap);
 
 /* Make room for a number of clusters, before the image is in use. */
-int qcf_overlap_reserve(struct qcf_overlap *overlap, size_t count,
-                        struct qcowfmt_error **errp);
+int qcf_overlap_reserve(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
+                        size_t count, struct qcowfmt_error **errp);
 
-int qcf_overlap_add(struct qcf_overlap *overlap, uint64_t host_cluster,
-                    struct qcowfmt_error **errp);
-void qcf_overlap_remove(struct qcf_overlap *overlap, uint64_t host_cluster);
+int qcf_overlap_add(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
+                    uint64_t host_cluster, struct qcowfmt_error **errp);
+void qcf_overlap_remove(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
+                        uint64_t host_cluster);
 
 void qcf_overlap_set_table(struct qcf_overlap *overlap,
                            enum qcf_overlap_table which, uint64_t first,
@@ -77,5 +90,12 @@ void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
 /* Whether any of count clusters from first on holds metadata. */
 bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
                       uint64_t count);
+
+/*
+ * Whether a cluster that is in use as one kind of metadata is at the same time
+ * something else: then it must not be written to either.
+ */
+bool qcf_overlap_is_not_only(const struct qcf_overlap *overlap,
+                             enum qcf_overlap_kind kind, uint64_t host_cluster);
 
 #endif

@@ -41,6 +41,9 @@ static int pin_count(struct qcf_meta *meta, uint64_t host_cluster,
 	if (!qcf_meta_is_cluster_offset(meta, block))
 		return qcf_meta_corrupt(meta, QCF_CHECK_BLOCK_OFFSET, block,
 		                        errp);
+	if (qcf_overlap_is_not_only(&meta->overlap, QCF_OVERLAP_BLOCK,
+	                            qcf_host_cluster(g, block)))
+		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP, block, errp);
 	return qcf_cache_pin(&meta->refcount_cache,
 	                     block + index / g->slice_refcount_count *
 	                                     g->slice_size,
@@ -259,7 +262,8 @@ int qcf_refcount_install_block(struct qcf_meta *meta, uint64_t block_index,
 		ret = qcf_storage_zero(meta->storage, block, g->cluster_size,
 		                       true, errp);
 	if (ret == 0)
-		ret = qcf_overlap_add(&meta->overlap, host_cluster, errp);
+		ret = qcf_overlap_add(&meta->overlap, QCF_OVERLAP_BLOCK,
+		                      host_cluster, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "adding a refcount block", ret);
 	meta->refcounts.fresh_from =
@@ -277,7 +281,8 @@ static void uninstall_blocks(struct qcf_meta *meta, uint64_t block_index,
 
 	for (uint64_t i = 0; i < count; i++) {
 		set_entry(&meta->refcounts, block_index + i, 0);
-		qcf_overlap_remove(&meta->overlap, host_cluster + i);
+		qcf_overlap_remove(&meta->overlap, QCF_OVERLAP_BLOCK,
+		                   host_cluster + i);
 		qcf_cache_drop(&meta->refcount_cache,
 		               qcf_host_offset(g, host_cluster + i),
 		               g->cluster_size);

@@ -16,7 +16,9 @@ bool qcf_check_has_block(const struct qcf_checker *c, uint64_t host_cluster)
 
 	return index < r->entry_count &&
 	       qcf_meta_is_cluster_offset(c->meta, r->table[index]) &&
-	       qcf_host_cluster(g, r->table[index]) < c->file_clusters;
+	       qcf_host_cluster(g, r->table[index]) < c->file_clusters &&
+	       !qcf_overlap_is_not_only(&c->meta->overlap, QCF_OVERLAP_BLOCK,
+	                                qcf_host_cluster(g, r->table[index]));
 }
 
 int qcf_check_stored_count(struct qcf_checker *c, uint64_t host_cluster,
@@ -162,7 +164,9 @@ static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset, bool fix,
 	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
 	int ret;
 
-	if (qcf_host_cluster(g, l2_offset) >= c->file_clusters)
+	if (qcf_host_cluster(g, l2_offset) >= c->file_clusters ||
+	    (fix && qcf_overlap_is_not_only(&c->meta->overlap, QCF_OVERLAP_L2,
+	                                    qcf_host_cluster(g, l2_offset))))
 		return 0;
 	ret = qcf_check_read_l2(c, l2_offset, &entries, errp);
 	for (uint64_t i = 0;

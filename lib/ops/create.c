@@ -28,6 +28,14 @@ struct layout {
 	uint64_t total;
 };
 
+/* A new image, complete before anything is written. */
+struct plan {
+	struct qcf_header header;
+	struct qcf_geometry geometry;
+	struct layout layout;
+	uint8_t *first_cluster; /* the encoded header */
+};
+
 /* ----------------------------------------------------------------- options */
 
 static int usage(struct qcowfmt_error **errp, const char *what)
@@ -98,8 +106,8 @@ static int check_raw(const struct qcowfmt_create_options *o,
 	return 0;
 }
 
-int qcf_create_check(const struct qcowfmt_create_options *o,
-                     struct qcowfmt_error **errp)
+static int check_options(const struct qcowfmt_create_options *o,
+                         struct qcowfmt_error **errp)
 {
 	if ((o->flags & ~QCOWFMT_CREATE_LAZY_REFCOUNTS) != 0)
 		return usage(errp, "unknown create flags");
@@ -250,39 +258,80 @@ static int clear_storage(struct qcowfmt_storage *storage, uint64_t size,
 	return ret;
 }
 
-static int write_header(struct qcowfmt_storage *storage,
-                        const struct qcf_header *h, uint64_t cluster_size,
+static int write_header(struct qcowfmt_storage *storage, const struct plan *p,
                         struct qcowfmt_error **errp)
 {
-	QCF_AUTO_FREE uint8_t *cluster = malloc(cluster_size);
-	int ret;
+	int ret = qcf_storage_flush(storage, errp);
 
-	if (cluster == NULL)
-		return qcf_fail_oom(errp);
-	ret = qcf_header_encode(h, cluster, cluster_size, errp);
 	if (ret == 0)
-		ret = qcf_storage_flush(storage, errp);
-	if (ret == 0)
-		ret = qcf_storage_pwrite(storage, cluster, cluster_size, 0,
-		                         errp);
+		ret = qcf_storage_pwrite(storage, p->first_cluster,
+		                         p->geometry.cluster_size, 0, errp);
 	return ret < 0 ? ret : qcf_storage_flush(storage, errp);
 }
 
-static int write_image(struct qcowfmt_storage *storage,
-                       const struct qcf_header *h, const struct qcf_geometry *g,
-                       const struct layout *l, struct qcowfmt_error **errp)
+static int write_image(struct qcowfmt_storage *storage, const struct plan *p,
+                       struct qcowfmt_error **errp)
 {
+	const struct qcf_header *h = &p->header;
 	uint64_t end = h->l1_size > 0
 	                       ? h->l1_table_offset + (uint64_t)h->l1_size * 8
-	                       : l->total << g->cluster_bits;
+	                       : p->layout.total << p->geometry.cluster_bits;
 	int ret = clear_storage(storage, end, errp);
 
 	if (ret == 0)
-		ret = write_reftable(storage, g, l, errp);
+		ret = write_reftable(storage, &p->geometry, &p->layout, errp);
 	if (ret == 0)
-		ret = write_blocks(storage, g, l, errp);
+		ret = write_blocks(storage, &p->geometry, &p->layout, errp);
+	return ret < 0 ? ret : write_header(storage, p, errp);
+}
+
+/* -------------------------------------------------------------------- plans */
+
+static void plan_fini(struct plan *p)
+{
+	qcf_header_fini(&p->header);
+	free(p->first_cluster);
+}
+
+static int encode_header(struct plan *p, struct qcowfmt_error **errp)
+{
+	p->first_cluster = malloc(p->geometry.cluster_size);
+	if (p->first_cluster == NULL)
+		return qcf_fail_oom(errp);
+	return qcf_header_encode(&p->header, p->first_cluster,
+	                         p->geometry.cluster_size, errp);
+}
+
+/* On failure nothing is left to free. */
+static int plan_init(struct plan *p, const struct qcowfmt_create_options *o,
+                     struct qcowfmt_error **errp)
+{
+	int ret;
+
+	*p = (struct plan){ .first_cluster = NULL };
+	ret = fill_header(o, &p->header, errp);
 	if (ret == 0)
-		ret = write_header(storage, h, g->cluster_size, errp);
+		ret = qcf_header_geometry(&p->header, &p->geometry, errp);
+	if (ret == 0)
+		ret = place_tables(&p->header, &p->geometry, &p->layout, errp);
+	if (ret == 0)
+		ret = encode_header(p, errp);
+	if (ret < 0)
+		plan_fini(p);
+	return ret;
+}
+
+int qcf_create_check(const struct qcowfmt_create_options *o,
+                     struct qcowfmt_error **errp)
+{
+	struct plan p;
+	int ret = check_options(o, errp);
+
+	if (ret < 0 || o->format == QCOWFMT_FORMAT_RAW)
+		return ret;
+	ret = plan_init(&p, o, errp);
+	if (ret == 0)
+		plan_fini(&p);
 	return ret;
 }
 
@@ -290,18 +339,13 @@ static int create_qcow2(struct qcowfmt_storage *storage,
                         const struct qcowfmt_create_options *o,
                         struct qcowfmt_error **errp)
 {
-	struct qcf_geometry g;
-	struct qcf_header h;
-	struct layout l = { 0 };
-	int ret = fill_header(o, &h, errp);
+	struct plan p;
+	int ret = plan_init(&p, o, errp);
 
-	if (ret == 0)
-		ret = qcf_header_geometry(&h, &g, errp);
-	if (ret == 0)
-		ret = place_tables(&h, &g, &l, errp);
-	if (ret == 0)
-		ret = write_image(storage, &h, &g, &l, errp);
-	qcf_header_fini(&h);
+	if (ret < 0)
+		return ret;
+	ret = write_image(storage, &p, errp);
+	plan_fini(&p);
 	return ret;
 }
 
@@ -330,7 +374,7 @@ int qcf_create(struct qcowfmt_storage *storage,
                const struct qcowfmt_create_options *o,
                struct qcowfmt_error **errp)
 {
-	int ret = qcf_create_check(o, errp);
+	int ret = check_options(o, errp);
 
 	if (ret < 0)
 		return ret;

@@ -68,15 +68,32 @@ START_TEST(test_random_sets)
 		uint64_t c = 1 + unit_random_below(&random, CLUSTERS - 1);
 
 		if (unit_random_below(&random, 3) > 0) {
-			ck_assert_int_eq(qcf_overlap_add(&overlap, c, NULL), 0);
+			ck_assert_int_eq(qcf_overlap_add(&overlap,
+			                                 QCF_OVERLAP_L2, c,
+			                                 NULL),
+			                 0);
 			is_in[c] = true;
 		} else {
-			qcf_overlap_remove(&overlap, c);
+			qcf_overlap_remove(&overlap, QCF_OVERLAP_L2, c);
 			is_in[c] = false;
 		}
 	}
 	for (uint64_t c = 1; c < CLUSTERS; c++)
 		ck_assert_int_eq(qcf_overlap_hits(&overlap, c, 1), is_in[c]);
+}
+
+END_TEST
+
+START_TEST(test_one_cluster_two_uses)
+{
+	ck_assert_int_eq(qcf_overlap_add(&overlap, QCF_OVERLAP_L2, 5, NULL), 0);
+	ck_assert(!qcf_overlap_is_not_only(&overlap, QCF_OVERLAP_L2, 5));
+	ck_assert(qcf_overlap_is_not_only(&overlap, QCF_OVERLAP_BLOCK, 5));
+	ck_assert_int_eq(qcf_overlap_add(&overlap, QCF_OVERLAP_BLOCK, 5, NULL),
+	                 0);
+	ck_assert(qcf_overlap_is_not_only(&overlap, QCF_OVERLAP_L2, 5));
+	qcf_overlap_set_table(&overlap, QCF_OVERLAP_REFTABLE, 7, 1);
+	ck_assert(qcf_overlap_is_not_only(&overlap, QCF_OVERLAP_L2, 7));
 }
 
 END_TEST
@@ -88,6 +105,7 @@ static void add(TCase *tcase)
 	tcase_add_test(tcase, test_tables_move);
 	tcase_add_test(tcase, test_ranges_merge);
 	tcase_add_test(tcase, test_random_sets);
+	tcase_add_test(tcase, test_one_cluster_two_uses);
 }
 
 int main(void)

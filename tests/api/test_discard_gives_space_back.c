@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promise: discarding never brings the backing file's data to light, gives
+ * host space back unless told otherwise, and zeroing keeps space unless allowed
+ * to let it go.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api_test.h"
+
+#define CLUSTER ((uint64_t)65536)
+#define SIZE    (32 * CLUSTER)
+
+static struct qcowfmt_image *image;
+
+static void open_with(const char *name, int32_t discard_mode)
+{
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.format = QCOWFMT_FORMAT_QCOW2,
+		.flags = API_RW,
+		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
+		.discard_mode = discard_mode,
+	};
+
+	API_OK(qcowfmt_open_file(scratch_path(name), &options, &image,
+	                         &api_error));
+}
+
+/* An overlay full of 'o' over a backing file full of 'b'. */
+static void make_overlay(uint32_t version)
+{
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = SIZE,
+		.version = version,
+		.backing_filename = "b.qcow2",
+		.backing_format = "qcow2",
+	};
+
+	api_create(scratch_path("b.qcow2"), SIZE, 0);
+	image = api_open(scratch_path("b.qcow2"), API_RW);
+	api_write(image, 0, (size_t)SIZE, 'b');
+	api_close(image);
+	API_OK(qcowfmt_create_file(scratch_path("o.qcow2"), &options,
+	                           &api_error));
+	open_with("o.qcow2", QCOWFMT_DISCARD_UNMAP);
+	api_write(image, 0, 8 * CLUSTER, 'o');
+}
+
+START_TEST(version_3_reads_zeros)
+{
+	make_overlay(3);
+	API_OK(qcowfmt_discard(image, CLUSTER, 2 * CLUSTER, &api_error));
+	/* Not allocated in the overlay at all */
+	API_OK(qcowfmt_discard(image, 10 * CLUSTER, CLUSTER, &api_error));
+	api_expect(image, 0, CLUSTER, 'o');
+	api_expect(image, CLUSTER, 2 * CLUSTER, 0);
+	api_expect(image, 3 * CLUSTER, 5 * CLUSTER, 'o');
+	api_expect(image, 8 * CLUSTER, 2 * CLUSTER, 'b');
+	api_expect(image, 10 * CLUSTER, CLUSTER, 0);
+	api_expect(image, 11 * CLUSTER, SIZE - 11 * CLUSTER, 'b');
+	api_check_clean(image);
+	api_close(image);
+	api_qemu_check(scratch_path("o.qcow2"));
+}
+
+END_TEST
+
+START_TEST(version_2_keeps_its_content)
+{
+	make_overlay(2);
+	API_OK(qcowfmt_discard(image, 0, SIZE, &api_error));
+	api_expect(image, 0, 8 * CLUSTER, 'o');
+	api_expect(image, 8 * CLUSTER, SIZE - 8 * CLUSTER, 'b');
+	api_check_clean(image);
+	api_close(image);
+}
+
+END_TEST
+
+START_TEST(version_2_zeroes_hide_the_backing_file)
+{
+	make_overlay(2);
+	API_OK(qcowfmt_write_zeroes(image, 100, 9 * CLUSTER,
+	                            QCOWFMT_ZERO_MAY_UNMAP, &api_error));
+	api_expect(image, 0, 100, 'o');
+	api_expect(image, 100, 9 * CLUSTER, 0);
+	api_expect(image, 9 * CLUSTER + 100, CLUSTER - 100, 'b');
+	api_check_clean(image);
+	api_close(image);
+	api_qemu_check(scratch_path("o.qcow2"));
+}
+
+END_TEST
+
+START_TEST(parts_of_clusters_keep_their_content)
+{
+	api_create(scratch_path("p.qcow2"), SIZE, 0);
+	open_with("p.qcow2", QCOWFMT_DISCARD_UNMAP);
+	api_write(image, 0, 4 * CLUSTER, 'p');
+	API_OK(qcowfmt_discard(image, 1, CLUSTER - 1, &api_error));
+	API_OK(qcowfmt_discard(image, 0, CLUSTER - 1, &api_error));
+	api_expect(image, 0, 4 * CLUSTER, 'p');
+	API_OK(qcowfmt_discard(image, CLUSTER - 1, CLUSTER + 2, &api_error));
+	api_expect(image, 0, CLUSTER, 'p');
+	api_expect(image, CLUSTER, CLUSTER, 0);
+	api_expect(image, 2 * CLUSTER, 2 * CLUSTER, 'p');
+	api_close(image);
+}
+
+END_TEST
+
+/* Blocks that the file takes after 2 MiB of data were discarded. */
+static blkcnt_t blocks_after_discard(int32_t mode, blkcnt_t *before)
+{
+	const char *path = scratch_path("d.qcow2");
+	struct stat st;
+
+	api_create(path, SIZE, 0);
+	open_with("d.qcow2", mode);
+	api_write(image, 0, (size_t)SIZE, 'd');
+	API_OK(qcowfmt_flush(image, &api_error));
+	ck_assert_int_eq(stat(path, &st), 0);
+	*before = st.st_blocks;
+	API_OK(qcowfmt_discard(image, 0, SIZE, &api_error));
+	api_expect(image, 0, (size_t)SIZE,
+	           mode == QCOWFMT_DISCARD_IGNORE ? 'd' : 0);
+	api_close(image);
+	api_qemu_check(path);
+	ck_assert_int_eq(stat(path, &st), 0);
+	return st.st_blocks;
+}
+
+static bool can_punch_holes(void)
+{
+	int fd = open(scratch_path("hole"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int ret = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+	                    4096);
+
+	close(fd);
+	return ret == 0;
+}
+
+START_TEST(modes_decide_about_host_space)
+{
+	blkcnt_t before = 0;
+	blkcnt_t after = blocks_after_discard(QCOWFMT_DISCARD_UNMAP, &before);
+
+	if (can_punch_holes())
+		ck_assert_int_lt(after, before / 2);
+	after = blocks_after_discard(QCOWFMT_DISCARD_KEEP, &before);
+	ck_assert_int_ge(after, before);
+	after = blocks_after_discard(QCOWFMT_DISCARD_IGNORE, &before);
+	ck_assert_int_ge(after, before);
+}
+
+END_TEST
+
+static uint32_t allocated_clusters(void)
+{
+	struct qcowfmt_extent extent;
+	uint32_t count = 0;
+
+	for (uint64_t at = 0; at < SIZE; at += CLUSTER) {
+		ck_assert_int_eq(qcowfmt_map(image, at, CLUSTER, 0, &extent, 1,
+		                             &api_error),
+		                 1);
+		if (extent.host_offset != QCOWFMT_NO_OFFSET)
+			count++;
+	}
+	return count;
+}
+
+START_TEST(zeroing_keeps_space_unless_allowed)
+{
+	api_create(scratch_path("z.qcow2"), SIZE, 0);
+	open_with("z.qcow2", QCOWFMT_DISCARD_UNMAP);
+	api_write(image, 0, 16 * CLUSTER, 'z');
+	ck_assert_uint_eq(allocated_clusters(), 16);
+	API_OK(qcowfmt_write_zeroes(image, 0, 8 * CLUSTER, 0, &api_error));
+	ck_assert_uint_eq(allocated_clusters(), 16);
+	API_OK(qcowfmt_write_zeroes(image, 8 * CLUSTER, 8 * CLUSTER,
+	                            QCOWFMT_ZERO_MAY_UNMAP, &api_error));
+	ck_assert_uint_eq(allocated_clusters(), 8);
+	api_expect(image, 0, (size_t)SIZE, 0);
+	/* Writing to zeroed space needs no other. */
+	api_write(image, 100, 10, 'w');
+	ck_assert_uint_eq(allocated_clusters(), 8);
+	api_expect(image, 0, 100, 0);
+	api_expect(image, 100, 10, 'w');
+	api_expect(image, 110, CLUSTER - 110, 0);
+	api_check_clean(image);
+	api_close(image);
+	api_qemu_check(scratch_path("z.qcow2"));
+}
+
+END_TEST
+
+START_TEST(space_is_used_again)
+{
+	struct stat first;
+	struct stat last;
+
+	api_create(scratch_path("r.qcow2"), SIZE, 0);
+	for (int round = 0; round < 6; round++) {
+		open_with("r.qcow2", QCOWFMT_DISCARD_UNMAP);
+		api_write(image, 0, (size_t)SIZE, (uint8_t)('0' + round));
+		API_OK(qcowfmt_discard(image, 0, SIZE, &api_error));
+		api_check_clean(image);
+		api_close(image);
+		ck_assert_int_eq(stat(scratch_path("r.qcow2"), &last), 0);
+		if (round == 0)
+			first = last;
+	}
+	ck_assert_int_eq(last.st_size, first.st_size);
+}
+
+END_TEST
+
+static void add_tests(TCase *tcase)
+{
+	tcase_add_test(tcase, version_3_reads_zeros);
+	tcase_add_test(tcase, version_2_keeps_its_content);
+	tcase_add_test(tcase, version_2_zeroes_hide_the_backing_file);
+	tcase_add_test(tcase, parts_of_clusters_keep_their_content);
+	tcase_add_test(tcase, modes_decide_about_host_space);
+	tcase_add_test(tcase, zeroing_keeps_space_unless_allowed);
+	tcase_add_test(tcase, space_is_used_again);
+}
+
+int main(int argc, char **argv)
+{
+	return api_main("discard_gives_space_back", add_tests, argc, argv);
+}

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crash_states.c - what storage may hold after a power cut
+ *
+ * The log is cut into windows that end at a flush, at a mark and at the end.
+ * What was pending in a window that ended with a flush is stable afterwards; a
+ * mark makes nothing stable, but the test knows more from there on, so all
+ * subsets are looked at again.
+ *
+ * An operation becomes one or two items.  A size change is an item of its own:
+ * a write beyond the end can lose its bytes and keep the new size, and bytes
+ * beyond an end that was never moved are lost.  Items of a subset are applied
+ * in the order of the log, since a disk that has two versions of a sector keeps
+ * the newer one.
+ *
+ * A write is torn at multiples of 512 bytes, never inside.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auto.h"
+#include "crash_states.h"
+
+#define SECTOR 512u
+
+#define DEFAULT_EXHAUSTIVE 12u
+#define MOST_EXHAUSTIVE    20u
+#define DEFAULT_SAMPLES    256u
+
+enum item_kind { ITEM_BYTES, ITEM_GROW, ITEM_SHRINK };
+
+struct item {
+	enum item_kind kind;
+	size_t offset;       /* of bytes */
+	size_t len;          /* of bytes, or the size */
+	const uint8_t *data; /* NULL: zeros */
+	bool is_hint;        /* a discard: may never happen */
+};
+
+/* Which sectors of a write arrive. */
+enum tear {
+	TEAR_NONE, /* all */
+	TEAR_FIRST,
+	TEAR_NOT_FIRST,
+	TEAR_LAST,
+	TEAR_NOT_LAST,
+	TEAR_FRONT_HALF,
+	TEAR_BACK_HALF,
+	TEAR_EVEN,
+	TEAR_PAGE_PREFIX, /* 4096 bytes at a time, up to a random one */
+	TEAR_RANDOM,
+	TEAR_COUNT
+};
+
+struct choice {
+	bool applied;
+	enum tear tear;
+};
+
+struct set {
+	uint64_t *keys; /* 0 is free */
+	size_t room;    /* a power of two */
+	size_t count;
+};
+
+struct walk {
+	const struct crash_options *options;
+	crash_visitor visitor;
+	void *opaque;
+	struct crash_totals *totals;
+	struct byte_image *image; /* the stable bytes, between visits */
+	struct item *items;       /* pending */
+	struct choice *choices;   /* one for each item */
+	size_t count, room;
+	size_t position;
+	uint64_t epoch; /* marks passed */
+	uint64_t random;
+	unsigned int torn_seen; /* for torn_stride */
+	struct set seen;
+	bool stopped;
+};
+
+static void *need(void *memory)
+{
+	if (memory == NULL) {
+		fprintf(stderr, "test: out of memory\n");
+		exit(EXIT_FAILURE);
+	}
+	return memory;
+}
+
+static uint64_t next_random(struct walk *w)
+{
+	uint64_t z = w->random += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+/* ------------------------------------------------------------ states seen */
+
+static size_t slot_of(const struct set *set, uint64_t key)
+{
+	size_t slot = (size_t)(key >> 20) & (set->room - 1);
+
+	while (set->keys[slot] != 0 && set->keys[slot] != key)
+		slot = (slot + 1) & (set->room - 1);
+	return slot;
+}
+
+static void set_grow(struct set *set)
+{
+	struct set wider = { .room = set->room == 0 ? 1024 : set->room * 2 };
+
+	wider.keys = need(calloc(wider.room, sizeof(*wider.keys)));
+	wider.count = set->count;
+	for (size_t i = 0; i < set->room; i++) {
+		if (set->keys[i] != 0)
+			wider.keys[slot_of(&wider, set->keys[i])] =
+				set->keys[i];
+	}
+	free(set->keys);
+	*set = wider;
+}
+
+/* False if it is there already. */
+static bool set_add(struct set *set, uint64_t key)
+{
+	if (2 * set->count >= set->room)
+		set_grow(set);
+	key |= key == 0;
+
+	size_t slot = slot_of(set, key);
+
+	if (set->keys[slot] == key)
+		return false;
+	set->keys[slot] = key;
+	set->count++;
+	return true;
+}
+
+/* ------------------------------------------------------- making one state */
+
+static bool sector_arrives(struct walk *w, enum tear tear, size_t index,
+                           size_t count, size_t cut)
+{
+	switch (tear) {
+	case TEAR_FIRST:
+		return index == 0;
+	case TEAR_NOT_FIRST:
+		return index != 0;
+	case TEAR_LAST:
+		return index == count - 1;
+	case TEAR_NOT_LAST:
+		return index != count - 1;
+	case TEAR_FRONT_HALF:
+		return index < count / 2;
+	case TEAR_BACK_HALF:
+		return index >= count / 2;
+	case TEAR_EVEN:
+		return index % 2 == 0;
+	case TEAR_PAGE_PREFIX:
+		return index < cut;
+	case TEAR_RANDOM:
+		return next_random(w) % 2 == 0;
+	case TEAR_NONE:
+	case TEAR_COUNT:
+		break;
+	}
+	return true;
+}
+
+static size_t sector_count(const struct item *item)
+{
+	if (item->kind != ITEM_BYTES || item->len == 0)
+		return 0;
+	return (item->offset + item->len - 1) / SECTOR - item->offset / SECTOR +
+	       1;
+}
+
+static void apply_bytes(struct walk *w, const struct item *item, enum tear tear)
+{
+	size_t count = sector_count(item);
+	size_t cut = (size_t)(next_random(w) % (count / 8 + 1)) * 8;
+	size_t end = item->offset + item->len;
+	size_t at = item->offset;
+
+	if (tear == TEAR_NONE) {
+		byte_image_poke(w->image, at, item->data, item->len);
+		return;
+	}
+	for (size_t i = 0; at < end; i++) {
+		size_t stop = QCF_MIN((at / SECTOR + 1) * SECTOR, end);
+
+		if (sector_arrives(w, tear, i, count, cut))
+			byte_image_poke(w->image, at,
+			                item->data == NULL
+			                        ? NULL
+			                        : item->data +
+			                                  (at - item->offset),
+			                stop - at);
+		at = stop;
+	}
+}
+
+static void apply(struct walk *w, const struct item *item, enum tear tear)
+{
+	size_t size = byte_image_size(w->image);
+
+	switch (item->kind) {
+	case ITEM_BYTES:
+		apply_bytes(w, item, tear);
+		break;
+	case ITEM_GROW:
+		byte_image_set_size(w->image, QCF_MAX(size, item->len));
+		break;
+	case ITEM_SHRINK:
+		byte_image_set_size(w->image, QCF_MIN(size, item->len));
+		break;
+	}
+}
+
+/* Apply what was chosen.  Bytes beyond the final size are lost. */
+static void apply_choices(struct walk *w)
+{
+	size_t reach = 0;
+
+	for (size_t i = 0; i < w->count; i++) {
+		const struct item *item = &w->items[i];
+
+		if (!w->choices[i].applied)
+			continue;
+		apply(w, item, w->choices[i].tear);
+		if (item->kind == ITEM_BYTES)
+			reach = QCF_MAX(reach, item->offset + item->len);
+	}
+
+	size_t size = byte_image_size(w->image);
+
+	if (reach > size)
+		byte_image_poke(w->image, size, NULL, reach - size);
+}
+
+static void visit(struct walk *w, bool torn)
+{
+	if (w->stopped)
+		return;
+	byte_image_save(w->image);
+	apply_choices(w);
+
+	uint64_t fingerprint = byte_image_fingerprint(w->image);
+
+	if (!set_add(&w->seen, fingerprint + w->epoch)) {
+		w->totals->duplicates++;
+		byte_image_undo(w->image);
+		return;
+	}
+
+	struct crash_state state = {
+		.image = w->image,
+		.position = w->position,
+		.fingerprint = fingerprint,
+	};
+
+	w->totals->states++;
+	w->totals->torn += torn ? 1 : 0;
+	byte_image_save(w->image);
+	w->stopped = !w->visitor(w->opaque, &state);
+	byte_image_undo(w->image);
+	byte_image_undo(w->image);
+}
+
+/* --------------------------------------------------------- choosing states */
+
+static void choose_all(struct walk *w, bool applied)
+{
+	for (size_t i = 0; i < w->count; i++)
+		w->choices[i] = (struct choice){ .applied = applied };
+}
+
+/* All up to and without a position. */
+static void choose_prefix(struct walk *w, size_t count)
+{
+	for (size_t i = 0; i < w->count; i++)
+		w->choices[i] = (struct choice){ .applied = i < count };
+}
+
+static void choose_random(struct walk *w, bool with_tears)
+{
+	/* Dense, sparse and even subsets. */
+	uint64_t odds = next_random(w) % 7 + 1;
+
+	for (size_t i = 0; i < w->count; i++) {
+		bool tear = with_tears && sector_count(&w->items[i]) > 1 &&
+		            next_random(w) % 3 == 0;
+
+		w->choices[i] = (struct choice){
+			.applied = next_random(w) % 8 < odds,
+			.tear = tear ? (enum tear)(next_random(w) % TEAR_COUNT)
+			             : TEAR_NONE,
+		};
+	}
+}
+
+static void visit_subsets(struct walk *w)
+{
+	uint64_t subsets = UINT64_C(1) << w->count;
+
+	for (uint64_t bits = 0; bits < subsets; bits++) {
+		for (size_t i = 0; i < w->count; i++)
+			w->choices[i] = (struct choice){
+				.applied = (bits >> i & 1) != 0,
+			};
+		visit(w, false);
+	}
+}
+
+static void visit_sample(struct walk *w, unsigned int samples)
+{
+	w->totals->sampled++;
+	for (size_t i = 0; i <= w->count; i++) {
+		choose_prefix(w, i);
+		visit(w, false);
+	}
+	for (size_t i = 0; i < w->count; i++) {
+		choose_all(w, true);
+		w->choices[i].applied = false;
+		visit(w, false);
+		choose_all(w, false);
+		w->choices[i].applied = true;
+		visit(w, false);
+	}
+	for (unsigned int i = 0; i < samples; i++) {
+		choose_random(w, i % 2 == 0);
+		visit(w, i % 2 == 0);
+	}
+}
+
+/* What else arrives beside a torn write. */
+static void choose_company(struct walk *w, size_t torn, int company)
+{
+	switch (company) {
+	case 0:
+		choose_prefix(w, torn);
+		break;
+	case 1:
+		choose_all(w, true);
+		break;
+	case 2:
+		choose_all(w, false);
+		break;
+	default:
+		choose_random(w, false);
+		break;
+	}
+	/* Its size, or there would be nothing to see beyond the end. */
+	if (torn > 0 && w->items[torn - 1].kind == ITEM_GROW)
+		w->choices[torn - 1].applied = true;
+}
+
+#define COMPANIES 4
+
+static void visit_torn(struct walk *w, size_t index)
+{
+	unsigned int stride = QCF_MAX(w->options->torn_stride, 1u);
+
+	if (sector_count(&w->items[index]) < 2)
+		return;
+	for (int tear = TEAR_NONE + 1; tear < TEAR_COUNT; tear++) {
+		for (int company = 0; company < COMPANIES; company++) {
+			if (w->torn_seen++ % stride != 0)
+				continue;
+			choose_company(w, index, company);
+			w->choices[index] = (struct choice){
+				.applied = true,
+				.tear = (enum tear)tear,
+			};
+			visit(w, true);
+		}
+	}
+}
+
+static void visit_window(struct walk *w)
+{
+	unsigned int most = w->options->exhaustive;
+	unsigned int samples = w->options->samples;
+
+	most = most == 0 ? DEFAULT_EXHAUSTIVE : QCF_MIN(most, MOST_EXHAUSTIVE);
+	w->totals->windows++;
+	if (w->count <= most)
+		visit_subsets(w);
+	else
+		visit_sample(w, samples == 0 ? DEFAULT_SAMPLES : samples);
+	for (size_t i = 0; i < w->count; i++)
+		visit_torn(w, i);
+}
+
+/* ------------------------------------------------------------------ windows */
+
+static void add_item(struct walk *w, struct item item)
+{
+	if (w->count == w->room) {
+		w->room = w->room * 2 + 32;
+		w->items = need(realloc(w->items, w->room * sizeof(*w->items)));
+		w->choices = need(
+			realloc(w->choices, w->room * sizeof(*w->choices)));
+	}
+	w->items[w->count++] = item;
+}
+
+static void add_size(struct walk *w, const struct rec_op *op, uint64_t size)
+{
+	if (size != op->old_size)
+		add_item(w, (struct item){
+				    .kind = size > op->old_size ? ITEM_GROW
+		                                                : ITEM_SHRINK,
+				    .len = (size_t)size,
+			    });
+}
+
+static void add_op(struct walk *w, const struct rec_op *op)
+{
+	if (op->kind == REC_TRUNCATE) {
+		add_size(w, op, op->offset);
+		return;
+	}
+	if (op->kind != REC_DISCARD)
+		add_size(w, op, QCF_MAX(op->old_size, op->offset + op->len));
+	add_item(w, (struct item){
+			    .kind = ITEM_BYTES,
+			    .offset = (size_t)op->offset,
+			    .len = (size_t)op->len,
+			    .data = op->data,
+			    .is_hint = op->kind == REC_DISCARD,
+		    });
+}
+
+/* Everything pending has become stable.  A flush promises nothing about
+ * discards: each happens or not. */
+static void settle(struct walk *w)
+{
+	choose_all(w, true);
+	for (size_t i = 0; i < w->count; i++) {
+		if (w->items[i].is_hint)
+			w->choices[i].applied = next_random(w) % 2 == 0;
+	}
+	apply_choices(w);
+	w->count = 0;
+}
+
+static void walk_log(struct walk *w, const struct rec_log *log)
+{
+	for (size_t i = 0; i < log->count && !w->stopped; i++) {
+		const struct rec_op *op = &log->ops[i];
+
+		w->position = i;
+		if (op->kind == REC_FLUSH) {
+			visit_window(w);
+			settle(w);
+		} else if (op->kind == REC_MARK) {
+			/* What went before it, then what it tells. */
+			visit_window(w);
+			w->position = i + 1;
+			w->epoch++;
+			visit_window(w);
+		} else {
+			add_op(w, op);
+		}
+	}
+	w->position = log->count;
+	visit_window(w);
+}
+
+bool crash_states_visit(const struct rec_log *log,
+                        const struct crash_options *options,
+                        crash_visitor visitor, void *opaque,
+                        struct crash_totals *totals)
+{
+	struct walk w = {
+		.options = options,
+		.visitor = visitor,
+		.opaque = opaque,
+		.totals = totals,
+		.image = byte_image_new(byte_image_capacity(log->initial)),
+		.random = options->seed,
+	};
+
+	byte_image_copy(w.image, log->initial);
+	walk_log(&w, log);
+	byte_image_free(w.image);
+	free(w.items);
+	free(w.choices);
+	free(w.seen.keys);
+	return !w.stopped;
+}

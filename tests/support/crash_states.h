@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crash_states.h - what storage may hold after a power cut
+ *
+ * From a recorded log: everything before the last completed flush, and of the
+ * operations since then any subset, torn at sector boundaries.
+ */
+#ifndef QCF_CRASH_STATES_H
+#define QCF_CRASH_STATES_H
+
+#include "byte_image.h"
+#include "rec_storage.h"
+
+struct crash_state {
+	/* The bytes.  The visitor may change them: changes are undone. */
+	struct byte_image *image;
+	/* Operations [0, position) of the log had been issued. */
+	size_t position;
+	/* Tells this state from all others of the log. */
+	uint64_t fingerprint;
+};
+
+/* Looks at one state.  False ends the enumeration. */
+typedef bool (*crash_visitor)(void *opaque, const struct crash_state *state);
+
+struct crash_options {
+	/* Windows with more pending items than this are sampled: 12 if 0. */
+	unsigned int exhaustive;
+	/* Random subsets of a sampled window: 256 if 0. */
+	unsigned int samples;
+	uint64_t seed;
+	/* Only every n-th torn write variant: 1 if 0. */
+	unsigned int torn_stride;
+};
+
+struct crash_totals {
+	uint64_t states;     /* visited, all different */
+	uint64_t duplicates; /* not visited again */
+	uint64_t torn;       /* of the states, those with a torn write */
+	uint64_t windows;    /* between flushes or marks */
+	uint64_t sampled;    /* of the windows, not exhaustive */
+};
+
+/*
+ * Visit every state of the log, those with equal bytes once per mark.  Returns
+ * false if the visitor did.  Adds to totals.
+ */
+bool crash_states_visit(const struct rec_log *log,
+                        const struct crash_options *options,
+                        crash_visitor visitor, void *opaque,
+                        struct crash_totals *totals);
+
+#endif

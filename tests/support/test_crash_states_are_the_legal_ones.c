@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promise: the states visited for a short log are exactly those a power cut can
+ * leave, each once, and a sampled window has at least the regular ones.
+ */
+#include <string.h>
+
+#include "crash_states.h"
+#include "unit.h"
+
+#define CAPACITY   65536u
+#define MAX_STATES 8192
+
+/* A state in words: size in sectors and the first byte of each sector. */
+struct seen {
+	char text[MAX_STATES][32];
+	int count;
+};
+
+static struct seen seen;
+
+static bool note(void *opaque, const struct crash_state *state)
+{
+	const uint8_t *bytes = byte_image_bytes(state->image);
+	size_t size = byte_image_size(state->image);
+	char *text = seen.text[seen.count];
+	size_t used = 0;
+
+	(void)opaque;
+	ck_assert_int_lt(seen.count, MAX_STATES);
+	for (size_t at = 0; at < size && used < 30; at += 512)
+		text[used++] = (char)(bytes[at] == 0 ? '.' : bytes[at]);
+	text[used] = '\0';
+	seen.count++;
+	/* Changes made here must not leak into other states. */
+	byte_image_set_size(state->image, 0);
+	byte_image_write(state->image, 100, "garbage", 7);
+	return true;
+}
+
+static bool has(const char *text)
+{
+	for (int i = 0; i < seen.count; i++) {
+		if (strcmp(seen.text[i], text) == 0)
+			return true;
+	}
+	return false;
+}
+
+static struct crash_totals visit_all(const struct rec_log *log)
+{
+	struct crash_options options = { .seed = 1 };
+	struct crash_totals totals = { 0 };
+
+	seen.count = 0;
+	ck_assert(crash_states_visit(log, &options, note, NULL, &totals));
+	ck_assert_uint_eq(totals.states, (uint64_t)seen.count);
+	return totals;
+}
+
+/* The visited states are these and no others. */
+static void assert_states(const struct rec_log *log, const char *const *wanted,
+                          int count)
+{
+	visit_all(log);
+	for (int i = 0; i < count; i++)
+		ck_assert_msg(has(wanted[i]), "'%s' is missing", wanted[i]);
+	for (int i = 0; i < seen.count; i++) {
+		bool known = false;
+
+		for (int k = 0; k < count; k++)
+			known |= strcmp(seen.text[i], wanted[k]) == 0;
+		ck_assert_msg(known, "'%s' is not legal", seen.text[i]);
+	}
+	ck_assert_int_eq(seen.count, count);
+}
+
+#define assert_states_are(log, ...)                                       \
+	do {                                                              \
+		static const char *const wanted_[] = { __VA_ARGS__ };     \
+                                                                          \
+		assert_states(log, wanted_, (int)QCF_ARRAY_LEN(wanted_)); \
+	} while (0)
+
+static struct rec_log *log_;
+static struct qcowfmt_storage *s;
+
+static void put(uint64_t sector, const char *letters)
+{
+	uint8_t bytes[512 * 32];
+	size_t count = strlen(letters);
+
+	for (size_t i = 0; i < count; i++)
+		memset(bytes + i * 512, letters[i], 512);
+	ck_assert_int_eq(
+		qcf_storage_pwrite(s, bytes, count * 512, sector * 512, NULL),
+		0);
+}
+
+static void flush(void)
+{
+	ck_assert_int_eq(qcf_storage_flush(s, NULL), 0);
+}
+
+/* Recording begins with some sectors there already. */
+static void begin(const char *letters)
+{
+	log_ = rec_log_new(CAPACITY);
+	s = rec_storage_new(log_);
+	if (letters[0] != '\0')
+		put(0, letters);
+	rec_log_restart(log_);
+}
+
+static void end(void)
+{
+	qcowfmt_storage_free(s);
+	rec_log_free(log_);
+}
+
+START_TEST(no_operation)
+{
+	begin("ab");
+	assert_states_are(log_, "ab");
+	end();
+}
+
+END_TEST
+
+START_TEST(two_writes)
+{
+	begin("abc");
+	put(0, "X");
+	put(2, "Y");
+	assert_states_are(log_, "abc", "Xbc", "abY", "XbY");
+	end();
+}
+
+END_TEST
+
+START_TEST(newer_write_wins)
+{
+	begin("a");
+	put(0, "X");
+	put(0, "Y");
+	assert_states_are(log_, "a", "X", "Y");
+	end();
+}
+
+END_TEST
+
+START_TEST(flush_makes_stable)
+{
+	begin("ab");
+	put(0, "X");
+	flush();
+	put(1, "Y");
+	assert_states_are(log_, "ab", "Xb", "XY");
+	end();
+}
+
+END_TEST
+
+START_TEST(torn_write)
+{
+	begin("abc");
+	put(0, "XYZ");
+	assert_states_are(log_, "abc", "XYZ", "Xbc", "aYZ", "abZ", "XYc",
+	                  "XbZ");
+	end();
+}
+
+END_TEST
+
+START_TEST(growing_write)
+{
+	begin("a");
+	put(1, "X");
+	assert_states_are(log_, "a", "a.", "aX");
+	end();
+}
+
+END_TEST
+
+START_TEST(bytes_without_their_growth)
+{
+	begin("a");
+	put(1, "X");
+	put(2, "Y");
+	/* The second growth uncovers what the first write brought. */
+	assert_states_are(log_, "a", "a.", "aX", "a..", "aX.", "a.Y", "aXY");
+	end();
+}
+
+END_TEST
+
+START_TEST(truncations)
+{
+	begin("abc");
+	ck_assert_int_eq(qcf_storage_truncate(s, 512, NULL), 0);
+	ck_assert_int_eq(qcf_storage_truncate(s, 1024, NULL), 0);
+	/* Once cut, the old bytes do not come back. */
+	assert_states_are(log_, "abc", "a", "a.");
+	end();
+}
+
+END_TEST
+
+START_TEST(zeros_and_discards)
+{
+	begin("ab");
+	ck_assert_int_eq(qcf_storage_zero(s, 0, 512, true, NULL), 0);
+	ck_assert_int_eq(qcf_storage_discard(s, 512, 512, NULL), 0);
+	assert_states_are(log_, "ab", ".b", "a.", "..");
+	end();
+}
+
+END_TEST
+
+START_TEST(small_writes_are_not_torn)
+{
+	begin("ab");
+	ck_assert_int_eq(qcf_storage_pwrite(s, "XXXXXXXX", 8, 0, NULL), 0);
+	assert_states_are(log_, "ab", "Xb");
+	end();
+}
+
+END_TEST
+
+START_TEST(unaligned_write_is_torn_at_the_sector)
+{
+	uint8_t bytes[600];
+
+	begin("ab");
+	memset(bytes, 'X', sizeof(bytes));
+	/* Bytes 500 to 1100, of which 1024 to 1100 are beyond the end. */
+	ck_assert_int_eq(qcf_storage_pwrite(s, bytes, 600, 500, NULL), 0);
+	visit_all(log_);
+	/* Sectors 0, 1 and 2 each arrive or not; the size grows or not. */
+	ck_assert(has("aX"));
+	ck_assert(has("ab"));
+	ck_assert(has("aXX"));
+	ck_assert(has("abX"));
+	ck_assert(has("aX."));
+	end();
+}
+
+END_TEST
+
+START_TEST(mark_begins_anew)
+{
+	begin("ab");
+	put(0, "X");
+	rec_log_mark(log_);
+	visit_all(log_);
+	/* Both states, before and after the mark. */
+	ck_assert_int_eq(seen.count, 4);
+	end();
+}
+
+END_TEST
+
+START_TEST(long_windows_are_sampled)
+{
+	struct crash_totals totals;
+	char text[32] = "aaaaaaaaaaaaaaaaaaaa";
+
+	begin(text);
+	for (uint64_t i = 0; i < 20; i++)
+		put(i, "X");
+	totals = visit_all(log_);
+	ck_assert_uint_eq(totals.sampled, 1);
+	ck_assert_int_gt(seen.count, 3 * 19 + 200);
+	for (int i = 0; i < 20; i++) {
+		text[i] = 'X';
+		ck_assert(has(text)); /* prefix */
+	}
+	for (int i = 0; i < 20; i++) {
+		text[i] = 'a';
+		ck_assert(has(text)); /* single drop */
+		text[i] = 'X';
+	}
+	memset(text, 'a', 20);
+	for (int i = 0; i < 20; i++) {
+		text[i] = 'X';
+		ck_assert(has(text)); /* single survivor */
+		text[i] = 'a';
+	}
+	end();
+}
+
+END_TEST
+
+static bool stop(void *opaque, const struct crash_state *state)
+{
+	(void)state;
+	return --*(int *)opaque > 0;
+}
+
+START_TEST(visitor_can_stop)
+{
+	struct crash_options options = { .seed = 1 };
+	struct crash_totals totals = { 0 };
+	int left = 3;
+
+	begin("abc");
+	put(0, "XYZ");
+	ck_assert(!crash_states_visit(log_, &options, stop, &left, &totals));
+	ck_assert_uint_eq(totals.states, 3);
+	end();
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_add_test(tcase, no_operation);
+	tcase_add_test(tcase, two_writes);
+	tcase_add_test(tcase, newer_write_wins);
+	tcase_add_test(tcase, flush_makes_stable);
+	tcase_add_test(tcase, torn_write);
+	tcase_add_test(tcase, growing_write);
+	tcase_add_test(tcase, bytes_without_their_growth);
+	tcase_add_test(tcase, truncations);
+	tcase_add_test(tcase, zeros_and_discards);
+	tcase_add_test(tcase, small_writes_are_not_torn);
+	tcase_add_test(tcase, unaligned_write_is_torn_at_the_sector);
+	tcase_add_test(tcase, mark_begins_anew);
+	tcase_add_test(tcase, long_windows_are_sampled);
+	tcase_add_test(tcase, visitor_can_stop);
+}
+
+int main(void)
+{
+	return unit_run("crash_states_are_the_legal_ones", add);
+}
