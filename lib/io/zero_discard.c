@@ -214,12 +214,13 @@ static int zero_part(struct qcf_request *request, uint64_t guest_offset,
 		.len = cluster_size,
 	};
 	bool done = false;
-	int ret = 0;
+	int ret;
 
 	if (len == 0)
 		return 0;
-	if (top->meta->geometry.version >= 3)
-		ret = change_step(&r, &done, errp);
+	/* Version 2 has no zero clusters to change to. */
+	ret = top->meta->geometry.version < 3 ? reads_as_zeros(&r, &done, errp)
+	                                      : change_step(&r, &done, errp);
 	if (ret < 0 || done)
 		return ret;
 	return qcf_write_zero_data(request, guest_offset, len, errp);

@@ -59,22 +59,22 @@ int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 static int read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	QCF_AUTO_FREE uint8_t *cluster =
-		malloc(UINT64_C(1) << QCF_MAX_CLUSTER_BITS);
+	uint8_t sector[QCF_SECTOR_SIZE];
+	QCF_AUTO_FREE uint8_t *cluster = NULL;
 	uint64_t cluster_size = 0;
-	int64_t len;
+	int64_t len = qcf_storage_pread_padded(meta->storage, sector,
+	                                       sizeof(sector), 0, errp);
 	int ret;
 
-	if (cluster == NULL)
-		return qcf_fail_oom(errp);
-	len = qcf_storage_pread_padded(meta->storage, cluster, QCF_SECTOR_SIZE,
-	                               0, errp);
 	if (len < 0)
 		return (int)len;
-	ret = qcf_header_peek_cluster_size(cluster, (size_t)len, &cluster_size,
+	ret = qcf_header_peek_cluster_size(sector, (size_t)len, &cluster_size,
 	                                   errp);
 	if (ret < 0)
 		return ret;
+	cluster = malloc(cluster_size);
+	if (cluster == NULL)
+		return qcf_fail_oom(errp);
 	len = qcf_storage_pread_padded(meta->storage, cluster, cluster_size, 0,
 	                               errp);
 	if (len < 0)

@@ -134,6 +134,13 @@ static int check_exclusively(struct qcf_meta *meta, uint32_t flags,
 	return ret;
 }
 
+/* Their clusters would look like leaks. */
+static bool has_bitmaps(const struct qcf_meta *meta)
+{
+	return (meta->header.autoclear_features & QCF_AUTOCLEAR_BITMAPS) != 0 &&
+	       qcf_header_extension(&meta->header, QCF_EXT_BITMAPS) != NULL;
+}
+
 int qcf_check(struct qcowfmt_image *image, uint32_t flags,
               qcowfmt_finding_callback callback, void *opaque,
               struct qcowfmt_check_result *result, struct qcowfmt_error **errp)
@@ -146,6 +153,11 @@ int qcf_check(struct qcowfmt_image *image, uint32_t flags,
 	if (top->meta == NULL)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: a raw image has nothing to check",
+		                top->storage->name);
+	if (has_bitmaps(top->meta))
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s: checking an image with dirty bitmaps is "
+		                "not supported",
 		                top->storage->name);
 	if (flags != 0 && !top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,

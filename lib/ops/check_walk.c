@@ -80,28 +80,44 @@ static void report_reserved(struct qcf_checker *c, enum qcf_check id,
 
 /* --------------------------------------------------------------- L2 tables */
 
-int qcf_check_read_l2(struct qcf_checker *c, uint64_t l2_offset,
-                      struct qcf_be64 **entries, struct qcowfmt_error **errp)
+/*
+ * Read a table; one that cannot be read is a check error, and *table NULL then.
+ * The caller frees it.
+ */
+static int read_table(struct qcf_checker *c, const char *what, uint64_t offset,
+                      uint64_t size, struct qcf_be64 **table,
+                      struct qcowfmt_error **errp)
 {
-	uint64_t size = c->meta->geometry.cluster_size;
 	struct qcowfmt_error *failure = NULL;
-	QCF_AUTO_FREE struct qcf_be64 *table = malloc(size);
+	QCF_AUTO_FREE struct qcf_be64 *bytes = malloc(size);
+	int ret;
 
-	*entries = NULL;
-	if (table == NULL)
+	*table = NULL;
+	if (bytes == NULL)
 		return qcf_fail_oom(errp);
-	if (qcf_meta_read_table(c->meta, l2_offset, table, size, &failure) <
-	    0) {
-		qcf_finding(c, QCF_CHECK_NONE, l2_offset,
-		            "ERROR: cannot read the L2 table at 0x%" PRIx64
+	ret = qcf_meta_read_table(c->meta, offset, bytes, size, &failure);
+	if (ret == -ENOMEM) {
+		qcf_error_move(errp, failure);
+		return ret;
+	}
+	if (ret < 0) {
+		qcf_finding(c, QCF_CHECK_NONE, offset,
+		            "ERROR: cannot read the %s table at 0x%" PRIx64
 		            ": %s",
-		            l2_offset, qcowfmt_error_message(failure));
+		            what, offset, qcowfmt_error_message(failure));
 		qcowfmt_error_free(failure);
 		c->result->check_errors++;
 		return 0;
 	}
-	*entries = qcf_take(&table);
+	*table = qcf_take(&bytes);
 	return 0;
+}
+
+int qcf_check_read_l2(struct qcf_checker *c, uint64_t l2_offset,
+                      struct qcf_be64 **entries, struct qcowfmt_error **errp)
+{
+	return read_table(c, "L2", l2_offset, c->meta->geometry.cluster_size,
+	                  entries, errp);
 }
 
 /* Fragmentation counters of the active tree. */
@@ -233,7 +249,7 @@ static int walk_l1(struct qcf_checker *c, uint64_t offset, uint64_t count,
                    struct l2_names *names, struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
-	struct qcowfmt_error *failure = NULL;
+	uint64_t end = c->file_clusters << c->meta->geometry.cluster_bits;
 	int ret;
 
 	if (count == 0)
@@ -241,25 +257,13 @@ static int walk_l1(struct qcf_checker *c, uint64_t offset, uint64_t count,
 	ret = count_range(c, offset, count * 8, 1, errp);
 	if (ret < 0)
 		return ret;
-	if (!qcf_range_within(offset, count * 8,
-	                      c->file_clusters
-	                              << c->meta->geometry.cluster_bits)) {
+	if (!qcf_range_within(offset, count * 8, end)) {
 		c->result->check_errors++;
 		return 0;
 	}
-	entries = malloc(count * 8);
-	if (entries == NULL)
-		return qcf_fail_oom(errp);
-	if (qcf_meta_read_table(c->meta, offset, entries, count * 8, &failure) <
-	    0) {
-		qcf_finding(c, QCF_CHECK_NONE, offset,
-		            "ERROR: cannot read the L1 table at 0x%" PRIx64
-		            ": %s",
-		            offset, qcowfmt_error_message(failure));
-		qcowfmt_error_free(failure);
-		c->result->check_errors++;
-		return 0;
-	}
+	ret = read_table(c, "L1", offset, count * 8, &entries, errp);
+	if (ret < 0 || entries == NULL)
+		return ret;
 	return walk_l1_entries(c, offset, entries, count, names, errp);
 }
 
@@ -309,6 +313,8 @@ static int walk_snapshot_entries(struct qcf_checker *c,
 		int ret = qcf_snapshot_entry_decode(&entry, &meta->geometry,
 		                                    reader, NULL);
 
+		if (ret == -ENOMEM)
+			return qcf_fail_oom(errp);
 		if (ret < 0) {
 			qcf_finding(c, QCF_CHECK_SNAPSHOT_ENTRY,
 			            meta->header.snapshots_offset + reader->pos,

@@ -214,7 +214,7 @@ int qcf_storage_pwritev(struct qcowfmt_storage *s, const struct iovec *iov,
                         int iovcnt, uint64_t offset,
                         struct qcowfmt_error **errp)
 {
-	uint64_t len;
+	uint64_t len = 0;
 	int ret = check_writable(s, "write", errp);
 
 	if (ret == 0)

@@ -167,11 +167,13 @@ void qcf_direct_release(struct qcf_direct *d, struct qcf_direct_claim *claim)
 
 /* --------------------------------------------------------------- reading */
 
-static int64_t read_at(const struct qcf_direct *d, uint8_t *buffer, size_t len,
+static int64_t read_at(const struct qcf_direct *d, void *buffer, size_t len,
                        uint64_t offset)
 {
-	struct iovec iov = { .iov_base = buffer, .iov_len = len };
+	struct iovec iov;
 
+	iov.iov_base = buffer;
+	iov.iov_len = len;
 	return qcf_fd_preadv(d->fd, &iov, 1, offset, d->alignment);
 }
 

@@ -102,6 +102,20 @@ static int seek_to(int fd, uint64_t offset, int whence, uint64_t *found)
 	return 0;
 }
 
+/* Data begins at offset: how much?  A file system that cannot tell says so
+ * with EINVAL, and anything may be there. */
+static int measure_data(int fd, uint64_t offset, uint64_t *run)
+{
+	uint64_t at = 0;
+	int ret = seek_to(fd, offset, SEEK_HOLE, &at);
+
+	if (ret < 0 && ret != -EINVAL && ret != -ENXIO)
+		return ret;
+	if (ret == 0 && at > offset)
+		*run = QCF_MIN(*run, at - offset);
+	return QCOWFMT_STORAGE_DATA;
+}
+
 /*
  * What a file system says about data that is only in the page cache has been
  * wrong in several releases of several file systems: until a flush everything
@@ -122,17 +136,14 @@ static int file_extent(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 
 	if (ret == -ENXIO)
 		return QCOWFMT_STORAGE_HOLE;
-	if (ret == 0 && at > offset) {
-		*run = QCF_MIN(len, at - offset);
-		return QCOWFMT_STORAGE_HOLE;
-	}
-	if (ret == 0)
-		ret = seek_to(f->fd, offset, SEEK_HOLE, &at);
-	if (ret == 0 && at > offset)
-		*run = QCF_MIN(len, at - offset);
-	return ret == 0 || ret == -EINVAL || ret == -ESPIPE || ret == -ENXIO
-	               ? QCOWFMT_STORAGE_DATA
-	               : ret;
+	if (ret == -EINVAL || ret == -ESPIPE)
+		return QCOWFMT_STORAGE_DATA;
+	if (ret < 0)
+		return ret;
+	if (at <= offset)
+		return measure_data(f->fd, offset, run);
+	*run = QCF_MIN(len, at - offset);
+	return QCOWFMT_STORAGE_HOLE;
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -248,7 +259,7 @@ static int grow_to(struct file_storage *f, uint64_t end)
 {
 	uint8_t zero = 0;
 	struct iovec iov = { .iov_base = &zero, .iov_len = 1 };
-	uint64_t size;
+	uint64_t size = 0;
 	int ret = file_get_size(&f->base, &size, NULL);
 
 	if (ret < 0 || end <= size)
@@ -389,10 +400,10 @@ static int empty(struct file_storage *f, struct qcowfmt_error **errp)
 	return qcf_storage_truncate(&f->base, 0, errp);
 }
 
-/* Takes over fd, name and new_in, also on failure. */
-static int new_storage(int fd, char *name, int new_in, const struct stat *st,
-                       struct file_storage **result,
-                       struct qcowfmt_error **errp)
+/* Takes over fd, name and new_in; closes and frees them and returns NULL if
+ * there is no memory. */
+static struct file_storage *new_storage(int fd, char *name, int new_in,
+                                        const struct stat *st)
 {
 	struct file_storage *f = name == NULL ? NULL : calloc(1, sizeof(*f));
 
@@ -401,7 +412,7 @@ static int new_storage(int fd, char *name, int new_in, const struct stat *st,
 		if (new_in >= 0)
 			close(new_in);
 		free(name);
-		return qcf_fail_oom(errp);
+		return NULL;
 	}
 	f->base.verbs = &file_verbs;
 	f->base.name = name;
@@ -415,8 +426,7 @@ static int new_storage(int fd, char *name, int new_in, const struct stat *st,
 	f->base.ino = f->is_device ? 0 : st->st_ino;
 	f->lock.fd = fd;
 	atomic_init(&f->new_in, new_in);
-	*result = f;
-	return 0;
+	return f;
 }
 
 static int set_up(struct file_storage *f, uint32_t flags, bool writable,
@@ -443,17 +453,17 @@ int qcf_storage_file_open(const char *path, const char *dir, uint32_t flags,
                           struct qcowfmt_storage **storage,
                           struct qcowfmt_error **errp)
 {
-	struct qcf_opened_file opened;
+	struct qcf_opened_file opened = { .fd = -1 };
 	struct file_storage *f;
 	int ret = check_flags(flags, errp);
 
 	if (ret == 0)
 		ret = qcf_open_path(path, dir, flags, &opened, errp);
-	if (ret == 0)
-		ret = new_storage(opened.fd, opened.name, opened.new_in,
-		                  &opened.st, &f, errp);
 	if (ret < 0)
 		return ret;
+	f = new_storage(opened.fd, opened.name, opened.new_in, &opened.st);
+	if (f == NULL)
+		return qcf_fail_oom(errp);
 	return set_up(f, flags, (flags & QCOWFMT_FILE_READ_ONLY) == 0, true,
 	              storage, errp);
 }
@@ -503,7 +513,7 @@ int qcf_storage_file_from_fd(int fd, const char *name, uint32_t flags,
                              struct qcowfmt_error **errp)
 {
 	struct file_storage *f;
-	struct stat st;
+	struct stat st = { 0 };
 	char number[32];
 	bool writable = false;
 
@@ -522,8 +532,8 @@ int qcf_storage_file_from_fd(int fd, const char *name, uint32_t flags,
 
 	if (copy < 0)
 		return qcf_fail_sys(errp, errno, "'%s'", name);
-	ret = new_storage(copy, strdup(name), -1, &st, &f, errp);
-	if (ret < 0)
-		return ret;
+	f = new_storage(copy, strdup(name), -1, &st);
+	if (f == NULL)
+		return qcf_fail_oom(errp);
 	return set_up(f, flags, writable, false, storage, errp);
 }

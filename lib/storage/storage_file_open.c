@@ -27,13 +27,22 @@
 /* openat2() asks to be called again if a directory was renamed meanwhile. */
 #define OPENAT2_TRIES 64
 
-static void close_fd(int *fd)
+static void close_fd(const int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
 }
 
 #define AUTO_CLOSE QCF_CLEANUP(close_fd)
+
+/* The descriptor, which the variable then no longer closes. */
+static int take_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
 
 struct place {
 	const char *path;
@@ -169,8 +178,7 @@ static int open_checked(const struct place *p, uint32_t flags,
 	ret = clear_nonblock(fd);
 	if (ret < 0)
 		return qcf_fail_sys(errp, -ret, "'%s'", p->name);
-	opened->fd = fd;
-	fd = -1;
+	opened->fd = take_fd(&fd);
 	return 0;
 }
 

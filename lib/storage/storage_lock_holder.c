@@ -54,6 +54,17 @@ static bool read_text(int dirfd, const char *name, char *text, size_t size)
 	return len > 0;
 }
 
+/* "FIRST LAST" in decimal; LAST may also be "EOF", for a lock to the end. */
+static bool range_has(const char *text, off_t byte)
+{
+	char *end;
+	intmax_t first = strtoimax(text, &end, 10);
+	intmax_t last = strtoimax(end, &end, 10);
+
+	return end != text && first <= byte &&
+	       (byte <= last || strncmp(end, " EOF", 4) == 0);
+}
+
 static bool has_lock(const char *fdinfo, const struct wanted *w)
 {
 	const char *line = fdinfo;
@@ -61,16 +72,28 @@ static bool has_lock(const char *fdinfo, const struct wanted *w)
 	while ((line = strstr(line, "OFDLCK")) != NULL) {
 		const char *end = strchrnul(line, '\n');
 		const char *at = strstr(line, w->file);
-		intmax_t first, last;
 
 		if (at != NULL && at < end &&
-		    sscanf(at + strlen(w->file), "%jd %jd", &first, &last) ==
-		            2 &&
-		    first <= w->byte && w->byte <= last)
+		    range_has(at + strlen(w->file), w->byte))
 			return true;
 		line = end;
 	}
 	return false;
+}
+
+/* A name in /proc as a number; -1 if it is none. */
+static long number_of(const char *name)
+{
+	char *end;
+	long number = strtol(name, &end, 10);
+
+	return isdigit((unsigned char)name[0]) && *end == '\0' ? number : -1;
+}
+
+static struct dirent *next_entry(DIR *dir)
+{
+	/* Each stream is used by the thread that opened it. */
+	return readdir(dir); /* NOLINT(concurrency-mt-unsafe): see above */
 }
 
 /* Whether some open file of the process has the lock. */
@@ -82,7 +105,7 @@ static bool process_has_lock(int proc, const char *pid, const struct wanted *w)
 
 	int fd = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir QCF_CLEANUP(close_dir) = fd < 0 ? NULL : fdopendir(fd);
-	bool self = atoi(pid) == getpid();
+	bool self = number_of(pid) == getpid();
 	struct dirent *entry;
 
 	if (dir == NULL) {
@@ -90,10 +113,10 @@ static bool process_has_lock(int proc, const char *pid, const struct wanted *w)
 			close(fd);
 		return false;
 	}
-	while ((entry = readdir(dir)) != NULL) {
+	while ((entry = next_entry(dir)) != NULL) {
 		char text[FDINFO_SIZE];
 
-		if (self && atoi(entry->d_name) == w->own_fd)
+		if (self && number_of(entry->d_name) == w->own_fd)
 			continue;
 		if (read_text(fd, entry->d_name, text, sizeof(text)) &&
 		    has_lock(text, w))
@@ -104,18 +127,18 @@ static bool process_has_lock(int proc, const char *pid, const struct wanted *w)
 
 static void describe(int proc, const char *pid, char *text)
 {
-	char path[64];
-	char name[32];
+	char file[64];
+	char comm[32];
 
-	if (atoi(pid) == getpid()) {
+	if (number_of(pid) == getpid()) {
 		snprintf(text, QCF_LOCK_HOLDER_SIZE, "this process");
 		return;
 	}
-	snprintf(path, sizeof(path), "%.20s/comm", pid);
-	if (!read_text(proc, path, name, sizeof(name)))
-		snprintf(name, sizeof(name), "name unknown");
-	name[strcspn(name, "\n")] = '\0';
-	snprintf(text, QCF_LOCK_HOLDER_SIZE, "process %.20s (%s)", pid, name);
+	snprintf(file, sizeof(file), "%.20s/comm", pid);
+	if (!read_text(proc, file, comm, sizeof(comm)))
+		snprintf(comm, sizeof(comm), "name unknown");
+	comm[strcspn(comm, "\n")] = '\0';
+	snprintf(text, QCF_LOCK_HOLDER_SIZE, "process %.20s (%s)", pid, comm);
 }
 
 void qcf_lock_holder(int fd, off_t byte, char text[QCF_LOCK_HOLDER_SIZE])
@@ -130,8 +153,8 @@ void qcf_lock_holder(int fd, off_t byte, char text[QCF_LOCK_HOLDER_SIZE])
 		return;
 	snprintf(w.file, sizeof(w.file), " %02x:%02x:%ju ", major(st.st_dev),
 	         minor(st.st_dev), (uintmax_t)st.st_ino);
-	while ((entry = readdir(dir)) != NULL) {
-		if (!isdigit((unsigned char)entry->d_name[0]) ||
+	while ((entry = next_entry(dir)) != NULL) {
+		if (number_of(entry->d_name) < 0 ||
 		    !process_has_lock(dirfd(dir), entry->d_name, &w))
 			continue;
 		describe(dirfd(dir), entry->d_name, text);

@@ -28,13 +28,17 @@ struct chunk {
 	uint8_t bytes[CHUNK_SIZE];
 };
 
+struct bucket {
+	struct chunk *first;
+};
+
 struct mem_storage {
 	struct qcowfmt_storage base;
 	uint64_t max_size;
 
 	struct qcf_mutex mutex; /* guards what follows */
 	uint64_t size;
-	struct chunk **buckets;
+	struct bucket *buckets;
 	size_t bucket_count; /* a power of two */
 	size_t chunk_count;
 };
@@ -57,7 +61,7 @@ static size_t bucket_of(const struct mem_storage *m, uint64_t index)
 /* The link that points to the chunk, or to NULL where it would be. */
 static struct chunk **find_link(struct mem_storage *m, uint64_t index)
 {
-	struct chunk **link = &m->buckets[bucket_of(m, index)];
+	struct chunk **link = &m->buckets[bucket_of(m, index)].first;
 
 	while (*link != NULL && (*link)->index != index)
 		link = &(*link)->next;
@@ -84,9 +88,11 @@ static void grow_table(struct mem_storage *m)
 	for (size_t i = 0; i < m->bucket_count; i++) {
 		struct chunk *next;
 
-		for (struct chunk *c = m->buckets[i]; c != NULL; c = next) {
+		for (struct chunk *c = m->buckets[i].first; c != NULL;
+		     c = next) {
 			struct chunk **to =
-				&wider.buckets[bucket_of(&wider, c->index)];
+				&wider.buckets[bucket_of(&wider, c->index)]
+					 .first;
 
 			next = c->next;
 			c->next = *to;
@@ -206,7 +212,7 @@ static void clear_range(struct mem_storage *m, uint64_t offset, uint64_t end,
 		return;
 	}
 	for (size_t i = 0; i < m->bucket_count; i++) {
-		struct chunk **link = &m->buckets[i];
+		struct chunk **link = &m->buckets[i].first;
 
 		while (*link != NULL) {
 			struct chunk *chunk = *link;
@@ -389,7 +395,7 @@ static const struct qcf_storage_verbs mem_verbs = {
 int qcf_storage_mem_new(uint64_t max_size, struct qcowfmt_storage **storage,
                         struct qcowfmt_error **errp)
 {
-	QCF_AUTO_FREE struct chunk **buckets =
+	QCF_AUTO_FREE struct bucket *buckets =
 		calloc(FIRST_BUCKETS, sizeof(*buckets));
 	QCF_AUTO_FREE char *name = strdup("memory");
 	struct mem_storage *m = calloc(1, sizeof(*m));

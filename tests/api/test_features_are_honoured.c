@@ -152,6 +152,7 @@ END_TEST
 START_TEST(bitmaps_make_an_image_read_only)
 {
 	const char *path = scratch_path("x.qcow2");
+	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
 	struct api_bytes before;
 	struct api_bytes after;
 
@@ -161,6 +162,11 @@ START_TEST(bitmaps_make_an_image_read_only)
 	before = api_read_file(path);
 	API_OK(open_flags(0));
 	api_expect(image, 0, (size_t)SIZE, 0);
+	/* A check that does not know them would call their clusters leaked. */
+	API_FAILS_KEEP(qcowfmt_check(image, 0, NULL, NULL, &result, &api_error),
+	               ENOTSUP, QCOWFMT_ERR_UNSUPPORTED);
+	API_ERROR_NAMES("bitmaps");
+	api_error_reset();
 	api_close(image);
 	API_FAILS_KEEP(open_flags(API_RW), ENOTSUP, QCOWFMT_ERR_UNSUPPORTED);
 	API_ERROR_NAMES("bitmaps");

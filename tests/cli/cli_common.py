@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""What the command line tests share: running our program and QEMU's on equal
+files, and comparing what they print, how they end and what they leave.
+
+Both run in directories of their own that hold the same files, under the same
+program name, so that their outputs can be compared as they are.
+"""
+
+import difflib
+import filecmp
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+QCOW_IMG = os.environ.get('QCOW_IMG', 'qcow-img')
+QCOW_IO = os.environ.get('QCOW_IO', 'qcow-io')
+QEMU_IMG = shutil.which(os.environ.get('QEMU_IMG', 'qemu-img'))
+QEMU_IO = shutil.which(os.environ.get('QEMU_IO', 'qemu-io'))
+
+OURS = {'qemu-img': QCOW_IMG, 'qemu-io': QCOW_IO}
+THEIRS = {'qemu-img': QEMU_IMG, 'qemu-io': QEMU_IO}
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+EXIT_SKIP = 77
+
+
+class Result:
+    """How one program ended and what it printed."""
+
+    def __init__(self, status, out, err):
+        self.status = status
+        self.out = out
+        self.err = err
+
+    def __repr__(self):
+        return 'status %d\n--- out\n%s\n--- err\n%s' % (
+            self.status, self.out, self.err)
+
+
+def run_program(table, args, cwd, stdin=None):
+    """Run args[0], which is a name of QEMU's, as the program of the table."""
+    done = subprocess.run(args, executable=table[args[0]], cwd=cwd,
+                          input=(stdin or '').encode(), capture_output=True,
+                          timeout=120, env=dict(os.environ, TMPDIR=cwd),
+                          check=False)
+    return Result(done.returncode,
+                  done.stdout.decode(errors='surrogateescape'),
+                  done.stderr.decode(errors='surrogateescape'))
+
+
+def without_times(text):
+    """Results of requests without their times and rates."""
+    text = re.sub(r'ops; .*\)', 'ops; TIME', text)
+    return re.sub(r',1,\d+:\d\d:\d\d\.\d\d,[\d.]+,[\d.]+', ',1,TIME', text)
+
+
+def write_file(path, size, pieces=()):
+    """A sparse file with (offset, bytes) pieces of data."""
+    with open(path, 'wb') as f:
+        f.truncate(size)
+        for offset, data in pieces:
+            f.seek(offset)
+            f.write(data)
+
+
+def noise(seed, length):
+    """Bytes that do not compress and hold no run of zeros."""
+    return random.Random(seed).randbytes(length).replace(b'\0', b'\1')
+
+
+def blocks_used(path):
+    return os.stat(path).st_blocks * 512
+
+
+class CliTest(unittest.TestCase):
+    """Two directories, ours and theirs; files are made in both."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix='qcow-cli-')
+        self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
+        self.ours = os.path.join(self.root, 'ours')
+        self.theirs = os.path.join(self.root, 'theirs')
+        os.mkdir(self.ours)
+        os.mkdir(self.theirs)
+
+    # --- preparing
+
+    def qemu(self, *args, stdin=None):
+        """Run QEMU's program in both directories; it must succeed."""
+        for directory in (self.ours, self.theirs):
+            result = run_program(THEIRS, list(args), directory, stdin)
+            self.assertEqual(result.status, 0, '%s: %r' % (args, result))
+
+    def file(self, name, size, pieces=()):
+        for directory in (self.ours, self.theirs):
+            write_file(os.path.join(directory, name), size, pieces)
+
+    def mkdir(self, name):
+        for directory in (self.ours, self.theirs):
+            os.mkdir(os.path.join(directory, name))
+
+    def patch(self, name, offset, data):
+        """Overwrite bytes of a file in both directories."""
+        for directory in (self.ours, self.theirs):
+            with open(os.path.join(directory, name), 'r+b') as f:
+                f.seek(offset)
+                f.write(data)
+
+    def share(self, name):
+        """Make their copy of a file the bytes of ours."""
+        shutil.copy(os.path.join(self.ours, name),
+                    os.path.join(self.theirs, name))
+
+    # --- running
+
+    def our(self, *args, stdin=None):
+        return run_program(OURS, list(args), self.ours, stdin)
+
+    def their(self, *args, stdin=None):
+        return run_program(THEIRS, list(args), self.theirs, stdin)
+
+    def both(self, *args, stdin=None):
+        return self.our(*args, stdin=stdin), self.their(*args, stdin=stdin)
+
+    # --- comparing
+
+    def show(self, args, what, ours, theirs):
+        diff = difflib.unified_diff(theirs.splitlines(True),
+                                    ours.splitlines(True),
+                                    'theirs', 'ours', n=20)
+        return '%s differs for: %s\n%s' % (what, ' '.join(args), ''.join(diff))
+
+    def same_status(self, *args, stdin=None):
+        """Both end with the same status; returns both results."""
+        ours, theirs = self.both(*args, stdin=stdin)
+        self.assertEqual(ours.status, theirs.status,
+                         '%s\nours: %r\ntheirs: %r' %
+                         (' '.join(args), ours, theirs))
+        return ours, theirs
+
+    def same_output(self, *args, stdin=None, normalize=lambda text: text):
+        """The same status and the same text on standard output."""
+        ours, theirs = self.same_status(*args, stdin=stdin)
+        ours_out, theirs_out = normalize(ours.out), normalize(theirs.out)
+        self.assertEqual(ours_out, theirs_out,
+                         self.show(args, 'output', ours_out, theirs_out))
+        return ours, theirs
+
+    def same_all(self, *args, stdin=None, normalize=lambda text: text):
+        """The same status, standard output and standard error."""
+        ours, theirs = self.same_output(*args, stdin=stdin,
+                                        normalize=normalize)
+        self.assertEqual(ours.err, theirs.err,
+                         self.show(args, 'errors', ours.err, theirs.err))
+        return ours, theirs
+
+    def same_failure(self, *args, stdin=None):
+        """Both fail in the same way, each with a reason of its own."""
+        ours, theirs = self.same_output(*args, stdin=stdin)
+        self.assertNotEqual(ours.status, 0, ' '.join(args))
+        self.assertTrue(ours.err.startswith(args[0] + ': '), ours.err)
+        return ours, theirs
+
+    def refused(self, name, *args, stdin=None):
+        """We refuse, naming what we refuse."""
+        ours = self.our(*args, stdin=stdin)
+        self.assertEqual(ours.status, 1, '%s: %r' % (args, ours))
+        self.assertIn(name, ours.err)
+        self.assertIn('not supported', ours.err)
+
+    def same_bytes(self, name):
+        self.assertTrue(
+            filecmp.cmp(os.path.join(self.ours, name),
+                        os.path.join(self.theirs, name), shallow=False),
+            '%s differs between ours and theirs' % name)
+
+    def same_content(self, a, b, a_format=None, b_format=None):
+        """Two of our images hold the same disk, in the eyes of QEMU."""
+        args = ['qemu-img', 'compare']
+        if a_format:
+            args += ['-f', a_format]
+        if b_format:
+            args += ['-F', b_format]
+        result = run_program(THEIRS, args + [a, b], self.ours)
+        self.assertEqual(result.status, 0, '%s %s: %r' % (a, b, result))
+
+    def is_sound(self, name):
+        """QEMU finds nothing wrong with one of our images."""
+        result = run_program(THEIRS, ['qemu-img', 'check', '-f', 'qcow2',
+                                      name], self.ours)
+        self.assertEqual(result.status, 0, '%s: %r' % (name, result))
+
+    def our_path(self, name):
+        return os.path.join(self.ours, name)
+
+    def their_path(self, name):
+        return os.path.join(self.theirs, name)
+
+    def our_map(self, name, *args):
+        """Our map of an image as a list."""
+        result = self.our('qemu-img', 'map', '--output=json', *args, name)
+        self.assertEqual(result.status, 0, result)
+        return json.loads(result.out)
+
+
+def main():
+    """Run the tests of the calling script, or skip without QEMU."""
+    if QEMU_IMG is None or QEMU_IO is None:
+        print('SKIP: qemu-img or qemu-io is missing', file=sys.stderr)
+        sys.exit(EXIT_SKIP)
+    unittest.main(verbosity=1)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Names, versions, help and exit codes of the programs themselves."""
+
+import os
+import re
+import subprocess
+
+from cli_common import CliTest, QCOW_IMG, QCOW_IO, main
+
+COMMANDS = ['check', 'convert', 'create', 'info', 'map']
+
+
+class Programs(CliTest):
+
+    def test_usage_errors(self):
+        for args in ([], ['foo'], ['--foo'], ['-x']):
+            self.same_all('qemu-img', *args)
+
+    def test_version(self):
+        for option in ('-V', '--version'):
+            ours = self.our('qemu-img', option)
+            self.assertEqual(ours.status, 0)
+            self.assertRegex(ours.out, r'^qemu-img version \d+\.\d+\.\d+\n$')
+
+    def test_help_lists_commands(self):
+        for option in ('-h', '--help'):
+            ours = self.our('qemu-img', option)
+            self.assertEqual((ours.status, ours.err), (0, ''))
+            for command in COMMANDS:
+                self.assertRegex(ours.out, r'(?m)^  %s  ' % command)
+
+    def test_help_of_commands(self):
+        for command in COMMANDS:
+            for option in ('-h', '--help'):
+                ours = self.our('qemu-img', command, option)
+                self.assertEqual((ours.status, ours.err), (0, ''))
+                self.assertTrue(ours.out.startswith(
+                    'Usage: qemu-img %s [OPTION]... ' % command))
+
+    def test_every_option_of_the_help_is_taken(self):
+        """Not as unknown, that is; most need more than themselves."""
+        for command in COMMANDS:
+            text = self.our('qemu-img', command, '--help').out
+            options = re.findall(r'(?m)^ +((?:-\w)?(?:, )?(?:--[a-z-]+)?)( \S+)?',
+                                 text)
+            names = [(name, arg) for both, arg in options
+                     for name in both.split(', ') if name.startswith('-')]
+            self.assertGreater(len(names), 5)
+            for name, arg in names:
+                if name in ('-h', '--help'):
+                    continue
+                ours = self.our('qemu-img', command, name,
+                                *(['1'] if arg else []))
+                self.assertNotIn('unrecognized', ours.err, name)
+                self.assertNotIn('not supported', ours.err, name)
+
+    def test_errors_carry_the_name_of_the_program(self):
+        for path, args in ((QCOW_IMG, ['info', 'none']), (QCOW_IO, ['none'])):
+            for name in ('abc', '/usr/bin/xyz'):
+                done = subprocess.run([name] + args, executable=path,
+                                      cwd=self.ours, capture_output=True,
+                                      text=True, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertTrue(done.stderr.startswith(
+                    os.path.basename(name) + ': '), done.stderr)
+
+    def test_lost_output_is_an_error(self):
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'a', '1M')
+        for path, args in ((QCOW_IMG, ['info', 'a']),
+                           (QCOW_IMG, ['map', '--output=json', 'a']),
+                           (QCOW_IO, ['-c', 'help'])):
+            with open('/dev/full', 'w') as full:
+                done = subprocess.run([path] + args, cwd=self.ours,
+                                      stdout=full, stderr=subprocess.PIPE,
+                                      text=True, check=False)
+            self.assertEqual(done.returncode, 1, args)
+            self.assertIn('No space left', done.stderr)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crash_content.c - whether the guest finds what it may find
+ *
+ * Clusters that have or had content are read and compared sector by sector;
+ * that the rest is as it was is seen from the map alone, so that large disks
+ * cost nothing.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "auto.h"
+#include "crash_content.h"
+
+/* The turn up to which everything is stable at a position. */
+static uint32_t stable_turn(const struct world *w, size_t position)
+{
+	uint32_t turn = 0;
+
+	for (int i = 0; i < w->acknowledgement_count; i++) {
+		if (w->acknowledgements[i].mark <= position)
+			turn = w->acknowledgements[i].turn;
+	}
+	return turn;
+}
+
+/* Contents [first, last] are legal: the newest stable one and later ones. */
+static bool is_legal(const struct sector *s, const uint8_t *bytes,
+                     uint32_t stable, size_t position)
+{
+	int first = 0;
+
+	for (int i = 1; i < s->count && s->contents[i].turn < stable; i++) {
+		if (!s->contents[i].uncertain)
+			first = i;
+	}
+	for (int i = first; i < s->count; i++) {
+		if (i > first && s->contents[i].position >= position)
+			break;
+		if (sector_holds(bytes, s->contents[i].stamp))
+			return true;
+	}
+	return false;
+}
+
+static void describe_sector(const struct world *w, const struct sector *s,
+                            const uint8_t *bytes, uint64_t sector,
+                            size_t position, uint32_t stable)
+{
+	printf("sector %" PRIu64 " (cluster %" PRIu64
+	       ") reads as stamp %#" PRIx64 " at position %zu; it had:\n",
+	       sector, sector / w->sectors_per_cluster, sector_stamp(bytes),
+	       position);
+	for (int i = 0; i < s->count; i++)
+		printf("  stamp %#" PRIx64 " from position %zu, turn %u%s\n",
+		       s->contents[i].stamp, s->contents[i].position,
+		       s->contents[i].turn,
+		       s->contents[i].uncertain ? ", failed" : "");
+	printf("  stable: turns before %u\n", stable);
+}
+
+static bool cluster_is_legal(const struct world *w, const uint8_t *bytes,
+                             uint64_t cluster, size_t position, uint32_t stable)
+{
+	for (uint64_t i = 0; i < w->sectors_per_cluster; i++) {
+		const struct sector *s = &w->clusters[cluster][i];
+
+		if (is_legal(s, bytes + i * SECTOR_SIZE, stable, position))
+			continue;
+		describe_sector(w, s, bytes + i * SECTOR_SIZE,
+		                cluster * w->sectors_per_cluster + i, position,
+		                stable);
+		return false;
+	}
+	return true;
+}
+
+static bool read_clusters(const struct world *w, struct qcowfmt_image *image,
+                          uint64_t cluster, uint64_t count)
+{
+	struct qcowfmt_error *error = NULL;
+
+	if (qcowfmt_pread(image, w->buffer, count * w->cluster_size,
+	                  cluster * w->cluster_size, &error) == 0)
+		return true;
+	printf("reading %" PRIu64 " clusters from %" PRIu64 ": %s\n", count,
+	       cluster, qcowfmt_error_message(error));
+	qcowfmt_error_free(error);
+	return false;
+}
+
+/* How many clusters from here on have a history and fit in the buffer. */
+static uint64_t run_length(const struct world *w, uint64_t cluster)
+{
+	uint64_t most = QCF_MIN(w->geometry->virtual_clusters - cluster,
+	                        WORLD_BUFFER_SIZE / w->cluster_size);
+	uint64_t count = 0;
+
+	while (count < most && w->clusters[cluster + count] != NULL)
+		count++;
+	return count;
+}
+
+static bool extent_is_expected(const struct world *w,
+                               const struct qcowfmt_extent *extent)
+{
+	uint64_t end = extent->guest_offset + extent->length;
+
+	if (extent->kind == QCOWFMT_EXTENT_UNALLOCATED)
+		return true;
+	for (uint64_t at = extent->guest_offset; at < end;
+	     at += w->cluster_size) {
+		if (w->clusters[at / w->cluster_size] != NULL)
+			continue;
+		printf("offset %" PRIu64 " is mapped, kind %d\n", at,
+		       extent->kind);
+		return false;
+	}
+	return true;
+}
+
+/* Clusters that never had content are not allocated. */
+static bool rest_is_untouched(const struct world *w,
+                              struct qcowfmt_image *image)
+{
+	uint64_t size = w->geometry->virtual_clusters * w->cluster_size;
+	struct qcowfmt_extent extents[32];
+
+	for (uint64_t at = 0; at < size;) {
+		int count = qcowfmt_map(image, at, size - at, QCOWFMT_MAP_TOP,
+		                        extents, 32, NULL);
+
+		if (count <= 0) {
+			printf("map at %" PRIu64 " gives %d\n", at, count);
+			return false;
+		}
+		for (int i = 0; i < count; i++) {
+			if (!extent_is_expected(w, &extents[i]))
+				return false;
+		}
+		at = extents[count - 1].guest_offset +
+		     extents[count - 1].length;
+	}
+	return true;
+}
+
+static bool check_content(const struct world *w, struct qcowfmt_image *image,
+                          size_t position, uint32_t stable)
+{
+	uint64_t c = 0;
+
+	while (c < w->geometry->virtual_clusters) {
+		uint64_t count = run_length(w, c);
+
+		if (count == 0) {
+			c++;
+			continue;
+		}
+		if (!read_clusters(w, image, c, count))
+			return false;
+		for (uint64_t i = 0; i < count; i++) {
+			if (!cluster_is_legal(w,
+			                      w->buffer + i * w->cluster_size,
+			                      c + i, position, stable))
+				return false;
+		}
+		c += count;
+	}
+	return rest_is_untouched(w, image);
+}
+
+bool world_content_is_legal(const struct world *w, struct qcowfmt_image *image,
+                            size_t position)
+{
+	return check_content(w, image, position, stable_turn(w, position));
+}
+
+bool world_content_is_newest(const struct world *w)
+{
+	return check_content(w, w->image, SIZE_MAX, UINT32_MAX);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* crash_content.h - whether the guest finds what it may find */
+#ifndef QCF_CRASH_CONTENT_H
+#define QCF_CRASH_CONTENT_H
+
+#include "crash_world.h"
+
+/*
+ * Every sector reads as it may after a power cut at a position of the log;
+ * prints and returns false otherwise.
+ */
+bool world_content_is_legal(const struct world *w, struct qcowfmt_image *image,
+                            size_t position);
+
+/* The open image reads as it was written last; the same for the rest. */
+bool world_content_is_newest(const struct world *w);
+
+#endif

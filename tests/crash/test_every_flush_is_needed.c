@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promise: the crash tests would notice if the library left out a flush.
+ *
+ * A sequence of operations is recorded; then one flush after the other is taken
+ * out of the record, as if the library had not asked for it, and some crash
+ * state of what is left must be found wrong.  Flushes that make nothing stable
+ * are not counted.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crash_judge.h"
+#include "crash_ops.h"
+#include "scratch.h"
+#include "unit.h"
+
+/*
+ * Kinds of image that need no other program, and how much must be caught, in
+ * per cent of what was taken out.  What is left is harmless.  Without the last
+ * flush of closing, lowered counts are leaks, and a dirty bit that comes back
+ * costs a repair.  With lazy refcounts the flush after the dirty bit is needed
+ * only if no other comes before the mapping.
+ */
+static const struct {
+	const char *name;
+	uint64_t wanted;
+} kinds[] = {
+	{ "v3_512", 90 },
+	{ "v3_4096_overlay", 90 },
+	{ "v3_512_lazy", 55 },
+	{ "v3_512_block_growth", 90 },
+};
+
+struct score {
+	uint64_t removed;
+	uint64_t caught;
+};
+
+/* Whether a flush has something to make stable, and does it before another
+ * flush would. */
+static bool has_work(const struct rec_log *log, size_t flush)
+{
+	if (flush + 1 < log->count && log->ops[flush + 1].kind == REC_FLUSH)
+		return false;
+	while (flush-- > 0 && log->ops[flush].kind != REC_FLUSH) {
+		if (log->ops[flush].kind != REC_MARK &&
+		    log->ops[flush].kind != REC_DISCARD)
+			return true;
+	}
+	return false;
+}
+
+static bool is_caught(struct world *w)
+{
+	struct crash_options options = {
+		.seed = 1,
+		.exhaustive = 10,
+		.samples = 256,
+		.torn_stride = 8,
+	};
+	struct crash_totals totals = { 0 };
+	struct judge judge = { .world = w, .quiet = true };
+
+	return !crash_states_visit(w->log, &options, judge_state, &judge,
+	                           &totals);
+}
+
+static void try_op(struct world *w, const struct crash_op *op,
+                   struct score *score)
+{
+	world_restart(w);
+	w->sequence = op->name;
+	op->run(w);
+	world_flush(w);
+	op->run(w);
+	world_close(w);
+	ck_assert_msg(!is_caught(w), "%s is wrong as it is", op->name);
+	for (size_t i = 0; i < w->log->count; i++) {
+		if (w->log->ops[i].kind != REC_FLUSH || !has_work(w->log, i))
+			continue;
+		/* A mark changes nothing but what is looked at. */
+		w->log->ops[i].kind = REC_MARK;
+		score->removed++;
+		if (is_caught(w))
+			score->caught++;
+		else
+			printf("%s, %s: nobody misses flush %zu of %zu\n",
+			       w->geometry->name, op->name, i, w->log->count);
+		w->log->ops[i].kind = REC_FLUSH;
+	}
+}
+
+START_TEST(removed)
+{
+	struct world *w = world_new(crash_geometry_find(kinds[_i].name), NULL);
+	struct score score = { 0 };
+
+	for (size_t op = 0; op < crash_op_count; op++)
+		try_op(w, &crash_ops[op], &score);
+	printf("%s: %" PRIu64 " flushes taken out, %" PRIu64 " missed\n",
+	       kinds[_i].name, score.removed, score.caught);
+	ck_assert_uint_gt(score.removed, 30);
+	ck_assert_uint_ge(score.caught * 100, score.removed * kinds[_i].wanted);
+	world_free(w);
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_set_timeout(tcase, 0);
+	tcase_add_loop_test(tcase, removed, 0, QCF_ARRAY_LEN(kinds));
+}
+
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	scratch_init();
+
+	int status = unit_run("every_flush_is_needed", add);
+
+	scratch_fini();
+	return status;
+}

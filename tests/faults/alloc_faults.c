@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * alloc_faults.c - memory allocation that fails when told to
+ *
+ * Functions of the C library that allocate do so without going through the
+ * wrapped malloc(), so those that the library uses are wrapped as well.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc_faults.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t size);
+int __real_vasprintf(char **text, const char *fmt, va_list args)
+	__attribute__((format(printf, 2, 0)));
+
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t size);
+int __wrap_vasprintf(char **text, const char *fmt, va_list args)
+	__attribute__((format(printf, 2, 0)));
+int __wrap_asprintf(char **text, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+int __wrap___vasprintf_chk(char **text, int flag, const char *fmt, va_list args)
+	__attribute__((format(printf, 3, 0)));
+int __wrap___asprintf_chk(char **text, int flag, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static uint64_t fail_at, calls, refused;
+static bool fail_on, is_inside;
+
+void alloc_faults_set(uint64_t nth, bool sticky)
+{
+	fail_at = nth;
+	fail_on = sticky;
+	calls = 0;
+	refused = 0;
+	is_inside = false;
+}
+
+uint64_t alloc_faults_calls(void)
+{
+	return calls;
+}
+
+uint64_t alloc_faults_refused(void)
+{
+	return refused;
+}
+
+void alloc_faults_inside(bool inside)
+{
+	is_inside = inside;
+}
+
+static bool is_refused(void)
+{
+	if (!is_inside || fail_at == 0)
+		return false;
+	calls++;
+	if (fail_on ? calls < fail_at : calls != fail_at)
+		return false;
+	refused++;
+	errno = ENOMEM;
+	return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return is_refused() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return is_refused() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+	return is_refused() ? NULL : __real_realloc(memory, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+	return is_refused() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+	return is_refused() ? NULL : __real_strdup(text);
+}
+
+char *__wrap_strndup(const char *text, size_t size)
+{
+	return is_refused() ? NULL : __real_strndup(text, size);
+}
+
+int __wrap_vasprintf(char **text, const char *fmt, va_list args)
+{
+	return is_refused() ? -1 : __real_vasprintf(text, fmt, args);
+}
+
+int __wrap_asprintf(char **text, const char *fmt, ...)
+{
+	va_list args;
+	int ret;
+
+	va_start(args, fmt);
+	ret = __wrap_vasprintf(text, fmt, args);
+	va_end(args);
+	return ret;
+}
+
+int __wrap___vasprintf_chk(char **text, int flag, const char *fmt, va_list args)
+{
+	(void)flag;
+	return __wrap_vasprintf(text, fmt, args);
+}
+
+int __wrap___asprintf_chk(char **text, int flag, const char *fmt, ...)
+{
+	va_list args;
+	int ret;
+
+	(void)flag;
+	va_start(args, fmt);
+	ret = __wrap_vasprintf(text, fmt, args);
+	va_end(args);
+	return ret;
+}

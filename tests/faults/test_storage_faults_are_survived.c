@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promise: whichever call to storage fails, once or from then on, cleanly or
+ * half done, the operation says so and nothing worse happens: no other data is
+ * touched, the image stays sound, also after a power cut on top; a failed write
+ * can be tried again; after a failed flush nothing is written any more and
+ * everything can still be read.
+ *
+ * The argument names a kind of image.  Each call of a script's run fails in
+ * turn until there is none left to fail.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crash_content.h"
+#include "crash_judge.h"
+#include "crash_main.h"
+#include "crash_ops.h"
+
+static const char *const script[] = {
+	"write_part",     "flush",     "overwrite_part", "discard_one",
+	"write_many",     "flush",     "zero_unmap",     "reopen",
+	"reuse_at_once",  "flush",     "write_cross_l2", "flush",
+	"discard_filled", "write_new",
+};
+
+static const struct fault {
+	enum storage_verb verb;
+	int error;
+	enum fail_manner manner;
+} faults[] = {
+	{ VERB_READ, EIO, FAIL_CLEAN },
+	{ VERB_READ, 0, FAIL_SHORT },
+	{ VERB_WRITE, EIO, FAIL_CLEAN },
+	{ VERB_WRITE, EIO, FAIL_PARTLY },
+	{ VERB_WRITE, ENOSPC, FAIL_CLEAN },
+	{ VERB_WRITE, ENOSPC, FAIL_PARTLY },
+	{ VERB_FLUSH, EIO, FAIL_CLEAN },
+	{ VERB_FLUSH, ENOSPC, FAIL_CLEAN },
+	{ VERB_SIZE, EIO, FAIL_CLEAN },
+	{ VERB_TRUNCATE, EIO, FAIL_CLEAN },
+	{ VERB_TRUNCATE, ENOSPC, FAIL_CLEAN },
+	{ VERB_ZERO, EIO, FAIL_PARTLY },
+	{ VERB_ZERO, ENOSPC, FAIL_CLEAN },
+	{ VERB_DISCARD, EIO, FAIL_CLEAN },
+};
+
+struct tour {
+	struct world *world;
+	struct fail_plan plan;
+	const struct fault *fault;
+	struct judge judge;
+	struct crash_totals totals;
+	char name[128];
+	bool poisoned;
+	uint64_t runs;
+	uint64_t failed_operations;
+	uint64_t retries;
+};
+
+static const struct crash_op *find_op(const char *name)
+{
+	for (size_t i = 0; i < crash_op_count; i++) {
+		if (strcmp(crash_ops[i].name, name) == 0)
+			return &crash_ops[i];
+	}
+	ck_abort_msg("no operation '%s'", name);
+}
+
+/* After a failed flush every write and flush is refused, and says why. */
+static void assert_poisoned(struct tour *t)
+{
+	struct world *w = t->world;
+
+	world_write(w, 0, 1);
+	ck_assert_msg(w->result < 0 && w->code == QCOWFMT_ERR_POISONED,
+	              "%s: write after a failed flush gives %d, code %d",
+	              t->name, w->result, w->code);
+	world_flush(w);
+	ck_assert_msg(w->result < 0 && w->code == QCOWFMT_ERR_POISONED,
+	              "%s: flush after a failed flush gives %d, code %d",
+	              t->name, w->result, w->code);
+}
+
+/* What failed for a passing reason works when tried again. */
+static void retry(struct tour *t, const struct crash_op *op)
+{
+	struct world *w = t->world;
+	uint64_t failures = w->failures;
+
+	op->run(w);
+	ck_assert_msg(w->failures == failures,
+	              "%s: %s fails again with %d, code %d", t->name, op->name,
+	              w->result, w->code);
+	t->retries++;
+}
+
+static void run_op(struct tour *t, const struct crash_op *op)
+{
+	struct world *w = t->world;
+	uint64_t failures = w->failures;
+	uint64_t faults_before = t->plan.failures;
+
+	op->run(w);
+	t->failed_operations += w->failures - failures;
+	if (w->image == NULL)
+		return;
+
+	/* Closing ends a poisoned image; the new one is fine. */
+	bool reopened = strcmp(op->name, "reopen") == 0;
+
+	if (reopened)
+		t->poisoned = false;
+	if (t->plan.failures > faults_before && t->fault->verb == VERB_FLUSH) {
+		ck_assert_msg(w->failures > failures,
+		              "%s: %s succeeds although a flush failed",
+		              t->name, op->name);
+		t->poisoned = !reopened;
+	}
+	if (t->poisoned)
+		assert_poisoned(t);
+	else if (w->failures > failures && !t->plan.sticky)
+		retry(t, op);
+}
+
+/* Without faults now: an image that failed to open opens. */
+static void recover(struct tour *t)
+{
+	struct world *w = t->world;
+
+	t->plan.nth = 0;
+	if (w->image != NULL)
+		return;
+	t->poisoned = false;
+	world_reopen(w);
+	ck_assert_msg(w->image != NULL, "%s: does not open again: %d", t->name,
+	              w->result);
+}
+
+static void run_script(struct tour *t)
+{
+	for (size_t i = 0; i < QCF_ARRAY_LEN(script); i++) {
+		run_op(t, find_op(script[i]));
+		if (t->world->image == NULL)
+			recover(t);
+	}
+}
+
+/* Closing works unless the image is poisoned: then it must not say so. */
+static void finish(struct tour *t)
+{
+	struct world *w = t->world;
+
+	recover(t);
+	ck_assert_msg(world_content_is_newest(w), "%s: wrong content", t->name);
+	world_close(w);
+	ck_assert_msg((w->result < 0) == t->poisoned, "%s: close gives %d",
+	              t->name, w->result);
+}
+
+static void judge_what_is_left(struct tour *t)
+{
+	struct crash_options options = {
+		.seed = t->runs,
+		.exhaustive = 3,
+		.samples = 6,
+		.torn_stride = 61,
+	};
+
+	ck_assert_msg(crash_states_visit(t->world->log, &options, judge_state,
+	                                 &t->judge, &t->totals),
+	              "%s", t->name);
+}
+
+/* Returns whether there was a call to fail. */
+static bool run_once(struct tour *t, uint64_t nth, bool sticky)
+{
+	struct world *w = t->world;
+	const struct fault *f = t->fault;
+
+	t->plan.nth = 0;
+	world_restart(w);
+	snprintf(t->name, sizeof(t->name), "%s %" PRIu64 "%s, error %d%s",
+	         storage_verb_name(f->verb), nth, sticky ? " and later" : "",
+	         f->error, f->manner == FAIL_CLEAN ? "" : ", half done");
+	w->sequence = t->name;
+	t->poisoned = false;
+	t->plan.verbs = VERB_BIT(f->verb);
+	t->plan.error = f->error;
+	t->plan.sticky = sticky;
+	t->plan.manner = f->manner;
+	t->plan.calls = 0;
+	t->plan.failures = 0;
+	t->plan.nth = nth;
+	run_script(t);
+	finish(t);
+	judge_what_is_left(t);
+	t->runs++;
+	w->sequence = NULL;
+	return t->plan.failures > 0;
+}
+
+START_TEST(each_call)
+{
+	bool sticky = _i % 2 != 0;
+	struct tour t = {
+		.world = world_new(crash_arguments.geometry,
+		                   crash_arguments.qemu_img),
+		.fault = &faults[_i / 2],
+	};
+	uint64_t nth = 1;
+
+	t.judge.world = t.world;
+	t.world->plan = &t.plan;
+	while (run_once(&t, nth, sticky))
+		nth++;
+	printf("%s, %s%s: %" PRIu64 " runs, %" PRIu64
+	       " operations failed, %" PRIu64 " tried again, %" PRIu64
+	       " states\n",
+	       crash_arguments.geometry->name, storage_verb_name(t.fault->verb),
+	       sticky ? ", sticky" : "", t.runs, t.failed_operations, t.retries,
+	       t.totals.states);
+	world_free(t.world);
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_set_timeout(tcase, 0);
+	tcase_add_loop_test(tcase, each_call, 0, 2 * QCF_ARRAY_LEN(faults));
+}
+
+int main(int argc, char **argv)
+{
+	return crash_main("storage_faults_are_survived", add, argc, argv);
+}

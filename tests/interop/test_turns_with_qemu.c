@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_turns_with_qemu.c - QEMU and the library can take turns on one image
+ *
+ * Each turn ends with a closed image that both must approve of and that reads
+ * as the flat array.  Between turns qemu-img takes, applies and deletes
+ * internal snapshots; the content of each must stay as it was when taken,
+ * whatever is written over the clusters shared with it.  The images start as
+ * QEMU makes them, in every preallocation mode, and QEMU's turns leave zero
+ * clusters of both kinds.
+ *
+ * An argument "K/N" runs only every N-th image, from number K on.
+ */
+#include <check.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness.h"
+#include "layer.h"
+#include "qemu_turn.h"
+#include "run.h"
+
+#define ROUNDS        2 /* of a turn each, and perhaps a snapshot */
+#define QEMU_OPS      40
+#define OUR_OPS       150
+#define MAX_SNAPSHOTS 6
+#define CLUSTER_SIZES 7
+#define KINDS         8
+#define IMAGES        (CLUSTER_SIZES * KINDS)
+
+struct snapshot {
+	char name[16];
+	struct qcf_oracle oracle; /* what it must hold */
+};
+
+struct game {
+	struct qcf_chain chain;
+	struct qcf_shape shape;
+	struct qcf_rng rng;
+	bool with_backing;
+	bool with_snapshots;
+	int taken; /* snapshots so far, deleted ones included */
+	int snapshot_count;
+	struct snapshot snapshots[MAX_SNAPSHOTS];
+};
+
+static const uint64_t cluster_sizes[CLUSTER_SIZES] = {
+	512, 1024, 4096, 16384, 65536, 262144, 2097152,
+};
+
+/* What the kinds of images are about. */
+static const struct {
+	uint32_t version;
+	uint32_t refcount_bits;
+	bool lazy_refcounts;
+	const char *preallocation;
+	bool with_backing;
+	bool with_snapshots;
+} kinds[KINDS] = {
+	{ 3, 16, false, NULL, false, true },
+	{ 3, 16, false, NULL, true, true },
+	{ 3, 64, true, "metadata", false, true },
+	{ 3, 1, false, "metadata", false, false },
+	{ 3, 8, false, "falloc", false, true },
+	{ 2, 16, false, "full", false, true },
+	{ 2, 16, false, NULL, true, true },
+	{ 3, 4, true, NULL, true, false },
+};
+
+static uint64_t any_size(const struct game *game, struct qcf_rng *rng)
+{
+	uint64_t cs = game->shape.cluster_size;
+	uint64_t size = qcf_rng_between(rng, 192 << 10, 768 << 10) + 3 * cs;
+
+	if (!game->shape.preallocation && cs > 4096)
+		size += cs * (cs / 8);
+	return size - size % 512;
+}
+
+static void choose_game(struct game *game, int index)
+{
+	int kind = index / CLUSTER_SIZES;
+
+	memset(game, 0, sizeof(*game));
+	game->rng = qcf_rng_new(qcf_seed(), (uint64_t)index);
+	game->shape.version = kinds[kind].version;
+	game->shape.refcount_bits = kinds[kind].refcount_bits;
+	game->shape.lazy_refcounts = kinds[kind].lazy_refcounts;
+	game->shape.preallocation = kinds[kind].preallocation;
+	game->shape.cluster_size = cluster_sizes[index % CLUSTER_SIZES];
+	game->shape.maker = QCF_MADE_BY_QEMU;
+	game->shape.size = any_size(game, &game->rng);
+	game->with_backing = kinds[kind].with_backing;
+	game->with_snapshots = kinds[kind].with_snapshots;
+}
+
+/* Another one, but not so small that a huge disk takes QEMU seconds to scan. */
+static uint64_t base_cluster_size(uint64_t cluster_size)
+{
+	return cluster_size > 16384 ? cluster_size / 4 : 4096;
+}
+
+static bool set_up(struct game *game, struct qcf_finding *finding)
+{
+	struct qcf_shape base = {
+		.raw = game->shape.version == 2,
+		.version = 3,
+		.cluster_size = base_cluster_size(game->shape.cluster_size),
+		.refcount_bits = 16,
+		.size = game->shape.size / 4 * 3,
+		.maker = QCF_MADE_BY_QEMU,
+	};
+	struct qcf_target target;
+
+	qcf_target_init(&target, game->shape.size, game->shape.cluster_size,
+	                true);
+	if (!base.raw)
+		base.size -= base.size % 512;
+	if (game->with_backing &&
+	    (!qcf_chain_push(&game->chain, &base, &target, finding) ||
+	     !qcf_chain_fill(&game->chain, QEMU_OPS, qcf_rng_next(&game->rng),
+	                     finding)))
+		return false;
+	return qcf_chain_push(&game->chain, &game->shape, &target, finding);
+}
+
+static bool qemu_snapshot(struct game *game, const char *action,
+                          const char *name, struct qcf_finding *finding)
+{
+	const char *const argv[] = {
+		"qemu-img", "snapshot", "-q",
+		action,     name,       qcf_chain_top(&game->chain)->path,
+		NULL
+	};
+
+	return qcf_run_ok(argv, NULL, QCF_FOUND_METADATA, finding);
+}
+
+static bool take_snapshot(struct game *game, struct qcf_finding *finding)
+{
+	struct qcf_oracle *active = &qcf_chain_top(&game->chain)->oracle;
+	struct snapshot *s = &game->snapshots[game->snapshot_count];
+	char path[QCF_PATH_SIZE];
+
+	snprintf(s->name, sizeof(s->name), "snap%d", game->taken++);
+	qcf_tmpdir_path(&game->chain.dir, s->name, path);
+	if (!qcf_oracle_copy(active, &s->oracle, path, active->size, finding))
+		return false;
+	game->snapshot_count++;
+	return qemu_snapshot(game, "-c", s->name, finding);
+}
+
+static bool apply_snapshot(struct game *game, const struct snapshot *s,
+                           struct qcf_finding *finding)
+{
+	struct qcf_oracle *active = &qcf_chain_top(&game->chain)->oracle;
+	char path[QCF_PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s", active->path);
+	qcf_oracle_close(active);
+	return qcf_oracle_copy(&s->oracle, active, path, s->oracle.size,
+	                       finding) &&
+	       qemu_snapshot(game, "-a", s->name, finding);
+}
+
+static bool delete_snapshot(struct game *game, struct snapshot *s,
+                            struct qcf_finding *finding)
+{
+	bool good = qemu_snapshot(game, "-d", s->name, finding);
+
+	qcf_oracle_close(&s->oracle);
+	*s = game->snapshots[--game->snapshot_count];
+	return good;
+}
+
+static bool some_snapshot_action(struct game *game, struct qcf_finding *finding)
+{
+	uint64_t pick = qcf_rng_below(&game->rng, 10);
+	int count = game->snapshot_count;
+	struct snapshot *any;
+
+	if (!game->with_snapshots)
+		return true;
+	if (count == 0 || (pick < 6 && count < MAX_SNAPSHOTS))
+		return take_snapshot(game, finding);
+	any = &game->snapshots[qcf_rng_below(&game->rng, (uint64_t)count)];
+	if (pick < 8)
+		return apply_snapshot(game, any, finding);
+	return delete_snapshot(game, any, finding);
+}
+
+static bool snapshot_is_unchanged(struct game *game, const struct snapshot *s,
+                                  struct qcf_finding *finding)
+{
+	const char *image = qcf_chain_top(&game->chain)->path;
+	char copy[QCF_PATH_SIZE];
+	const char *const convert[] = { "qemu-img", "convert", "-f", "qcow2",
+		                        "-l",       s->name,   "-O", "raw",
+		                        image,      copy,      NULL };
+	const char *const compare[] = { "qemu-img",     "compare", "-f",
+		                        "raw",          "-F",      "raw",
+		                        s->oracle.path, copy,      NULL };
+
+	qcf_tmpdir_path(&game->chain.dir, "snapshot.raw", copy);
+	return qcf_run_ok(convert, NULL, QCF_FOUND_METADATA, finding) &&
+	       qcf_run_ok(compare, NULL, QCF_FOUND_CONTENT, finding);
+}
+
+static bool snapshots_are_unchanged(struct game *game,
+                                    struct qcf_finding *finding)
+{
+	int i;
+
+	for (i = 0; i < game->snapshot_count; i++) {
+		if (!snapshot_is_unchanged(game, &game->snapshots[i], finding))
+			return false;
+	}
+	return true;
+}
+
+static bool qemu_turn(struct game *game, struct qcf_finding *finding)
+{
+	struct qcf_layer *top = qcf_chain_top(&game->chain);
+
+	return qcf_qemu_turn(&game->chain.dir, top->path, &top->target,
+	                     &top->oracle, QEMU_OPS, qcf_rng_next(&game->rng),
+	                     finding);
+}
+
+static bool our_turn(struct game *game, struct qcf_finding *finding)
+{
+	struct qcf_layer *top = qcf_chain_top(&game->chain);
+	struct qcf_disk_options options = {
+		.path = top->path,
+		.seed = qcf_rng_next(&game->rng),
+		.cache_size = qcf_rng_percent(&game->rng, 50) ? 65536 : 0,
+	};
+	struct qcf_disk *disk = qcf_disk_new(&options);
+	struct qcf_workload w;
+	bool good;
+
+	qcf_workload_init(&w, disk, &top->oracle, &top->target, options.seed);
+	good = disk->verbs->open(disk, finding) &&
+	       qcf_workload_verify(&w, finding) &&
+	       qcf_workload_run(&w, OUR_OPS, finding) &&
+	       disk->verbs->close(disk, finding);
+	qcf_workload_fini(&w);
+	disk->verbs->free(disk);
+	return good;
+}
+
+static bool play(struct game *game, struct qcf_finding *finding)
+{
+	unsigned int rounds = ROUNDS * qcf_long_factor();
+	unsigned int i;
+
+	if (!set_up(game, finding))
+		return false;
+	for (i = 0; i < rounds; i++) {
+		if (!qemu_turn(game, finding) ||
+		    !some_snapshot_action(game, finding) ||
+		    !our_turn(game, finding) ||
+		    !qcf_chain_judge(&game->chain, finding) ||
+		    !some_snapshot_action(game, finding))
+			return false;
+	}
+	return snapshots_are_unchanged(game, finding) &&
+	       our_turn(game, finding) &&
+	       qcf_chain_judge(&game->chain, finding) &&
+	       snapshots_are_unchanged(game, finding);
+}
+
+START_TEST(turns_agree)
+{
+	struct qcf_finding finding = { 0 };
+	struct game game;
+	char text[160];
+	bool good;
+	int i;
+
+	choose_game(&game, qcf_shard_index(_i));
+	qcf_shape_print(&game.shape, text, sizeof(text));
+	qcf_chain_init(&game.chain);
+	good = play(&game, &finding);
+	for (i = 0; i < game.snapshot_count; i++)
+		qcf_oracle_close(&game.snapshots[i].oracle);
+	qcf_chain_fini(&game.chain, !good);
+	if (!good)
+		ck_abort_msg("QCF_SEED=%" PRIu64 " image %d (%s%s): %s",
+		             qcf_seed(), qcf_shard_index(_i), text,
+		             game.with_backing ? ", backing" : "",
+		             finding.text);
+}
+
+END_TEST
+
+int main(int argc, char **argv)
+{
+	int images = qcf_shard_init(argc, argv, IMAGES);
+	Suite *suite = suite_create("turns with qemu");
+	TCase *tcase = tcase_create("image");
+
+	tcase_set_timeout(tcase, 120 * qcf_long_factor());
+	tcase_add_loop_test(tcase, turns_agree, 0, images);
+	suite_add_tcase(suite, tcase);
+	return qcf_harness_run(suite, true);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* workload.c - seeded random operations on a disk and its oracle at once */
+#include "workload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const op_names[QCF_OP_COUNT] = {
+	[QCF_OP_READ] = "read",       [QCF_OP_WRITE] = "write",
+	[QCF_OP_ZERO] = "zero",       [QCF_OP_ZERO_UNMAP] = "zero+unmap",
+	[QCF_OP_DISCARD] = "discard", [QCF_OP_FLUSH] = "flush",
+	[QCF_OP_REOPEN] = "reopen",   [QCF_OP_INSPECT] = "inspect",
+};
+
+/* How often each is done, of 1,000. */
+static const unsigned int op_weights[QCF_OP_COUNT] = {
+	[QCF_OP_READ] = 330,      [QCF_OP_WRITE] = 390,  [QCF_OP_ZERO] = 70,
+	[QCF_OP_ZERO_UNMAP] = 70, [QCF_OP_DISCARD] = 90, [QCF_OP_FLUSH] = 10,
+	[QCF_OP_REOPEN] = 5,      [QCF_OP_INSPECT] = 35,
+};
+
+static enum qcf_op any_op(struct qcf_rng *rng)
+{
+	uint64_t pick = qcf_rng_below(rng, 1000);
+	unsigned int op;
+
+	for (op = 0; op < QCF_OP_COUNT - 1; op++) {
+		if (pick < op_weights[op])
+			break;
+		pick -= op_weights[op];
+	}
+	return (enum qcf_op)op;
+}
+
+static void note(struct qcf_workload *w, enum qcf_op op, struct qcf_range range)
+{
+	char *line = w->log[w->done % QCF_LOG_LINES];
+
+	snprintf(line, QCF_LOG_LINE, "%" PRIu64 ": %s %" PRIu64 " +%" PRIu64,
+	         w->done, op_names[op], range.offset, range.len);
+	if (getenv("QCF_TRACE"))
+		fprintf(stderr, "%s\n", line);
+	w->done++;
+}
+
+static void append_log(const struct qcf_workload *w,
+                       struct qcf_finding *finding)
+{
+	uint64_t i = w->done > QCF_LOG_LINES ? w->done - QCF_LOG_LINES : 0;
+	size_t used = strlen(finding->text);
+
+	for (; i < w->done && used < sizeof(finding->text); i++)
+		used += (size_t)snprintf(finding->text + used,
+		                         sizeof(finding->text) - used, "\n  %s",
+		                         w->log[i % QCF_LOG_LINES]);
+}
+
+static bool read_op(struct qcf_workload *w, struct qcf_range range,
+                    struct qcf_finding *finding)
+{
+	/* What a lazy disk leaves in the buffer must not look right. */
+	memset(w->buffer, 0xa5, range.len);
+	return w->disk->verbs->read(w->disk, w->buffer, range.len, range.offset,
+	                            finding) &&
+	       qcf_oracle_verify(w->oracle, w->buffer, range.len, range.offset,
+	                         finding);
+}
+
+static bool write_op(struct qcf_workload *w, struct qcf_range range,
+                     struct qcf_finding *finding)
+{
+	if (qcf_rng_percent(&w->rng, 5))
+		memset(w->buffer, 0, range.len);
+	else
+		qcf_rng_fill(&w->rng, w->buffer, range.len);
+	qcf_oracle_write(w->oracle, w->buffer, range.len, range.offset);
+	return w->disk->verbs->write(w->disk, w->buffer, range.len,
+	                             range.offset, finding);
+}
+
+static bool zero_op(struct qcf_workload *w, struct qcf_range range, bool unmap,
+                    struct qcf_finding *finding)
+{
+	qcf_oracle_zero(w->oracle, range.offset, range.len);
+	return w->disk->verbs->zero(w->disk, range.offset, range.len, unmap,
+	                            finding);
+}
+
+static bool discard_op(struct qcf_workload *w, struct qcf_range range,
+                       struct qcf_finding *finding)
+{
+	qcf_target_discard(&w->target, w->oracle, range);
+	return w->disk->verbs->discard(w->disk, range.offset, range.len,
+	                               finding);
+}
+
+static bool reopen_op(struct qcf_workload *w, struct qcf_finding *finding)
+{
+	return w->disk->verbs->close(w->disk, finding) &&
+	       w->disk->verbs->open(w->disk, finding) &&
+	       qcf_workload_verify(w, finding);
+}
+
+static bool inspect_op(struct qcf_workload *w, struct qcf_range range,
+                       struct qcf_finding *finding)
+{
+	if (!w->disk->verbs->inspect)
+		return true;
+	return w->disk->verbs->inspect(w->disk, w->oracle, range.offset,
+	                               range.len, finding);
+}
+
+static bool one_op(struct qcf_workload *w, struct qcf_finding *finding)
+{
+	enum qcf_op op = any_op(&w->rng);
+	bool may_be_long = op == QCF_OP_ZERO || op == QCF_OP_ZERO_UNMAP ||
+	                   op == QCF_OP_DISCARD;
+	struct qcf_range range =
+		may_be_long ? qcf_target_long_range(&w->target, &w->rng)
+			    : qcf_target_range(&w->target, &w->rng);
+
+	note(w, op, range);
+	switch (op) {
+	case QCF_OP_READ:
+		return read_op(w, range, finding);
+	case QCF_OP_WRITE:
+		return write_op(w, range, finding);
+	case QCF_OP_ZERO:
+		return zero_op(w, range, false, finding);
+	case QCF_OP_ZERO_UNMAP:
+		return zero_op(w, range, true, finding);
+	case QCF_OP_DISCARD:
+		return discard_op(w, range, finding);
+	case QCF_OP_FLUSH:
+		return w->disk->verbs->flush(w->disk, finding);
+	case QCF_OP_REOPEN:
+		return reopen_op(w, finding);
+	case QCF_OP_INSPECT:
+	case QCF_OP_COUNT:
+		break;
+	}
+	return inspect_op(w, range, finding);
+}
+
+void qcf_workload_init(struct qcf_workload *w, struct qcf_disk *disk,
+                       struct qcf_oracle *oracle,
+                       const struct qcf_target *target, uint64_t seed)
+{
+	memset(w, 0, sizeof(*w));
+	w->disk = disk;
+	w->oracle = oracle;
+	w->target = *target;
+	w->rng = qcf_rng_new(seed, 2);
+	w->buffer = malloc(target->max_len);
+	if (!w->buffer)
+		abort();
+}
+
+void qcf_workload_fini(struct qcf_workload *w)
+{
+	free(w->buffer);
+	w->buffer = NULL;
+}
+
+bool qcf_workload_run(struct qcf_workload *w, uint64_t count,
+                      struct qcf_finding *finding)
+{
+	uint64_t i;
+
+	for (i = 0; i < count; i++) {
+		if (!one_op(w, finding)) {
+			append_log(w, finding);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool verify_range(struct qcf_workload *w, uint64_t start, uint64_t end,
+                         struct qcf_finding *finding)
+{
+	struct qcf_range range = { .offset = start };
+
+	for (; range.offset < end; range.offset += range.len) {
+		range.len = end - range.offset;
+		if (range.len > w->target.max_len)
+			range.len = w->target.max_len;
+		if (!read_op(w, range, finding))
+			return false;
+	}
+	return true;
+}
+
+bool qcf_workload_verify(struct qcf_workload *w, struct qcf_finding *finding)
+{
+	uint64_t margin = w->target.cluster_size + 4096;
+	int i;
+
+	for (i = 0; i < w->target.window_count; i++) {
+		struct qcf_window v = w->target.windows[i];
+		uint64_t start = v.start > margin ? v.start - margin : 0;
+		uint64_t end = v.end + margin;
+
+		if (end > w->target.size)
+			end = w->target.size;
+		if (!verify_range(w, start, end, finding))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* tool_error.c - messages to the user */
+#include "tool_error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *program = "qcow-img";
+
+void qcf_tool_set_program(const char *argv0)
+{
+	const char *slash;
+
+	if (argv0 == NULL || *argv0 == '\0')
+		return;
+	slash = strrchr(argv0, '/');
+	program = slash == NULL ? argv0 : slash + 1;
+}
+
+const char *qcf_tool_program(void)
+{
+	return program;
+}
+
+QCF_PRINTF(2, 0)
+
+static void print_message(const char *kind, const char *fmt, va_list args)
+{
+	/* Keep the order of messages and output when both go to one place. */
+	(void)fflush(stdout);
+	fprintf(stderr, "%s: %s", program, kind);
+	vfprintf(stderr, fmt, args);
+	fputc('\n', stderr);
+}
+
+void qcf_tool_error(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	print_message("", fmt, args);
+	va_end(args);
+}
+
+void qcf_tool_warning(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	print_message("warning: ", fmt, args);
+	va_end(args);
+}
+
+void qcf_tool_usage_error(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	print_message("", fmt, args);
+	va_end(args);
+	fprintf(stderr, "Try '%s --help' for more information\n", program);
+}
+
+void *qcf_tool_alloc(size_t size)
+{
+	void *memory = calloc(1, size);
+
+	if (memory == NULL) {
+		qcf_tool_error("Cannot allocate %zu bytes of memory", size);
+		exit(EXIT_FAILURE);
+	}
+	return memory;
+}
+
+char *qcf_tool_printf(const char *fmt, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, fmt);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (text == NULL) {
+		qcf_tool_error("Cannot allocate memory");
+		exit(EXIT_FAILURE);
+	}
+	return text;
+}
+
+/* What follows a prefix of text; NULL if text does not start with it. */
+static const char *after(const char *text, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return strncmp(text, prefix, len) == 0 ? text + len : NULL;
+}
+
+/*
+ * "NAME: opening the backing file: " once for every level of the chain, then
+ * "cannot open 'NAME'": said in the words of QEMU's programs.
+ */
+static char *reword(const char *message)
+{
+	static const char below[] = ": opening the backing file: ";
+	char *text = qcf_tool_printf("%s", "");
+	const char *rest;
+	char *whole;
+
+	while ((rest = strstr(message, below)) != NULL) {
+		char *longer = qcf_tool_printf("%sCould not open backing "
+		                               "file: ",
+		                               text);
+
+		free(text);
+		text = longer;
+		message = rest + strlen(below);
+	}
+	rest = after(message, "cannot open '");
+	whole = qcf_tool_printf("%s%s%s", text,
+	                        rest != NULL ? "Could not open '" : "",
+	                        rest != NULL ? rest : message);
+	free(text);
+	return whole;
+}
+
+char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
+                      const char *path, bool writing)
+{
+	if (ret == -EAGAIN &&
+	    (error == NULL || qcowfmt_error_code(error) == QCOWFMT_ERR_LOCKED))
+		return qcf_tool_printf("Failed to get %s\"write\" lock\n"
+		                       "Is another process using the image "
+		                       "[%s]?",
+		                       writing ? "" : "shared ", path);
+	if (error == NULL)
+		return qcf_tool_printf("%s", strerror(-ret));
+	/* Raw is never asked whether it is raw, and version 1 is refused. */
+	if (qcowfmt_error_code(error) == QCOWFMT_ERR_NOT_QCOW)
+		return qcf_tool_printf("Image is not in qcow2 format");
+	return reword(qcowfmt_error_message(error));
+}
+
+int qcf_tool_finish_output(int status)
+{
+	bool failed = ferror(stdout) != 0;
+
+	if (fflush(stdout) != 0)
+		failed = true;
+	if (!failed)
+		return status;
+	qcf_tool_error("Error while writing output: %s", strerror(errno));
+	return status == 0 ? EXIT_FAILURE : status;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tool_error.h - messages to the user
+ *
+ * Every message goes to standard error as "PROGRAM: text", where PROGRAM is
+ * the last part of the name the program was called by.
+ */
+#ifndef QCF_TOOL_ERROR_H
+#define QCF_TOOL_ERROR_H
+
+#include <stdbool.h>
+
+#include "tool_util.h"
+
+/* Remember argv[0]; the first call of main(). */
+void qcf_tool_set_program(const char *argv0);
+const char *qcf_tool_program(void);
+
+/* Print "PROGRAM: text". */
+void qcf_tool_error(const char *fmt, ...) QCF_PRINTF(1, 2);
+
+/* Print "PROGRAM: warning: text". */
+void qcf_tool_warning(const char *fmt, ...) QCF_PRINTF(1, 2);
+
+/* The same for a usage error, followed by a hint at --help. */
+void qcf_tool_usage_error(const char *fmt, ...) QCF_PRINTF(1, 2);
+
+/*
+ * Why opening or creating the file at path failed with ret, in the words that
+ * users of QEMU's programs know where they have words for it.  error may be
+ * NULL.  The caller frees the text.
+ */
+char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
+                      const char *path, bool writing);
+
+/* Allocation that ends the program when memory is out. */
+void *qcf_tool_alloc(size_t size);
+char *qcf_tool_printf(const char *fmt, ...) QCF_PRINTF(1, 2);
+
+/* Flush standard output; returns 1 with a message if some of it was lost. */
+int qcf_tool_finish_output(int status);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tool_keyval.h - lists like "key=value,flag,noflag"
+ *
+ * A doubled comma in a value is one comma.  A key without a value stands for
+ * "on", or for "off" if it starts with "no".
+ */
+#ifndef QCF_TOOL_KEYVAL_H
+#define QCF_TOOL_KEYVAL_H
+
+#include <stdbool.h>
+
+#include "tool_util.h"
+
+struct qcf_keyval {
+	char *key;
+	char *value; /* NULL: the key stood alone */
+};
+
+struct qcf_keyval_list {
+	struct qcf_keyval *items;
+	size_t count;
+	bool wants_help; /* "help" or "?" stood among them */
+};
+
+/* Whether a text has a key at the start and behind every comma. */
+bool qcf_keyval_is_valid(const char *text);
+
+/* Append the pairs of a valid text; later ones are to win. */
+void qcf_keyval_append(struct qcf_keyval_list *list, const char *text);
+
+void qcf_keyval_fini(struct qcf_keyval_list *list);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tool_open.h - opening images the way QEMU's programs do
+ *
+ * Backing files are followed wherever they are on this machine, and probed if
+ * the image does not state their format.  That is what users of these programs
+ * expect; it is not for images from strangers.
+ */
+#ifndef QCF_TOOL_OPEN_H
+#define QCF_TOOL_OPEN_H
+
+#include <stdbool.h>
+
+#include "tool_util.h"
+
+/* What a cache mode comes down to. */
+struct qcf_cache_mode {
+	bool direct;        /* bypass the page cache */
+	bool no_flush;      /* ignore flushes */
+	bool write_through; /* flush after every write */
+};
+
+/* none, writeback, unsafe, directsync or writethrough; false for others. */
+bool qcf_parse_cache_mode(const char *name, struct qcf_cache_mode *mode);
+
+struct qcf_tool_open {
+	const char *path;
+	const char *format; /* NULL: find out */
+	struct qcf_cache_mode cache;
+	uint32_t flags;     /* QCOWFMT_OPEN_*; DIRECT comes from cache */
+	bool no_references; /* do not open backing files */
+	bool ignore_discard;
+	bool punch_zeros; /* with cache.no_flush: zeros need no space */
+};
+
+/*
+ * Open an image.  On failure returns a negative errno value, and in *reason
+ * why, without the name of the image; the caller frees it.
+ */
+int qcf_tool_open(const struct qcf_tool_open *request,
+                  struct qcowfmt_image **image, char **reason);
+
+/*
+ * The path that a name on the command line stands for: "file:" is taken off.
+ * NULL, with the reason, if it names another protocol.
+ */
+const char *qcf_tool_path(const char *name, char **reason);
+
+/* The path of a reference, from the path of the image that holds it; the caller
+ * frees it. */
+char *qcf_resolve_reference(const char *referrer, const char *reference);
+
+#endif

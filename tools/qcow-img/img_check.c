@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/* img_check.c - "qcow-img check": check the consistency of an image */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "img_command.h"
+#include "img_output.h"
+#include "tool_error.h"
+#include "tool_json.h"
+#include "tool_open.h"
+#include "tool_options.h"
+
+#define EXIT_CORRUPT     2
+#define EXIT_LEAKS       3
+#define EXIT_UNSUPPORTED 63
+
+#define OPTION_OBJECT     (QCF_OPTION_LONG + 1)
+#define OPTION_IMAGE_OPTS (QCF_OPTION_LONG + 2)
+#define OPTION_OUTPUT     (QCF_OPTION_LONG + 3)
+
+static const struct qcf_tool_option options[] = {
+	{ 'f', "format", "FMT", "format of the image (default: probed)",
+	  false },
+	{ 'r', "repair", "leaks|all", "repair what is found", false },
+	{ 'T', "cache", "MODE",
+	  "cache mode (none, writeback, unsafe, directsync, writethrough)",
+	  false },
+	{ 'U', "force-share", NULL, "open an image that others may change",
+	  false },
+	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
+	{ 'q', "quiet", NULL, "print nothing but findings and errors", false },
+	{ OPTION_OBJECT, "object", "OBJDEF", NULL, true },
+	{ OPTION_IMAGE_OPTS, "image-opts", NULL, NULL, true },
+	QCF_OPTIONS_END
+};
+
+static const struct qcf_tool_command_help help = {
+	"FILE", "Check the consistency of an image.", options
+};
+
+struct request {
+	struct qcf_tool_open open;
+	uint32_t repair; /* QCOWFMT_CHECK_REPAIR_* */
+	bool json;
+	bool quiet;
+};
+
+static bool take_repair(const char *name, struct request *r)
+{
+	if (strcmp(name, "leaks") == 0) {
+		r->repair = QCOWFMT_CHECK_REPAIR_LEAKS;
+	} else if (strcmp(name, "all") == 0) {
+		r->repair = QCOWFMT_CHECK_REPAIR_ALL;
+	} else {
+		qcf_tool_usage_error("Unknown option value for -r (expecting "
+		                     "'leaks' or 'all'): %s",
+		                     name);
+		return false;
+	}
+	return true;
+}
+
+static bool take_cache(const char *name, struct request *r)
+{
+	if (qcf_parse_cache_mode(name, &r->open.cache))
+		return true;
+	qcf_tool_error("Invalid source cache option: %s", name);
+	return false;
+}
+
+static bool take_option(int option, void *opaque)
+{
+	struct request *r = opaque;
+
+	switch (option) {
+	case 'f':
+		r->open.format = optarg;
+		break;
+	case 'r':
+		return take_repair(optarg, r);
+	case 'T':
+		return take_cache(optarg, r);
+	case 'U':
+		r->open.flags |= QCOWFMT_OPEN_NO_LOCK;
+		break;
+	case OPTION_OUTPUT:
+		return qcf_parse_output(optarg, &r->json);
+	case 'q':
+		r->quiet = true;
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+static void print_finding(void *opaque, uint32_t corruption_id,
+                          uint64_t host_offset, const char *message)
+{
+	(void)opaque;
+	(void)corruption_id;
+	(void)host_offset;
+	fprintf(stderr, "%s\n", message);
+}
+
+/* ----------------------------------------------------------------- results */
+
+static void json_nonzero(struct qcf_json *json, const char *name,
+                         uint64_t value)
+{
+	if (value != 0)
+		qcf_json_number(json, name, value);
+}
+
+/* The members stand in the order of QEMU's program. */
+static void print_json(const struct qcowfmt_check_result *c,
+                       const struct qcowfmt_info *info)
+{
+	struct qcf_json json = { 0 };
+
+	qcf_json_begin_object(&json, NULL);
+	json_nonzero(&json, "image-end-offset", c->image_end_offset);
+	json_nonzero(&json, "compressed-clusters", c->compressed_clusters);
+	json_nonzero(&json, "total-clusters", c->total_clusters);
+	json_nonzero(&json, "corruptions", c->corruptions);
+	json_nonzero(&json, "corruptions-fixed", c->corruptions_fixed);
+	qcf_json_number(&json, "check-errors", c->check_errors);
+	json_nonzero(&json, "leaks", c->leaks);
+	json_nonzero(&json, "leaks-fixed", c->leaks_fixed);
+	json_nonzero(&json, "allocated-clusters", c->allocated_clusters);
+	qcf_json_string(&json, "filename", info->filename);
+	qcf_json_string(&json, "format", qcowfmt_format_name(info->format));
+	json_nonzero(&json, "fragmented-clusters", c->fragmented_clusters);
+	qcf_json_end_object(&json);
+}
+
+static double percent(uint64_t part, uint64_t whole)
+{
+	return (double)part * 100.0 / (double)whole;
+}
+
+static void print_statistics(const struct qcowfmt_check_result *c)
+{
+	/* Shares of the allocated clusters are 0 where there are none. */
+	uint64_t allocated = qcf_max(c->allocated_clusters, 1);
+
+	if (c->total_clusters != 0 && c->allocated_clusters != 0)
+		printf("%" PRIu64 "/%" PRIu64 " = %.2f%% allocated, %.2f%% "
+		       "fragmented, %.2f%% compressed clusters\n",
+		       c->allocated_clusters, c->total_clusters,
+		       percent(c->allocated_clusters, c->total_clusters),
+		       percent(c->fragmented_clusters, allocated),
+		       percent(c->compressed_clusters, allocated));
+	if (c->image_end_offset != 0)
+		printf("Image end offset: %" PRIu64 "\n", c->image_end_offset);
+}
+
+static void print_human(const struct qcowfmt_check_result *c)
+{
+	if (c->corruptions == 0 && c->leaks == 0 && c->check_errors == 0)
+		puts("No errors were found on the image.");
+	if (c->corruptions != 0)
+		printf("\n%" PRIu64 " errors were found on the image.\n"
+		       "Data may be corrupted, or further writes to the image "
+		       "may corrupt it.\n",
+		       c->corruptions);
+	if (c->leaks != 0)
+		printf("\n%" PRIu64 " leaked clusters were found on the "
+		       "image.\n"
+		       "This means waste of disk space, but no harm to "
+		       "data.\n",
+		       c->leaks);
+	if (c->check_errors != 0)
+		printf("\n%" PRIu64 " internal errors have occurred during the "
+		       "check.\n",
+		       c->check_errors);
+	print_statistics(c);
+}
+
+static int exit_code(const struct qcowfmt_check_result *c)
+{
+	if (c->check_errors != 0)
+		return EXIT_FAILURE;
+	if (c->corruptions != 0)
+		return EXIT_CORRUPT;
+	return c->leaks != 0 ? EXIT_LEAKS : EXIT_SUCCESS;
+}
+
+/* ------------------------------------------------------------------- check */
+
+static bool check_once(struct qcowfmt_image *image, uint32_t flags,
+                       struct qcowfmt_check_result *c)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+
+	*c = (struct qcowfmt_check_result){ .struct_size = sizeof(*c) };
+	if (qcowfmt_check(image, flags, print_finding, NULL, c, &error) == 0)
+		return true;
+	qcf_tool_error("Check failed: %s", qcowfmt_error_message(error));
+	return false;
+}
+
+/*
+ * After a repair the image is checked once more: what is left is in the second
+ * result, what was repaired in the first.
+ */
+static bool check_again(struct qcowfmt_image *image, const struct request *r,
+                        struct qcowfmt_check_result *c)
+{
+	struct qcowfmt_check_result first = *c;
+
+	if (c->leaks_fixed == 0 && c->corruptions_fixed == 0)
+		return true;
+	if (!r->json && !r->quiet)
+		printf("The following inconsistencies were found and "
+		       "repaired:\n\n"
+		       "    %" PRIu64 " leaked clusters\n"
+		       "    %" PRIu64 " corruptions\n\n"
+		       "Double checking the fixed image now...\n",
+		       c->leaks_fixed, c->corruptions_fixed);
+	(void)fflush(stdout);
+	if (!check_once(image, 0, c))
+		return false;
+	c->leaks_fixed = first.leaks_fixed;
+	c->corruptions_fixed = first.corruptions_fixed;
+	return true;
+}
+
+static int check(struct qcowfmt_image *image, const struct request *r)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_check_result c;
+
+	if (qcowfmt_get_info(image, 0, &info, NULL) < 0)
+		return EXIT_FAILURE;
+	if (info.format == QCOWFMT_FORMAT_RAW) {
+		qcf_tool_error("This image format does not support checks");
+		return EXIT_UNSUPPORTED;
+	}
+	if (!check_once(image, r->repair, &c) || !check_again(image, r, &c))
+		return EXIT_FAILURE;
+	if (!r->quiet && r->json)
+		print_json(&c, &info);
+	else if (!r->quiet)
+		print_human(&c);
+	return exit_code(&c);
+}
+
+static int run(const struct request *r)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	QCF_AUTO_FREE char *reason = NULL;
+	struct qcowfmt_image *image;
+	int status;
+
+	if (qcf_tool_open(&r->open, &image, &reason) < 0) {
+		qcf_tool_error("Could not open '%s': %s", r->open.path, reason);
+		return EXIT_FAILURE;
+	}
+	status = check(image, r);
+	if (qcowfmt_close(image, &error) < 0) {
+		qcf_tool_error("%s: %s", r->open.path,
+		               qcowfmt_error_message(error));
+		return EXIT_FAILURE;
+	}
+	return status;
+}
+
+int qcf_img_check(int argc, char **argv)
+{
+	struct request r = { 0 };
+	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
+
+	if (option == QCF_OPTION_HELP)
+		return EXIT_SUCCESS;
+	if (option != QCF_OPTION_DONE)
+		return EXIT_FAILURE;
+	if (argc - optind != 1) {
+		qcf_tool_usage_error("Expecting one image file name");
+		return EXIT_FAILURE;
+	}
+	r.open.path = argv[optind];
+	if (r.repair != 0)
+		r.open.flags |= QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_REPAIR;
+	return run(&r);
+}

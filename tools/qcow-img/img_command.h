@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * img_command.h - the subcommands of qcow-img
+ *
+ * Each takes its own name and arguments as main() does, and returns the exit
+ * code.
+ */
+#ifndef QCF_IMG_COMMAND_H
+#define QCF_IMG_COMMAND_H
+
+int qcf_img_check(int argc, char **argv);
+int qcf_img_convert(int argc, char **argv);
+int qcf_img_create(int argc, char **argv);
+int qcf_img_info(int argc, char **argv);
+int qcf_img_map(int argc, char **argv);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * img_main.c - qcow-img: work with disk images
+ *
+ * Commands, options, output and exit codes are those of qemu-img.  What this
+ * version does not have is refused by name.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "img_command.h"
+#include "tool_error.h"
+#include "tool_options.h"
+
+struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv); /* NULL: not supported */
+};
+
+static const struct command commands[] = {
+	{ "amend", NULL, NULL },
+	{ "bench", NULL, NULL },
+	{ "bitmap", NULL, NULL },
+	{ "check", "check the consistency of an image", qcf_img_check },
+	{ "commit", NULL, NULL },
+	{ "compare", NULL, NULL },
+	{ "convert", "copy images into a new one of another format",
+	  qcf_img_convert },
+	{ "create", "make a new image", qcf_img_create },
+	{ "dd", NULL, NULL },
+	{ "info", "show what an image says about itself", qcf_img_info },
+	{ "map", "show where the data of an image lies", qcf_img_map },
+	{ "measure", NULL, NULL },
+	{ "rebase", NULL, NULL },
+	{ "resize", NULL, NULL },
+	{ "snapshot", NULL, NULL },
+};
+
+static const struct qcf_tool_option options[] = {
+	{ 'V', "version", NULL, "output version information and exit", false },
+	{ 'T', "trace", "SPEC", NULL, true },
+	QCF_OPTIONS_END
+};
+
+static const struct qcf_tool_command_help help = {
+	"COMMAND [ARGUMENT]...",
+	"Work with disk images.  'COMMAND --help' shows what a command takes.",
+	options,
+};
+
+static void print_commands(void)
+{
+	size_t i;
+
+	puts("\nCommands:");
+	for (i = 0; i < QCF_ARRAY_LEN(commands); i++) {
+		if (commands[i].run != NULL)
+			printf("  %-10s%s\n", commands[i].name,
+			       commands[i].summary);
+	}
+	puts("\nSupported formats: qcow2 raw");
+}
+
+static int run_command(int argc, char **argv)
+{
+	size_t i;
+
+	for (i = 0; i < QCF_ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, argv[0]) != 0)
+			continue;
+		if (commands[i].run != NULL)
+			return qcf_tool_finish_output(
+				commands[i].run(argc, argv));
+		qcf_tool_error("Command '%s' is not supported by this version",
+		               argv[0]);
+		return EXIT_FAILURE;
+	}
+	qcf_tool_usage_error("Command not found: %s", argv[0]);
+	return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	struct qcf_tool_parser parser;
+
+	qcf_tool_set_program(argv[0]);
+	qcf_options_begin(&parser, &help, NULL, true, argc, argv);
+	switch (qcf_options_next(&parser)) {
+	case 'V':
+		printf("%s version %s\n", qcf_tool_program(),
+		       qcowfmt_version());
+		return qcf_tool_finish_output(EXIT_SUCCESS);
+	case QCF_OPTION_HELP:
+		print_commands();
+		return qcf_tool_finish_output(EXIT_SUCCESS);
+	case QCF_OPTION_DONE:
+		break;
+	default:
+		return EXIT_FAILURE;
+	}
+	if (optind >= argc) {
+		qcf_tool_usage_error("Not enough arguments");
+		return EXIT_FAILURE;
+	}
+	return run_command(argc - optind, argv + optind);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* img_map.c - "qcow-img map": show where the data of an image lies */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "img_command.h"
+#include "img_holes.h"
+#include "img_output.h"
+#include "tool_error.h"
+#include "tool_open.h"
+#include "tool_options.h"
+#include "tool_size.h"
+
+#define OPTION_OBJECT     (QCF_OPTION_LONG + 1)
+#define OPTION_IMAGE_OPTS (QCF_OPTION_LONG + 2)
+#define OPTION_OUTPUT     (QCF_OPTION_LONG + 3)
+
+static const struct qcf_tool_option options[] = {
+	{ 'f', "format", "FMT", "format of the image (default: probed)",
+	  false },
+	{ 's', "start-offset", "OFFSET", "where to start", false },
+	{ 'l', "max-length", "LENGTH", "how far to go", false },
+	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
+	{ 'U', "force-share", NULL, "open an image that others may change",
+	  false },
+	{ OPTION_OBJECT, "object", "OBJDEF", NULL, true },
+	{ OPTION_IMAGE_OPTS, "image-opts", NULL, NULL, true },
+	QCF_OPTIONS_END
+};
+
+static const struct qcf_tool_command_help help = {
+	"FILE", "Show where the data of an image lies.", options
+};
+
+struct request {
+	struct qcf_tool_open open;
+	uint64_t start;
+	uint64_t length;
+	bool json;
+};
+
+/* One line of the output. */
+struct entry {
+	uint64_t start;
+	uint64_t length;
+	uint64_t offset; /* QCOWFMT_NO_OFFSET if none */
+	uint32_t depth;
+	bool present;
+	bool zero;
+	bool data;
+	bool compressed;
+};
+
+/* What does not change while an image is mapped. */
+struct mapping {
+	struct qcowfmt_image *image;
+	struct qcowfmt_info *layers; /* by depth */
+	bool *shows_holes;           /* by depth */
+	uint32_t map_flags;
+	uint32_t layer_count;
+	bool json;
+	bool is_first; /* no JSON object was printed yet */
+};
+
+static bool take_option(int option, void *opaque)
+{
+	struct request *r = opaque;
+
+	switch (option) {
+	case 'f':
+		r->open.format = optarg;
+		break;
+	case 's':
+		return qcf_parse_size_argument(optarg, "start offset",
+		                               &r->start);
+	case 'l':
+		return qcf_parse_size_argument(optarg, "max length",
+		                               &r->length);
+	case OPTION_OUTPUT:
+		return qcf_parse_output(optarg, &r->json);
+	case 'U':
+		r->open.flags |= QCOWFMT_OPEN_NO_LOCK;
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------ layers */
+
+static bool look_at_layers(struct mapping *m)
+{
+	struct qcowfmt_info top = { .struct_size = sizeof(top) };
+	uint32_t depth;
+
+	if (qcowfmt_get_info(m->image, 0, &top, NULL) < 0)
+		return false;
+	m->map_flags = qcf_hole_flags(m->image);
+	m->layer_count = top.chain_depth;
+	m->layers = qcf_tool_alloc(top.chain_depth * sizeof(*m->layers));
+	m->shows_holes = qcf_tool_alloc(top.chain_depth * sizeof(bool));
+	for (depth = 0; depth < top.chain_depth; depth++) {
+		struct qcowfmt_info *layer = &m->layers[depth];
+
+		layer->struct_size = sizeof(*layer);
+		if (qcowfmt_get_info(m->image, depth, layer, NULL) < 0)
+			return false;
+		m->shows_holes[depth] = qcf_shows_holes(layer);
+	}
+	return true;
+}
+
+/* ----------------------------------------------------------------- entries */
+
+static struct entry make_entry(const struct mapping *m,
+                               const struct qcowfmt_extent *e)
+{
+	uint32_t depth = e->depth < m->layer_count ? e->depth : 0;
+	bool is_hole =
+		(e->flags & QCOWFMT_EXTENT_HOLE) != 0 && m->shows_holes[depth];
+	struct entry entry = {
+		.start = e->guest_offset,
+		.length = e->length,
+		.offset = QCOWFMT_NO_OFFSET,
+		.depth = e->depth,
+		.present = e->kind != QCOWFMT_EXTENT_UNALLOCATED,
+		.zero = e->kind == QCOWFMT_EXTENT_UNALLOCATED ||
+		        e->kind == QCOWFMT_EXTENT_ZERO || is_hole,
+		.data = e->kind == QCOWFMT_EXTENT_COMPRESSED ||
+		        e->kind == QCOWFMT_EXTENT_DATA,
+		.compressed = e->kind == QCOWFMT_EXTENT_COMPRESSED,
+	};
+
+	if (is_hole && m->layers[depth].format == QCOWFMT_FORMAT_RAW)
+		entry.data = false;
+	if ((e->flags & QCOWFMT_EXTENT_HOST_OFFSET) != 0 &&
+	    (e->flags & QCOWFMT_EXTENT_ENCRYPTED) == 0)
+		entry.offset = e->host_offset;
+	return entry;
+}
+
+static bool continues(const struct entry *a, const struct entry *b)
+{
+	return a->depth == b->depth && a->present == b->present &&
+	       a->zero == b->zero && a->data == b->data &&
+	       a->compressed == b->compressed &&
+	       (a->offset == QCOWFMT_NO_OFFSET
+	                ? b->offset == QCOWFMT_NO_OFFSET
+	                : b->offset == a->offset + a->length);
+}
+
+static const char *yes_no(bool value)
+{
+	return value ? "true" : "false";
+}
+
+static void print_json(struct mapping *m, const struct entry *e)
+{
+	printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64
+	       ", \"depth\": %" PRIu32 ", \"present\": %s, \"zero\": %s"
+	       ", \"data\": %s, \"compressed\": %s",
+	       m->is_first ? "[" : ",\n", e->start, e->length, e->depth,
+	       yes_no(e->present), yes_no(e->zero), yes_no(e->data),
+	       yes_no(e->compressed));
+	if (e->offset != QCOWFMT_NO_OFFSET)
+		printf(", \"offset\": %" PRIu64, e->offset);
+	putchar('}');
+	m->is_first = false;
+}
+
+static bool print_human(const struct mapping *m, const struct entry *e)
+{
+	if (!e->data || e->zero)
+		return true;
+	if (e->offset == QCOWFMT_NO_OFFSET) {
+		qcf_tool_error("File contains external, encrypted or "
+		               "compressed clusters.");
+		return false;
+	}
+	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", e->start,
+	       e->length, e->offset, m->layers[e->depth].filename);
+	return true;
+}
+
+static bool print_entry(struct mapping *m, const struct entry *e)
+{
+	if (!m->json)
+		return print_human(m, e);
+	print_json(m, e);
+	return true;
+}
+
+/* --------------------------------------------------------------------- map */
+
+#define EXTENTS_PER_CALL 256
+
+/*
+ * Take one more entry: it continues the current one, or that one is complete
+ * and printed.
+ */
+static bool add_entry(struct mapping *m, struct entry *current,
+                      const struct entry *next)
+{
+	if (current->length != 0 && continues(current, next)) {
+		current->length += next->length;
+		return true;
+	}
+	if (current->length != 0 && !print_entry(m, current))
+		return false;
+	*current = *next;
+	return true;
+}
+
+/*
+ * Print the entries of [offset, end).  An empty range is one empty entry,
+ * about which nothing is known.
+ */
+static bool print_range(struct mapping *m, uint64_t offset, uint64_t end)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	struct qcowfmt_extent extents[EXTENTS_PER_CALL];
+	struct entry current = { .start = offset, .offset = QCOWFMT_NO_OFFSET };
+
+	while (offset < end) {
+		int count = qcowfmt_map(m->image, offset, end - offset,
+		                        m->map_flags, extents, EXTENTS_PER_CALL,
+		                        &error);
+
+		if (count < 0) {
+			qcf_tool_error("Failed to read image metadata: %s",
+			               qcowfmt_error_message(error));
+			return false;
+		}
+		for (int i = 0; i < count; i++) {
+			struct entry next = make_entry(m, &extents[i]);
+
+			if (!add_entry(m, &current, &next))
+				return false;
+			offset = next.start + next.length;
+		}
+	}
+	return print_entry(m, &current);
+}
+
+static bool map_image(struct mapping *m, const struct request *r)
+{
+	uint64_t size = qcowfmt_get_size(m->image);
+	uint64_t end = size;
+	bool ok;
+
+	if (!look_at_layers(m)) {
+		qcf_tool_error("Failed to read image metadata");
+		return false;
+	}
+	if (r->start < size)
+		end = r->start + qcf_min(size - r->start, r->length);
+	if (!r->json)
+		printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
+		       "File");
+	ok = print_range(m, r->start, end);
+	if (ok && r->json)
+		puts("]");
+	return ok;
+}
+
+static int run(const struct request *r)
+{
+	QCF_AUTO_IMAGE struct qcowfmt_image *image = NULL;
+	QCF_AUTO_FREE char *reason = NULL;
+	struct mapping m = { .json = r->json, .is_first = true };
+	bool ok;
+
+	if (qcf_tool_open(&r->open, &image, &reason) < 0) {
+		qcf_tool_error("Could not open '%s': %s", r->open.path, reason);
+		return EXIT_FAILURE;
+	}
+	m.image = image;
+	ok = map_image(&m, r);
+	free(m.layers);
+	free(m.shows_holes);
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int qcf_img_map(int argc, char **argv)
+{
+	struct request r = { .length = UINT64_MAX };
+	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
+
+	if (option == QCF_OPTION_HELP)
+		return EXIT_SUCCESS;
+	if (option != QCF_OPTION_DONE)
+		return EXIT_FAILURE;
+	if (argc - optind != 1) {
+		qcf_tool_usage_error("Expecting one image file name");
+		return EXIT_FAILURE;
+	}
+	r.open.path = argv[optind];
+	return run(&r);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* io_open.c - the commands open, close and reopen */
+#include <stdio.h>
+#include <string.h>
+
+#include "io_command.h"
+#include "tool_error.h"
+#include "tool_keyval.h"
+
+/* What "open" and "reopen" were told. */
+struct open_options {
+	struct io_settings settings;
+	struct qcf_keyval_list list; /* of -o */
+	bool has_mode;               /* -r or -w was given */
+};
+
+/* The one option of -o is "driver". */
+static bool take_list(const char *text, struct open_options *o)
+{
+	if (!qcf_keyval_is_valid(text)) {
+		qcf_tool_error("Invalid option list: %s", text);
+		return false;
+	}
+	qcf_keyval_append(&o->list, text);
+	for (size_t i = 0; i < o->list.count; i++) {
+		const struct qcf_keyval *pair = &o->list.items[i];
+
+		if (strcmp(pair->key, "driver") != 0 || pair->value == NULL) {
+			qcf_tool_error("Option '%s' is not supported by this "
+			               "version",
+			               pair->key);
+			return false;
+		}
+		o->settings.format = pair->value;
+	}
+	return true;
+}
+
+static bool take_open_option(int option, void *opaque)
+{
+	struct open_options *o = opaque;
+	struct io_settings *settings = &o->settings;
+
+	switch (option) {
+	case 's':
+		settings->snapshot = true;
+		break;
+	case 'n':
+		return qcf_io_parse_cache("none", settings);
+	case 'C':
+		settings->copy_on_read = true;
+		break;
+	case 'r':
+		settings->read_only = true;
+		break;
+	case 'k':
+		return qcf_io_parse_aio("native", settings);
+	case 'i':
+		return qcf_io_parse_aio(optarg, settings);
+	case 't':
+		return qcf_io_parse_cache(optarg, settings);
+	case 'd':
+		return qcf_io_parse_discard(optarg, settings);
+	case 'U':
+		settings->force_share = true;
+		break;
+	case 'o':
+		return take_list(optarg, o);
+	default:
+		break;
+	}
+	return true;
+}
+
+static const struct io_options open_letters = { "snCro:ki:t:d:U", "",
+	                                        take_open_option };
+
+static bool open_image(struct io_session *session, struct io_settings *settings,
+                       int argc, char **argv)
+{
+	if (optind < argc - 1)
+		return qcf_io_usage(argv[0]);
+	if (session->image != NULL) {
+		qcf_tool_error("file open already, try 'help close'");
+		return false;
+	}
+	if (optind == argc) {
+		qcf_tool_error("can't open: A block device must be specified "
+		               "for \"file\"");
+		return false;
+	}
+	settings->path = argv[optind];
+	return qcf_io_open(session, settings);
+}
+
+bool qcf_io_cmd_open(struct io_session *session, int argc, char **argv)
+{
+	struct open_options o = { 0 };
+	bool ok = qcf_io_parse_options(&open_letters, argc, argv, &o) &&
+	          open_image(session, &o.settings, argc, argv);
+
+	qcf_keyval_fini(&o.list);
+	return ok;
+}
+
+bool qcf_io_cmd_close(struct io_session *session, int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return qcf_io_close(session);
+}
+
+static bool take_reopen_option(int option, void *opaque)
+{
+	struct open_options *o = opaque;
+
+	if (option == 'c')
+		return qcf_io_parse_cache(optarg, &o->settings);
+	if (o->has_mode) {
+		qcf_tool_error("Only one -r/-w option may be given");
+		return false;
+	}
+	o->has_mode = true;
+	o->settings.read_only = option == 'r';
+	return true;
+}
+
+static const struct io_options reopen_letters = { "c:o:rw", "o",
+	                                          take_reopen_option };
+
+bool qcf_io_cmd_reopen(struct io_session *session, int argc, char **argv)
+{
+	struct open_options o = { .settings = session->settings };
+
+	if (!qcf_io_parse_options(&reopen_letters, argc, argv, &o))
+		return false;
+	if (optind != argc)
+		return qcf_io_usage(argv[0]);
+	return qcf_io_reopen(session, &o.settings);
+}
