@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_random_io_matches_flat_array.c - any sequence of reads, writes, zeroings,
- * discards, flushes and reopenings leaves what the same sequence leaves in a
- * flat array
+ * test_random_io_matches_flat_array.c - any sequence of reads, writes,
+ * zeroings, discards, flushes and reopenings leaves what the same sequence
+ * leaves in a flat array
  *
  * One image per cluster size, version and kind of backing chain; refcount
- * width, lazy refcounts, cache size and discard mode go round so that each
+ * width, lazy refcounts, cache size, discard mode and direct I/O go round so that each
  * meets each cluster size.  After the last close our check and QEMU's must be
  * content, and QEMU must read the flat array.
  *
  * An argument "K/N" runs only every N-th image, from number K on.
  */
 #include <check.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "layer.h"
+#include "scratch.h"
 
 #define CLUSTER_SIZES 13 /* 512 ... 2 MiB */
 #define VERSIONS      2
@@ -65,6 +68,17 @@ static uint64_t any_size(struct qcf_rng *rng, uint64_t cluster_size)
 	return size - size % 512;
 }
 
+/* Not every file system for scratch files can bypass the page cache. */
+static bool direct_io_works(void)
+{
+	int fd = open(scratch_path("direct"),
+	              O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 static void choose_open(struct image *image)
 {
 	static const uint64_t cache_sizes[] = { 0, 0, 65536, 1048576 };
@@ -79,6 +93,8 @@ static void choose_open(struct image *image)
 	image->open.seed = qcf_rng_next(&image->rng);
 	if (image->open.discard_mode == QCOWFMT_DISCARD_IGNORE)
 		image->target.discard_works = false;
+	if (image->index % 12 == 7 && direct_io_works())
+		image->open.open_flags = QCOWFMT_OPEN_DIRECT;
 }
 
 static void choose_image(struct image *image, int index)
