@@ -48,7 +48,7 @@ static const struct row rows[] = {
 	{ INCOMPATIBLE, QCF_INCOMPAT_DIRTY, READ_WRITE, "dirty bit" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_CORRUPT, UNLESS_REPAIR, "corrupt bit" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_DATA_FILE, REFUSE, "external data file" },
-	{ INCOMPATIBLE, QCF_INCOMPAT_COMPRESSION, REFUSE,
+	{ INCOMPATIBLE, QCF_INCOMPAT_COMPRESSION, READ_WRITE,
 	  "compression type other than zlib" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_EXTENDED_L2, REFUSE,
 	  "extended L2 entries" },

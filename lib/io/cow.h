@@ -11,15 +11,6 @@
 
 #include "image.h"
 
-/* The data for a guest range: a vector and how far into it the range begins. */
-struct qcf_payload {
-	const struct iovec *iov;
-	int iovcnt;
-	uint64_t skip;
-	uint64_t guest_offset;
-	uint64_t len;
-};
-
 struct qcf_cow_part {
 	uint64_t len;
 	uint8_t *bytes; /* owned; NULL: zeros */

@@ -18,6 +18,7 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 	*new_image = (struct qcowfmt_image){ 0 };
 	qcf_gate_init(&new_image->gate);
 	qcf_inflight_init(&new_image->inflight);
+	qcf_decoded_cache_init(&new_image->decoded);
 	*image = new_image;
 	return 0;
 }
@@ -25,6 +26,7 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 static void free_image(struct qcowfmt_image *image)
 {
 	free(image->layers);
+	qcf_decoded_cache_fini(&image->decoded);
 	qcf_inflight_fini(&image->inflight);
 	qcf_gate_fini(&image->gate);
 	free(image);

@@ -9,6 +9,7 @@
 #ifndef QCF_IMAGE_H
 #define QCF_IMAGE_H
 
+#include "decoded.h"
 #include "gate.h"
 #include "inflight.h"
 #include "layer.h"
@@ -22,12 +23,22 @@ struct qcowfmt_image {
 	struct qcf_gate gate;
 	struct qcf_inflight inflight; /* guest clusters of layers[0] */
 	struct qcf_budget budget;
+	struct qcf_decoded_cache decoded; /* of all layers */
 };
 
 static inline struct qcf_layer *qcf_image_top(const struct qcowfmt_image *image)
 {
 	return image->layers[0];
 }
+
+/* The data for a guest range: a vector and how far into it the range begins. */
+struct qcf_payload {
+	const struct iovec *iov;
+	int iovcnt;
+	uint64_t skip;
+	uint64_t guest_offset;
+	uint64_t len;
+};
 
 /* A running request. */
 struct qcf_request {

@@ -4,36 +4,36 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "compressed.h"
 #include "extent.h"
 #include "read.h"
 
 /* Vectors of up to this many elements are cut without allocating. */
 #define SMALL_IOV 16
 
-/* Read [skip, skip + len) of a vector from a layer's file. */
-static int read_host(struct qcf_layer *layer, const struct iovec *iov,
-                     int iovcnt, uint64_t skip, uint64_t host_offset,
-                     uint64_t len, struct qcowfmt_error **errp)
+/* Read the payload's first len bytes from a layer's file. */
+static int read_host(struct qcf_layer *layer, const struct qcf_payload *p,
+                     uint64_t host_offset, uint64_t len,
+                     struct qcowfmt_error **errp)
 {
 	struct iovec small[SMALL_IOV];
 	QCF_AUTO_FREE struct iovec *large = NULL;
 	struct iovec *part = small;
 	int count;
 
-	if (iovcnt > SMALL_IOV) {
-		large = malloc((size_t)iovcnt * sizeof(*large));
+	if (p->iovcnt > SMALL_IOV) {
+		large = malloc((size_t)p->iovcnt * sizeof(*large));
 		if (large == NULL)
 			return qcf_fail_oom(errp);
 		part = large;
 	}
-	count = qcf_iov_slice(iov, iovcnt, skip, len, part);
+	count = qcf_iov_slice(p->iov, p->iovcnt, p->skip, len, part);
 	return qcf_storage_preadv(layer->storage, part, count, host_offset,
 	                          true, errp);
 }
 
-static int read_data(struct qcf_layer *layer, const struct iovec *iov,
-                     int iovcnt, uint64_t skip, struct qcf_run *run,
-                     struct qcowfmt_error **errp)
+static int read_data(struct qcf_layer *layer, const struct qcf_payload *p,
+                     struct qcf_run *run, struct qcowfmt_error **errp)
 {
 	if (layer->meta != NULL) {
 		int ret = qcf_layer_limit_to_file(layer, run->host_offset,
@@ -42,28 +42,23 @@ static int read_data(struct qcf_layer *layer, const struct iovec *iov,
 		if (ret < 0)
 			return ret;
 	}
-	return read_host(layer, iov, iovcnt, skip, run->host_offset,
-	                 run->length, errp);
+	return read_host(layer, p, run->host_offset, run->length, errp);
 }
 
 /* Read what an extent stands for; may shorten it. */
 static int read_extent(struct qcowfmt_image *image, struct qcf_extent *extent,
-                       const struct iovec *iov, int iovcnt, uint64_t skip,
-                       struct qcowfmt_error **errp)
+                       const struct qcf_payload *p, struct qcowfmt_error **errp)
 {
-	struct qcf_layer *layer = image->layers[extent->depth];
-
 	switch (extent->run.kind) {
 	case QCF_DATA:
-		return read_data(layer, iov, iovcnt, skip, &extent->run, errp);
+		return read_data(image->layers[extent->depth], p, &extent->run,
+		                 errp);
 	case QCF_COMPRESSED:
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: compressed clusters are not supported",
-		                layer->storage->name);
+		return qcf_read_compressed(image, extent, p, errp);
 	case QCF_UNALLOCATED:
 	case QCF_ZERO_PLAIN:
 	case QCF_ZERO_ALLOCATED:
-		qcf_iov_zero(iov, iovcnt, skip, extent->run.length);
+		qcf_iov_zero(p->iov, p->iovcnt, p->skip, extent->run.length);
 		return 0;
 	}
 	return -EINVAL;
@@ -72,21 +67,27 @@ static int read_extent(struct qcowfmt_image *image, struct qcf_extent *extent,
 int qcf_read(struct qcowfmt_image *image, const struct iovec *iov, int iovcnt,
              uint64_t guest_offset, uint64_t len, struct qcowfmt_error **errp)
 {
-	uint64_t done = 0;
+	struct qcf_payload p = {
+		.iov = iov,
+		.iovcnt = iovcnt,
+		.guest_offset = guest_offset,
+		.len = len,
+	};
 
-	while (done < len) {
+	while (p.len > 0) {
 		struct qcf_extent extent;
-		int ret = qcf_extent_lookup_chain(image, guest_offset + done,
-		                                  len - done, &extent, errp);
+		int ret = qcf_extent_lookup_chain(image, p.guest_offset, p.len,
+		                                  &extent, errp);
 
 		if (ret == 0)
-			ret = read_extent(image, &extent, iov, iovcnt, done,
-			                  errp);
+			ret = read_extent(image, &extent, &p, errp);
 		if (ret < 0) {
-			qcf_error_at_guest(errp, guest_offset + done);
+			qcf_error_at_guest(errp, p.guest_offset);
 			return ret;
 		}
-		done += extent.run.length;
+		p.skip += extent.run.length;
+		p.guest_offset += extent.run.length;
+		p.len -= extent.run.length;
 	}
 	return 0;
 }

@@ -218,6 +218,8 @@ int qcf_alloc_reclaim(struct qcf_meta *meta, struct qcowfmt_error **errp)
 		return 0;
 	batch = qcf_quarantine_take(&meta->quarantine,
 	                            qcf_gate_oldest(meta->gate));
+	if (batch != NULL)
+		atomic_fetch_add(&meta->reclaims, 1);
 	while (batch != NULL) {
 		struct qcf_freed_batch *next = batch->next;
 

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 
 #include "checked.h"
+#include "compress.h"
 #include "image_flags.h"
 #include "meta.h"
 #include "snapshot_entry.h"
@@ -79,6 +80,20 @@ static int read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	if (len < 0)
 		return (int)len;
 	return qcf_header_decode(&meta->header, cluster, (size_t)len, errp);
+}
+
+/* The method must be there even if no cluster uses it: one may, later. */
+static int check_compression(const struct qcf_header *h,
+                             struct qcowfmt_error **errp)
+{
+	const char *name = qcf_compression_name(h->compression_type);
+
+	if (qcf_compression_is_built_in(h->compression_type))
+		return 0;
+	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+	                "compression type %u (%s) is not supported by this "
+	                "build",
+	                h->compression_type, name == NULL ? "unknown" : name);
 }
 
 /* -------------------------------------------------------------- L1 table */
@@ -382,6 +397,8 @@ static int read_tables(struct qcf_meta *meta,
 	if (ret == 0)
 		ret = qcf_feature_check(&meta->header, options->writable,
 		                        options->repair, errp);
+	if (ret == 0)
+		ret = check_compression(&meta->header, errp);
 	meta->has_backing = meta->header.backing_name != NULL;
 	atomic_store(&meta->incompatible, meta->header.incompatible_features);
 	if (ret == 0)

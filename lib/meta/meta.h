@@ -77,6 +77,7 @@ struct qcf_meta {
 				   * header under commit.lock */
 	struct qcf_geometry geometry;
 	_Atomic uint64_t incompatible; /* features, as in the header now */
+	_Atomic uint64_t reclaims; /* times clusters became free for reuse */
 	bool writable;
 	bool lazy_refcounts;
 	bool has_backing;      /* unallocated clusters show the backing file */

@@ -51,6 +51,18 @@ const struct geometry crash_geometries[] = {
 		.budget = 35000,
 	},
 	{
+		/* Several clusters share a host cluster; overwriting frees
+		 * them one by one. */
+		.name = "v3_4096_compressed",
+		.version = 3,
+		.cluster_size = 4096,
+		.refcount_bits = 16,
+		.compressed = true,
+		.virtual_clusters = 600,
+		.filled = 5,
+		.budget = 12000,
+	},
+	{
 		.name = "v3_4096",
 		.version = 3,
 		.cluster_size = 4096,

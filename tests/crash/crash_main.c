@@ -17,9 +17,10 @@ int crash_main(const char *promise, void (*add)(TCase *), int argc, char **argv)
 		fprintf(stderr, "usage: %s KIND [QEMU-IMG]\n", argv[0]);
 		return EXIT_FAILURE;
 	}
-	if (crash_arguments.geometry->snapshot &&
+	if ((crash_arguments.geometry->snapshot ||
+	     crash_arguments.geometry->compressed) &&
 	    crash_arguments.qemu_img == NULL) {
-		printf("skipped: qemu-img is needed to make a snapshot\n");
+		printf("skipped: qemu-img is needed to make this kind\n");
 		return UNIT_SKIPPED;
 	}
 	/* A test that fails ends its process without flushing. */

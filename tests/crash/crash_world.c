@@ -499,6 +499,20 @@ static void take_snapshot(struct world *w, const char *qemu_img)
 		give_up(w, "read snapshot", NULL);
 }
 
+static void compress_all(struct world *w, const char *qemu_img)
+{
+	const char *plain = scratch_path("plain.qcow2");
+	const char *path = scratch_path("compressed.qcow2");
+	char command[1024];
+
+	write_file(w, w->log->now, plain);
+	snprintf(command, sizeof(command),
+	         "%s convert -c -f qcow2 -O qcow2 -o cluster_size=%u %s %s",
+	         qemu_img, w->geometry->cluster_size, plain, path);
+	if (system(command) != 0 || !rec_log_load(w->log, path))
+		give_up(w, "compress", NULL);
+}
+
 struct world *world_new(const struct geometry *geometry, const char *qemu_img)
 {
 	struct world *w = need(calloc(1, sizeof(*w)));
@@ -520,6 +534,8 @@ struct world *world_new(const struct geometry *geometry, const char *qemu_img)
 	open_recorded(w);
 	fill(w);
 	world_close(w);
+	if (geometry->compressed)
+		compress_all(w, qemu_img);
 	if (geometry->snapshot)
 		take_snapshot(w, qemu_img);
 	forget_history(w);

@@ -23,7 +23,8 @@ struct geometry {
 	uint32_t refcount_bits;
 	bool lazy;
 	bool backing;
-	bool snapshot; /* everything filled is shared with one */
+	bool snapshot;   /* everything filled is shared with one */
+	bool compressed; /* everything filled is compressed */
 	uint64_t virtual_clusters;
 	uint64_t filled; /* clusters at the start that have content */
 	/* Go on filling until the file has this many clusters; 0: don't. */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compress.h - one cluster to and from its compressed form
+ *
+ * zlib stands for one raw deflate stream (no zlib header) with a window of 4
+ * KiB, which is what every reader of the format can inflate; zstd for one frame.
+ *
+ * A reader knows the compressed length only to the sector, so what follows the
+ * stream in the input is not looked at.  The output is exactly one cluster.
+ */
+#ifndef QCF_COMPRESS_H
+#define QCF_COMPRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+/* As the header field compression_type. */
+enum qcf_compression {
+	QCF_COMPRESSION_ZLIB = 0,
+	QCF_COMPRESSION_ZSTD = 1,
+};
+
+/* "zlib" or "zstd"; NULL for any other value. */
+const char *qcf_compression_name(uint32_t type);
+
+/* Whether this build can handle a type. */
+bool qcf_compression_is_built_in(uint32_t type);
+
+/*
+ * Decompress exactly out_len bytes.  -EIO if the input is damaged, too short or
+ * gives less; -ENOTSUP if the type is not built in.
+ */
+int qcf_decompress(uint32_t type, const void *in, size_t in_len, void *out,
+                   size_t out_len, struct qcowfmt_error **errp);
+
+/*
+ * Compress in_len bytes into at most out_room.  Returns the compressed length,
+ * 0 if it does not fit, or a negative errno value.  level 0 is the library's
+ * default.
+ */
+int64_t qcf_compress(uint32_t type, int level, const void *in, size_t in_len,
+                     void *out, size_t out_room, struct qcowfmt_error **errp);
+
+/* The levels a type takes besides 0. */
+void qcf_compression_levels(uint32_t type, int *lowest, int *highest);
+
+#endif

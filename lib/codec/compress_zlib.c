@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compress_zlib.c - raw deflate by zlib
+ *
+ * Written with a window of 4 KiB; read with one of 32 KiB, because other writers
+ * used longer ones and the whole output is at hand anyway.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "compress_method.h"
+
+#define WRITE_WINDOW_BITS (-12)
+#define READ_WINDOW_BITS  (-15)
+#define MEM_LEVEL         9
+
+/* The stream must end, or at least fill the output: whatever it would go on to
+ * say lies behind the end of the cluster. */
+static int decompress(const void *in, size_t in_len, void *out, size_t out_len)
+{
+	z_stream stream;
+	int ret;
+
+	if (in_len > UINT_MAX || out_len > UINT_MAX)
+		return -EIO;
+	memset(&stream, 0, sizeof(stream));
+	/* zlib has no const input pointer; it only reads from it. */
+	stream.next_in = (Bytef *)(uintptr_t)in;
+	stream.avail_in = (uInt)in_len;
+	stream.next_out = out;
+	stream.avail_out = (uInt)out_len;
+	ret = inflateInit2(&stream, READ_WINDOW_BITS);
+	if (ret != Z_OK)
+		return -ENOMEM;
+	ret = inflate(&stream, Z_FINISH);
+	(void)inflateEnd(&stream);
+	if (ret == Z_MEM_ERROR)
+		return -ENOMEM;
+	if ((ret == Z_STREAM_END || ret == Z_BUF_ERROR) &&
+	    stream.avail_out == 0)
+		return 0;
+	return -EIO;
+}
+
+static int64_t compress_cluster(int level, const void *in, size_t in_len,
+                                void *out, size_t out_room)
+{
+	z_stream stream;
+	int ret;
+
+	if (in_len > UINT_MAX || out_room > UINT_MAX)
+		return -EINVAL;
+	memset(&stream, 0, sizeof(stream));
+	ret = deflateInit2(&stream, level == 0 ? Z_DEFAULT_COMPRESSION : level,
+	                   Z_DEFLATED, WRITE_WINDOW_BITS, MEM_LEVEL,
+	                   Z_DEFAULT_STRATEGY);
+	if (ret != Z_OK)
+		return -ENOMEM;
+	stream.next_in = (Bytef *)(uintptr_t)in;
+	stream.avail_in = (uInt)in_len;
+	stream.next_out = out;
+	stream.avail_out = (uInt)out_room;
+	ret = deflate(&stream, Z_FINISH);
+	(void)deflateEnd(&stream);
+	return ret == Z_STREAM_END ? (int64_t)(out_room - stream.avail_out) : 0;
+}
+
+const struct qcf_compress_method qcf_method_zlib = {
+	.name = "zlib",
+	.lowest_level = 1,
+	.highest_level = 9,
+	.decompress = decompress,
+	.compress = compress_cluster,
+};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compress_zstd.c - zstd frames by libzstd
+ *
+ * A cluster may be several frames, with skippable ones between; the last call
+ * must end a frame exactly when the cluster is full.  The window a frame may ask
+ * for is bounded, so that a few bytes cannot make us allocate much.
+ */
+#include <errno.h>
+#include <zstd.h>
+
+#include "compress_method.h"
+
+/* 8 MiB: more than any cluster needs, little enough to allocate. */
+#define MAX_WINDOW_LOG 23
+#define DEFAULT_LEVEL  3
+
+/* A full output can still leave a checksum to be read and compared. */
+static int run(ZSTD_DCtx *context, ZSTD_inBuffer *input, ZSTD_outBuffer *output)
+{
+	for (;;) {
+		size_t in_before = input->pos;
+		size_t out_before = output->pos;
+		size_t left = ZSTD_decompressStream(context, output, input);
+
+		if (ZSTD_isError(left))
+			return -EIO;
+		if (output->pos == output->size && left == 0)
+			return 0;
+		if (input->pos == in_before && output->pos == out_before)
+			return -EIO;
+	}
+}
+
+static int decompress(const void *in, size_t in_len, void *out, size_t out_len)
+{
+	ZSTD_DCtx *context = ZSTD_createDCtx();
+	ZSTD_inBuffer input = { in, in_len, 0 };
+	ZSTD_outBuffer output = { out, out_len, 0 };
+	int ret;
+
+	if (context == NULL)
+		return -ENOMEM;
+	ret = ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax,
+	                                          MAX_WINDOW_LOG))
+	              ? -ENOMEM
+	              : run(context, &input, &output);
+	ZSTD_freeDCtx(context);
+	return ret;
+}
+
+static int64_t compress_cluster(int level, const void *in, size_t in_len,
+                                void *out, size_t out_room)
+{
+	ZSTD_CCtx *context = ZSTD_createCCtx();
+	size_t ret;
+
+	if (context == NULL)
+		return -ENOMEM;
+	ret = ZSTD_compressCCtx(context, out, out_room, in, in_len,
+	                        level == 0 ? DEFAULT_LEVEL : level);
+	ZSTD_freeCCtx(context);
+	return ZSTD_isError(ret) ? 0 : (int64_t)ret;
+}
+
+const struct qcf_compress_method qcf_method_zstd = {
+	.name = "zstd",
+	.lowest_level = 1,
+	.highest_level = 19,
+	.decompress = decompress,
+	.compress = compress_cluster,
+};
