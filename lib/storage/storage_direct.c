@@ -331,28 +331,49 @@ static int passes_end(const struct qcf_direct *d, uint64_t end, bool *passes)
 	return ret;
 }
 
+/*
+ * Claim the blocks of a write, and everything behind them if the file is to be
+ * cut afterwards.  While another writer cuts, the file looks longer than it is;
+ * only under the claim is its length to be trusted, so that is asked again.
+ */
+static int claim_write(struct qcf_direct *d, uint64_t start, uint64_t end,
+                       struct qcf_direct_claim *claim, bool *cut)
+{
+	int ret = passes_end(d, end, cut);
+
+	while (ret == 0) {
+		bool still_cut = false;
+
+		*claim = (struct qcf_direct_claim){
+			.start = qcf_align_down(start, d->alignment),
+			.end = *cut ? UINT64_MAX
+			            : qcf_align_up(end, d->alignment),
+			.exclusive = !qcf_is_aligned(start | end, d->alignment),
+		};
+		take_claim(d, claim);
+		ret = passes_end(d, end, &still_cut);
+		if (ret == 0 && still_cut == *cut)
+			return 0;
+		qcf_direct_release(d, claim);
+		*cut = still_cut;
+	}
+	return ret;
+}
+
 int qcf_direct_pwritev(struct qcf_direct *d, const struct iovec *iov,
                        int iovcnt, uint64_t offset)
 {
+	struct qcf_direct_claim claim;
 	uint64_t len;
 	bool cut;
 
 	if (!qcf_iov_len(iov, iovcnt, &len))
 		return -EINVAL;
 
-	uint64_t end = offset + len;
-	int ret = passes_end(d, end, &cut);
+	int ret = claim_write(d, offset, offset + len, &claim, &cut);
 
 	if (ret < 0)
 		return ret;
-
-	struct qcf_direct_claim claim = {
-		.start = qcf_align_down(offset, d->alignment),
-		.end = cut ? UINT64_MAX : qcf_align_up(end, d->alignment),
-		.exclusive = !qcf_is_aligned(offset | end, d->alignment),
-	};
-
-	take_claim(d, &claim);
 	if (cut)
 		ret = write_and_cut(d, iov, iovcnt, offset, len);
 	else if (is_aligned(d, iov, iovcnt, offset))

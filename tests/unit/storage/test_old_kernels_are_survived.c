@@ -180,10 +180,10 @@ END_TEST
 
 static int extent_kind(struct qcowfmt_storage *s, uint64_t offset)
 {
-	uint64_t run;
+	uint64_t run = 0;
 	int kind = qcf_storage_extent(s, offset, 4096, &run, NULL);
 
-	ck_assert_uint_ge(run, 1);
+	ck_assert(kind < 0 || run >= 1);
 	return kind;
 }
 
