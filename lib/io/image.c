@@ -116,17 +116,6 @@ int qcf_image_check_range(const struct qcowfmt_image *image,
 	return -EINVAL;
 }
 
-static int flush_raw(struct qcf_layer *layer, struct qcowfmt_error **errp)
-{
-	struct qcowfmt_error *cause = NULL;
-	int ret = qcf_storage_flush(layer->storage, &cause);
-
-	if (ret < 0)
-		qcf_poison_set(&layer->raw_poison, cause);
-	qcf_error_move(errp, cause);
-	return ret;
-}
-
 int qcf_image_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(image);
@@ -139,7 +128,7 @@ int qcf_image_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 	if (ret < 0)
 		return ret;
 	if (top->meta == NULL) {
-		ret = flush_raw(top, errp);
+		ret = qcf_flush_or_poison(top->storage, &top->raw_poison, errp);
 	} else {
 		ret = qcf_writeback_commit(top->meta, errp);
 		qcf_gate_renew(&image->gate, request.slot);

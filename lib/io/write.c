@@ -29,9 +29,6 @@
 #include "write.h"
 #include "writeback.h"
 
-/* A run of clusters handled in one step ends with its L2 slice. */
-#define MAX_STEP_CLUSTERS 512
-
 static struct qcf_meta *meta_of(struct qcf_request *request)
 {
 	return qcf_image_top(request->image)->meta;
@@ -73,10 +70,14 @@ static int write_in_place(struct qcf_request *request,
 
 /* ------------------------------------------------------ changing mappings */
 
-int qcf_freed_by_entries(const struct qcf_geometry *g,
-                         const struct qcf_slice *slice, uint64_t count,
-                         struct qcf_freed_batch **batch,
-                         struct qcowfmt_error **errp)
+/*
+ * A batch for the host clusters that count entries from the first of a slice on
+ * refer to; NULL in *batch if they refer to none.
+ */
+static int freed_by_entries(const struct qcf_geometry *g,
+                            const struct qcf_slice *slice, uint64_t count,
+                            struct qcf_freed_batch **batch,
+                            struct qcowfmt_error **errp)
 {
 	size_t used = 0;
 	uint64_t first;
@@ -105,7 +106,7 @@ static void publish_data(struct qcf_meta *meta, const struct qcf_slice *slice,
                          struct qcf_freed_batch *freed)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	struct qcf_be64 entries[MAX_STEP_CLUSTERS];
+	struct qcf_be64 entries[QCF_STEP_CLUSTERS];
 
 	for (uint64_t i = 0; i < count; i++) {
 		struct qcf_mapping mapping = {
@@ -168,8 +169,8 @@ static int allocate_and_write(struct qcf_request *request,
 
 	if (ret < 0)
 		return ret;
-	ret = qcf_freed_by_entries(&meta->geometry, slice, reservation.count,
-	                           &freed, errp);
+	ret = freed_by_entries(&meta->geometry, slice, reservation.count,
+	                       &freed, errp);
 	if (ret == 0)
 		ret = fill_clusters(request, p, &reservation, false, len, errp);
 	if (ret < 0) {
@@ -215,7 +216,7 @@ static int write_claimed(struct qcf_request *request,
 {
 	struct qcf_meta *meta = meta_of(request);
 	const struct qcf_geometry *g = &meta->geometry;
-	struct qcf_be64 entries[MAX_STEP_CLUSTERS];
+	struct qcf_be64 entries[QCF_STEP_CLUSTERS];
 	struct qcf_write_plan plan;
 	struct qcf_slice slice;
 	uint64_t count = qcf_clusters_for(

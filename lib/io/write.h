@@ -7,6 +7,10 @@
 #include "map.h"
 #include "write_plan.h"
 
+/* Clusters that one step can change: a step ends with its L2 slice, which has
+ * no more entries than this. */
+#define QCF_STEP_CLUSTERS (1u << (QCF_SLICE_BITS - 3))
+
 /*
  * Write len bytes of a vector to a guest range inside the virtual disk.
  */
@@ -16,14 +20,5 @@ int qcf_write(struct qcf_request *request, const struct iovec *iov, int iovcnt,
 /* Write zeros as data. */
 int qcf_write_zero_data(struct qcf_request *request, uint64_t guest_offset,
                         uint64_t len, struct qcowfmt_error **errp);
-
-/*
- * A batch for the host clusters that count entries from the first of a slice on
- * refer to; empty if none does.  In *batch NULL if nothing is freed.
- */
-int qcf_freed_by_entries(const struct qcf_geometry *g,
-                         const struct qcf_slice *slice, uint64_t count,
-                         struct qcf_freed_batch **batch,
-                         struct qcowfmt_error **errp);
 
 #endif

@@ -17,8 +17,6 @@
 #include "write.h"
 #include "zero_discard.h"
 
-#define MAX_STEP_CLUSTERS 512
-
 enum change {
 	ZERO,         /* keep host clusters */
 	ZERO_UNMAP,   /* free host clusters */
@@ -56,19 +54,14 @@ static int change_slice(const struct change_range *r,
                         struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = top_of(r)->meta;
-	struct qcf_be64 entries[MAX_STEP_CLUSTERS];
-	struct qcf_freed_batch *freed = NULL;
+	struct qcf_be64 entries[QCF_STEP_CLUSTERS];
+	struct qcf_freed_batch *freed = qcf_freed_batch_new(count);
 	bool changed = false;
-	int ret = qcf_freed_by_entries(&meta->geometry, slice, count, &freed,
-	                               errp);
 
-	if (ret < 0)
-		return ret;
-	if (freed != NULL) {
-		freed->run_count = 0;
-		freed->discard = r->request->image->discard_mode ==
-		                 QCOWFMT_DISCARD_UNMAP;
-	}
+	if (freed == NULL)
+		return qcf_fail_oom(errp);
+	freed->discard =
+		r->request->image->discard_mode == QCOWFMT_DISCARD_UNMAP;
 	for (uint64_t i = 0; i < count; i++) {
 		struct qcf_be64 old = qcf_slice_get(slice, i);
 		struct qcf_entry_change change = plan_entry(r, old);

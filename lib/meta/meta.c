@@ -46,13 +46,7 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
 
 int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	struct qcowfmt_error *cause = NULL;
-	int ret = qcf_storage_flush(meta->storage, &cause);
-
-	if (ret < 0)
-		qcf_poison_set(&meta->poison, cause);
-	qcf_error_move(errp, cause);
-	return ret;
+	return qcf_flush_or_poison(meta->storage, &meta->poison, errp);
 }
 
 /* ----------------------------------------------------------------- header */

@@ -127,10 +127,7 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
 int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
                                  size_t *len, struct qcowfmt_error **errp);
 
-/*
- * Flush the storage.  A failure poisons the image: the kernel may have dropped
- * dirty pages, so a retry would prove nothing (CS-8).
- */
+/* Flush the storage; a failure poisons the image. */
 int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
 /* Whether a host offset can be that of a whole cluster. */

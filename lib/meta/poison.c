@@ -37,3 +37,15 @@ int qcf_poison_check(struct qcf_poison *poison, struct qcowfmt_error **errp)
 	                "writing ended after an earlier failure: %s",
 	                qcowfmt_error_message(poison->cause));
 }
+
+int qcf_flush_or_poison(struct qcowfmt_storage *storage,
+                        struct qcf_poison *poison, struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *cause = NULL;
+	int ret = qcf_storage_flush(storage, &cause);
+
+	if (ret < 0)
+		qcf_poison_set(poison, cause);
+	qcf_error_move(errp, cause);
+	return ret;
+}

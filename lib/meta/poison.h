@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "lock.h"
+#include "storage.h"
 
 struct qcf_poison {
 	atomic_bool set;
@@ -33,5 +34,12 @@ void qcf_poison_set(struct qcf_poison *poison,
 
 /* 0, or -EIO and code POISONED with the first cause in the message. */
 int qcf_poison_check(struct qcf_poison *poison, struct qcowfmt_error **errp);
+
+/*
+ * Flush a storage.  A failure poisons: the kernel may have dropped dirty pages,
+ * so a retry would prove nothing (CS-8).
+ */
+int qcf_flush_or_poison(struct qcowfmt_storage *storage,
+                        struct qcf_poison *poison, struct qcowfmt_error **errp);
 
 #endif
