@@ -58,47 +58,22 @@ struct arguments {
 
 static bool parse_option(int option, struct arguments *a)
 {
-	struct io_settings *settings = &a->settings;
-
 	switch (option) {
 	case 'c':
 		a->commands[a->command_count++] = optarg;
-		break;
+		return true;
 	case 'f':
-		settings->format = optarg;
-		break;
-	case 'r':
-		settings->read_only = true;
-		break;
-	case 's':
-		settings->snapshot = true;
-		break;
-	case 'n':
-		return qcf_io_parse_cache("none", settings);
-	case 'C':
-		settings->copy_on_read = true;
-		break;
+		a->settings.format = optarg;
+		return true;
 	case 'm':
 		a->misalign = true;
-		break;
-	case 'k':
-		return qcf_io_parse_aio("native", settings);
-	case 'i':
-		return qcf_io_parse_aio(optarg, settings);
-	case 't':
-		return qcf_io_parse_cache(optarg, settings);
-	case 'd':
-		return qcf_io_parse_discard(optarg, settings);
-	case 'U':
-		settings->force_share = true;
-		break;
+		return true;
 	case 'V':
 		a->show_version = true;
-		break;
+		return true;
 	default:
-		break;
+		return qcf_io_take_setting(option, optarg, &a->settings);
 	}
-	return true;
 }
 
 static int parse_options(int argc, char **argv, struct arguments *a)

@@ -39,37 +39,10 @@ static bool take_list(const char *text, struct open_options *o)
 static bool take_open_option(int option, void *opaque)
 {
 	struct open_options *o = opaque;
-	struct io_settings *settings = &o->settings;
 
-	switch (option) {
-	case 's':
-		settings->snapshot = true;
-		break;
-	case 'n':
-		return qcf_io_parse_cache("none", settings);
-	case 'C':
-		settings->copy_on_read = true;
-		break;
-	case 'r':
-		settings->read_only = true;
-		break;
-	case 'k':
-		return qcf_io_parse_aio("native", settings);
-	case 'i':
-		return qcf_io_parse_aio(optarg, settings);
-	case 't':
-		return qcf_io_parse_cache(optarg, settings);
-	case 'd':
-		return qcf_io_parse_discard(optarg, settings);
-	case 'U':
-		settings->force_share = true;
-		break;
-	case 'o':
+	if (option == 'o')
 		return take_list(optarg, o);
-	default:
-		break;
-	}
-	return true;
+	return qcf_io_take_setting(option, optarg, &o->settings);
 }
 
 static const struct io_options open_letters = { "snCro:ki:t:d:U", "",

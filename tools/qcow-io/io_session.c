@@ -291,3 +291,35 @@ bool qcf_io_close(struct io_session *session)
 	forget_image(session);
 	return ok;
 }
+
+bool qcf_io_take_setting(int option, const char *argument,
+                         struct io_settings *settings)
+{
+	switch (option) {
+	case 'r':
+		settings->read_only = true;
+		break;
+	case 's':
+		settings->snapshot = true;
+		break;
+	case 'n':
+		return qcf_io_parse_cache("none", settings);
+	case 'C':
+		settings->copy_on_read = true;
+		break;
+	case 'k':
+		return qcf_io_parse_aio("native", settings);
+	case 'i':
+		return qcf_io_parse_aio(argument, settings);
+	case 't':
+		return qcf_io_parse_cache(argument, settings);
+	case 'd':
+		return qcf_io_parse_discard(argument, settings);
+	case 'U':
+		settings->force_share = true;
+		break;
+	default:
+		break;
+	}
+	return true;
+}

@@ -57,4 +57,11 @@ bool qcf_io_parse_cache(const char *name, struct io_settings *settings);
 bool qcf_io_parse_discard(const char *name, struct io_settings *settings);
 bool qcf_io_parse_aio(const char *name, struct io_settings *settings);
 
+/*
+ * An option that the program and its "open" command share: r s n C k i t d U.
+ * Any other letter changes nothing.  False with a message for a bad argument.
+ */
+bool qcf_io_take_setting(int option, const char *argument,
+                         struct io_settings *settings);
+
 #endif
