@@ -74,7 +74,9 @@ enum qcowfmt_err {
 	QCOWFMT_ERR_READ_ONLY = 11, /* a write to a read-only image */
 	QCOWFMT_ERR_POISONED = 12,  /* an earlier failure ended all writing */
 	QCOWFMT_ERR_IO = 13,        /* storage reported an input/output error */
-	QCOWFMT_ERR_CANCELLED = 14  /* a progress callback asked to stop */
+	QCOWFMT_ERR_CANCELLED = 14, /* a progress callback asked to stop */
+	QCOWFMT_ERR_NO_SECRET = 15, /* encrypted, and no secret was given */
+	QCOWFMT_ERR_WRONG_SECRET = 16 /* the secret opens no key slot */
 };
 
 /*
@@ -209,6 +211,10 @@ struct qcowfmt_storage_ops {
 	              uint64_t *run);
 	/* Called once when the storage is freed.  May be NULL. */
 	void (*close)(void *opaque);
+	/* Reserve space for a range, growing the storage if it ends beyond it;
+	 * content stays, new bytes read as zeros; returns 0.  NULL: zeros are
+	 * written behind the end, and nothing is done in front of it. */
+	int (*allocate)(void *opaque, uint64_t offset, uint64_t len);
 };
 
 /*
@@ -339,6 +345,35 @@ typedef int (*qcowfmt_reference_callback)(
 	void *opaque, const struct qcowfmt_reference *reference,
 	struct qcowfmt_storage **storage, int32_t *format);
 
+/* How guest data is encrypted.  Numbers are those of the format. */
+enum qcowfmt_encryption {
+	QCOWFMT_ENCRYPTION_NONE = 0,
+	/* AES-128-CBC keyed with the passphrase itself: legacy, weak, and a
+	 * wrong passphrase goes unnoticed. */
+	QCOWFMT_ENCRYPTION_AES = 1,
+	QCOWFMT_ENCRYPTION_LUKS = 2
+};
+
+/* What a secret is asked for. */
+struct qcowfmt_secret_request {
+	size_t struct_size;
+	int32_t encryption; /* enum qcowfmt_encryption */
+	uint32_t depth;     /* of the image in the chain: 0 is the top */
+	const char *name;   /* of the image, as it was opened */
+};
+
+/*
+ * Supplies a secret: writes at most room bytes to buffer and returns their
+ * number (raw bytes, no terminator), or a negative errno value.  -ENOKEY means
+ * that there is none.  buffer is locked memory that the library wipes.
+ */
+typedef int64_t (*qcowfmt_secret_callback)(
+	void *opaque, const struct qcowfmt_secret_request *request,
+	void *buffer, size_t room);
+
+/* Secrets can be at most this long, bytes. */
+#define QCOWFMT_MAX_SECRET 4096
+
 /* How discarded guest ranges reach storage. */
 enum qcowfmt_discard_mode {
 	QCOWFMT_DISCARD_UNMAP = 0,  /* give the host space back (default) */
@@ -362,6 +397,19 @@ struct qcowfmt_open_options {
 	uint64_t max_metadata_size; /* ceiling for tables held in memory as a
 				     * whole (L1, refcount table), bytes,
 				     * 0 = 64 MiB */
+	const void *secret;         /* of the image opened first; copied */
+	size_t secret_len;          /* bytes */
+	/* Asked for each encrypted image of the chain that secret is not for.
+	 * NULL: there are no secrets. */
+	qcowfmt_secret_callback secret_callback;
+	void *secret_opaque;
+	/* Used as the data file of the image opened first, whatever name it
+	 * stores; the image owns it once opening has succeeded. */
+	struct qcowfmt_storage *data_storage;
+	int32_t compression_level; /* of qcowfmt_pwrite_compressed(): 1 ... 9
+				    * for zlib, 1 ... 19 for zstd; 0 = the
+				    * default */
+	int32_t reserved;
 };
 
 /* Without it the image is read-only. */
@@ -376,6 +424,9 @@ struct qcowfmt_open_options {
 /* Lazy refcounts on or off, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON  0x10u
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF 0x20u
+/* Only look at metadata: no secret is asked for, the data file is not opened,
+ * and guest data cannot be read.  Not together with READ_WRITE. */
+#define QCOWFMT_OPEN_NO_DATA 0x40u
 
 /*
  * qcowfmt_open_file - open the image in a local file
@@ -389,7 +440,9 @@ struct qcowfmt_open_options {
  * another process uses the image in a way that excludes this one; -ENOTSUP and
  * QCOWFMT_ERR_UNSUPPORTED for a feature that is not built in; -EINVAL and
  * QCOWFMT_ERR_NOT_QCOW or QCOWFMT_ERR_CORRUPT for bad content; -ELOOP for a
- * chain that contains itself.
+ * chain that contains itself; -ENOKEY and QCOWFMT_ERR_NO_SECRET for an encrypted
+ * image without a secret; -EKEYREJECTED and QCOWFMT_ERR_WRONG_SECRET if the
+ * secret opens no key slot.
  *
  * The caller owns *image and ends it with qcowfmt_close().  Since 0.1.
  */
@@ -452,6 +505,21 @@ int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
 int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
                     int iovcnt, uint64_t guest_offset,
                     struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_pwrite_compressed - write guest data compressed
+ *
+ * guest_offset is a multiple of the cluster size; so is len, unless the range
+ * ends at the virtual size, where the rest of the cluster counts as zeros.  Each
+ * cluster is compressed on its own and packed behind the one written before; one
+ * that does not get smaller is stored as it is.  Clusters that exist already are
+ * replaced.  -ENOTSUP and QCOWFMT_ERR_UNSUPPORTED for raw images, encrypted ones
+ * and ones with a data file.  Failure, stability and errors as qcowfmt_pwrite().
+ * Returns 0.  Since 0.1.
+ */
+int qcowfmt_pwrite_compressed(struct qcowfmt_image *image, const void *buffer,
+                              size_t len, uint64_t guest_offset,
+                              struct qcowfmt_error **errp);
 
 #define QCOWFMT_ZERO_MAY_UNMAP 0x1u /* host space may be given back */
 
@@ -564,7 +632,8 @@ struct qcowfmt_info {
 	const char *backing_format;        /* as stored in the image */
 	const char *full_backing_filename; /* as it would be opened */
 	uint32_t chain_depth; /* images open in the chain, at least 1 */
-	uint32_t reserved;
+	int32_t encryption;   /* enum qcowfmt_encryption */
+	const char *data_filename;         /* as stored in the image */
 };
 
 #define QCOWFMT_INFO_DIRTY          0x1u /* refcounts may be stale */
@@ -573,6 +642,8 @@ struct qcowfmt_info {
 #define QCOWFMT_INFO_EXTENDED_L2    0x8u
 #define QCOWFMT_INFO_ENCRYPTED      0x10u
 #define QCOWFMT_INFO_READ_ONLY      0x20u /* opened read-only */
+#define QCOWFMT_INFO_DATA_FILE      0x40u /* guest data is in a file of its own */
+#define QCOWFMT_INFO_DATA_FILE_RAW  0x80u /* which is a raw image as it is */
 
 /*
  * qcowfmt_get_info - facts about one image of the chain
@@ -583,24 +654,109 @@ struct qcowfmt_info {
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
                      struct qcowfmt_info *info, struct qcowfmt_error **errp);
 
+#define QCOWFMT_KEY_SLOT_COUNT 8
+
+/* One key slot of a LUKS header. */
+struct qcowfmt_key_slot {
+	int32_t active;      /* 1: some passphrase opens it */
+	uint32_t iterations; /* of its key derivation; 0 if not active */
+	uint32_t stripes;
+	uint32_t reserved;
+	uint64_t key_offset; /* of the key material in the LUKS area, bytes */
+};
+
+/* How an image is encrypted.  Strings as in struct qcowfmt_info. */
+struct qcowfmt_encryption_info {
+	size_t struct_size;
+	int32_t encryption; /* enum qcowfmt_encryption */
+	int32_t detached_header;
+	/* The rest is for LUKS only. */
+	const char *cipher_alg;     /* "aes-256" ... */
+	const char *cipher_mode;    /* "xts" ... */
+	const char *ivgen_alg;      /* "plain64" ... */
+	const char *ivgen_hash_alg; /* NULL if the generator has none */
+	const char *hash_alg;       /* "sha256" ... */
+	const char *uuid;
+	uint64_t payload_offset; /* bytes */
+	uint32_t master_key_iterations;
+	uint32_t reserved;
+	struct qcowfmt_key_slot slots[QCOWFMT_KEY_SLOT_COUNT];
+};
+
+/*
+ * qcowfmt_get_encryption_info - how one image of the chain is encrypted
+ *
+ * depth as in qcowfmt_get_info().  For an image that is not encrypted,
+ * encryption is NONE and the rest zero.  Needs no secret.  The caller sets
+ * info->struct_size.  Since 0.1.
+ */
+int qcowfmt_get_encryption_info(struct qcowfmt_image *image, uint32_t depth,
+                                struct qcowfmt_encryption_info *info,
+                                struct qcowfmt_error **errp);
+
 /* qcowfmt_get_size - the virtual size in bytes.  Since 0.1. */
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
 
 /* ------------------------------------------------------------------ create */
+
+/* How much of a new image exists from the start. */
+enum qcowfmt_preallocation {
+	QCOWFMT_PREALLOCATION_OFF = 0,
+	/* All tables, so that no write allocates; data areas are holes. */
+	QCOWFMT_PREALLOCATION_METADATA = 1,
+	/* Tables, and host space is reserved. */
+	QCOWFMT_PREALLOCATION_FALLOC = 2,
+	/* Tables, and zeros are written. */
+	QCOWFMT_PREALLOCATION_FULL = 3
+};
+
+/* How a new image is encrypted, or what a new key is like. */
+struct qcowfmt_encryption_options {
+	size_t struct_size;
+	int32_t encryption;    /* enum qcowfmt_encryption: AES or LUKS */
+	uint32_t iter_time_ms; /* LUKS: how long unlocking should take on this
+				* machine; 0 = 2000 */
+	const void *secret;    /* raw bytes; at most QCOWFMT_MAX_SECRET */
+	size_t secret_len;
+	/* LUKS only; NULL means the default in brackets. */
+	const char *cipher_alg;     /* aes-128, aes-192, aes-256, serpent-128
+				     * ... -256, twofish-128 ... -256,
+				     * cast5-128 [aes-256] */
+	const char *cipher_mode;    /* ecb, cbc, xts, ctr [xts] */
+	const char *ivgen_alg;      /* plain, plain64, essiv [plain64] */
+	const char *ivgen_hash_alg; /* of essiv: a hash as below [sha256] */
+	const char *hash_alg;       /* md5, sha1, sha224, sha256, sha384,
+				     * sha512, ripemd160 [sha256] */
+};
 
 struct qcowfmt_create_options {
 	size_t struct_size;
 	uint64_t virtual_size;  /* bytes, a multiple of 512 */
 	int32_t format;         /* enum qcowfmt_format; PROBE means QCOW2 */
 	uint32_t version;       /* 2 or 3; 0 = 3 */
-	uint64_t cluster_size;  /* bytes, 512 ... 2 MiB; 0 = 64 KiB */
+	uint64_t cluster_size;  /* bytes, 512 ... 2 MiB, at least 16 KiB with
+				 * EXTENDED_L2; 0 = 64 KiB */
 	uint32_t refcount_bits; /* 1, 2, 4 ... 64; 0 = 16 */
 	uint32_t flags;         /* QCOWFMT_CREATE_* */
 	const char *backing_filename; /* stored as it is; NULL = none */
 	const char *backing_format;   /* stored as it is; NULL = none */
+	uint32_t compression_type;    /* 0 zlib, 1 zstd */
+	int32_t preallocation;        /* enum qcowfmt_preallocation */
+	/* Guest data goes to a file of its own with this name, stored as it
+	 * is; NULL = none.  qcowfmt_create_file() makes the file, or empties
+	 * it, unless data_storage is given. */
+	const char *data_filename;
+	/* The data file; it is emptied and stays the caller's.
+	 * qcowfmt_create() needs it to preallocate. */
+	struct qcowfmt_storage *data_storage;
+	const struct qcowfmt_encryption_options *encryption; /* NULL = none */
 };
 
 #define QCOWFMT_CREATE_LAZY_REFCOUNTS 0x1u
+#define QCOWFMT_CREATE_EXTENDED_L2    0x2u /* 32 subclusters in a cluster */
+/* The data file stays a raw image of the disk: implies
+ * QCOWFMT_PREALLOCATION_METADATA, excludes a backing file. */
+#define QCOWFMT_CREATE_DATA_FILE_RAW 0x4u
 
 /*
  * qcowfmt_create_file - make a new image in a local file
@@ -622,6 +778,46 @@ int qcowfmt_create_file(const char *path,
 int qcowfmt_create(struct qcowfmt_storage *storage,
                    const struct qcowfmt_create_options *options,
                    struct qcowfmt_error **errp);
+
+/* -------------------------------------------------------------------- keys */
+
+/* Which key slot of a LUKS image. */
+struct qcowfmt_key_options {
+	size_t struct_size;
+	uint32_t flags;        /* QCOWFMT_KEY_* */
+	uint32_t slot;         /* with QCOWFMT_KEY_SLOT: 0 ... 7 */
+	const void *secret;    /* raw bytes; at most QCOWFMT_MAX_SECRET */
+	size_t secret_len;
+	uint32_t iter_time_ms; /* of a new key; 0 = 2000 */
+	uint32_t reserved;
+};
+
+#define QCOWFMT_KEY_SLOT  0x1u /* slot says which */
+#define QCOWFMT_KEY_FORCE 0x2u /* also if that loses a key, or the last one */
+
+/*
+ * qcowfmt_add_key - let one more passphrase open a LUKS image
+ *
+ * Takes the slot given, or the first one that is free.  -EEXIST if it is in use
+ * and FORCE is not set; -ENOSPC if none is free.  The image must be open
+ * read-write.  Stable when it returns.  Returns the slot, 0 ... 7.
+ * Since 0.1.
+ */
+int qcowfmt_add_key(struct qcowfmt_image *image,
+                    const struct qcowfmt_key_options *options,
+                    struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_erase_key - make a passphrase useless
+ *
+ * Erases the slot given, or all slots that the secret opens: their key material
+ * is overwritten.  -EPERM if no key would be left and FORCE is not set: without
+ * a key the data is lost.  -EKEYREJECTED if the secret opens no slot; -ENOENT if
+ * the slot is not in use.  Returns 0.  Since 0.1.
+ */
+int qcowfmt_erase_key(struct qcowfmt_image *image,
+                      const struct qcowfmt_key_options *options,
+                      struct qcowfmt_error **errp);
 
 /* ------------------------------------------------------------------- check */
 

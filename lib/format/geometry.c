@@ -30,18 +30,25 @@ static int check_arguments(uint32_t version, uint32_t cluster_bits,
 	return 0;
 }
 
-static void init_guest_side(struct qcf_geometry *g)
+static void init_guest_side(struct qcf_geometry *g, uint32_t l2_bits)
 {
 	uint32_t entry_bits = g->extended_l2 ? 4 : 3;
+	uint32_t index_bits = g->extended_l2 ? QCF_SUBCLUSTER_INDEX_BITS : 0;
+
+	g->subcluster_bits = g->cluster_bits - index_bits;
+	g->subcluster_size = UINT64_C(1) << g->subcluster_bits;
+	g->subcluster_count = 1u << index_bits;
 
 	g->l2_entry_size = 1u << entry_bits;
-	g->l2_bits = g->cluster_bits - entry_bits;
+	g->l2_bits = l2_bits;
 	g->l2_entry_count = UINT64_C(1) << g->l2_bits;
+	g->l2_table_size = g->l2_entry_count << entry_bits;
 	g->l1_shift = g->cluster_bits + g->l2_bits;
 	/* At most 2^22 entries << 39: 2 EiB with 2 MiB clusters. */
 	g->max_virtual_size = QCF_MAX_L1_SIZE / sizeof(uint64_t) << g->l1_shift;
 
-	g->slice_bits = QCF_MIN(g->cluster_bits, (uint32_t)QCF_SLICE_BITS);
+	g->slice_bits =
+		QCF_MIN(l2_bits + entry_bits, (uint32_t)QCF_SLICE_BITS);
 	g->slice_size = UINT64_C(1) << g->slice_bits;
 	g->slice_entry_count = g->slice_size / g->l2_entry_size;
 }
@@ -71,10 +78,43 @@ int qcf_geometry_init(struct qcf_geometry *g, uint32_t version,
 		.extended_l2 = extended_l2,
 		.cluster_bits = cluster_bits,
 		.cluster_size = UINT64_C(1) << cluster_bits,
+		.host_alignment = UINT64_C(1) << cluster_bits,
 		.refcount_order = refcount_order,
 	};
-	init_guest_side(g);
+	/* A table is one cluster of entries of 8 or 16 bytes. */
+	init_guest_side(g, cluster_bits - (extended_l2 ? 4 : 3));
 	init_host_side(g);
+	return 0;
+}
+
+static int check_range(const char *field, uint32_t have, uint32_t min,
+                       uint32_t max, struct qcowfmt_error **errp)
+{
+	if (have >= min && have <= max)
+		return 0;
+	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+	                "%s: have %u, want %u to %u", field, have, min, max);
+}
+
+int qcf_geometry_init_v1(struct qcf_geometry *g, uint32_t cluster_bits,
+                         uint32_t l2_bits, struct qcowfmt_error **errp)
+{
+	int ret = check_range("cluster_bits", cluster_bits,
+	                      QCF_MIN_CLUSTER_BITS, QCF_MAX_CLUSTER_BITS_V1,
+	                      errp);
+
+	if (ret == 0)
+		ret = check_range("l2_bits", l2_bits, QCF_MIN_L2_BITS_V1,
+		                  QCF_MAX_L2_BITS_V1, errp);
+	if (ret < 0)
+		return ret;
+	*g = (struct qcf_geometry){
+		.version = 1,
+		.cluster_bits = cluster_bits,
+		.cluster_size = UINT64_C(1) << cluster_bits,
+		.host_alignment = QCF_SECTOR_SIZE,
+	};
+	init_guest_side(g, l2_bits);
 	return 0;
 }
 

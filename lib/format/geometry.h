@@ -7,7 +7,13 @@
  * slot host_cluster & (2^block_bits - 1).
  *
  * A slice is the unit of caching: an aligned piece of an L2 table or refcount
- * block of min(cluster_size, 4 KiB).
+ * block of at most 4 KiB.
+ *
+ * With extended L2 entries a cluster has 32 subclusters, otherwise the cluster
+ * counts as its only one.
+ *
+ * Version 1 has no refcounts, its L2 tables are as long as the header says, and
+ * everything may begin at any sector.
  */
 #ifndef QCF_GEOMETRY_H
 #define QCF_GEOMETRY_H
@@ -19,15 +25,23 @@
 #include "limits.h"
 
 struct qcf_geometry {
-	uint32_t version; /* 2 or 3 */
+	uint32_t version; /* 1, 2 or 3 */
 	bool extended_l2;
+	bool data_file; /* host offsets of data are in a file of its own and
+			 * equal to guest offsets */
 
 	uint32_t cluster_bits;
 	uint64_t cluster_size;
+	uint64_t host_alignment; /* of tables and data clusters */
+
+	uint32_t subcluster_bits;
+	uint64_t subcluster_size;
+	uint32_t subcluster_count; /* in a cluster: 32 or 1 */
 
 	uint32_t l2_entry_size;    /* 8, or 16 with extended L2 */
 	uint32_t l2_bits;          /* log2 of entries in an L2 table */
 	uint64_t l2_entry_count;   /* in a table */
+	uint64_t l2_table_size;    /* bytes */
 	uint32_t l1_shift;         /* log2 of the guest bytes of an L1 entry */
 	uint64_t max_virtual_size; /* what a full-size L1 table maps */
 
@@ -47,6 +61,10 @@ struct qcf_geometry {
 int qcf_geometry_init(struct qcf_geometry *g, uint32_t version,
                       uint32_t cluster_bits, uint32_t refcount_order,
                       bool extended_l2, struct qcowfmt_error **errp);
+
+/* The same for version 1, where l2_bits is a field of the header. */
+int qcf_geometry_init_v1(struct qcf_geometry *g, uint32_t cluster_bits,
+                         uint32_t l2_bits, struct qcowfmt_error **errp);
 
 /* --- guest side --- */
 
@@ -72,6 +90,20 @@ static inline uint64_t qcf_cluster_start(const struct qcf_geometry *g,
                                          uint64_t offset)
 {
 	return offset & ~(g->cluster_size - 1);
+}
+
+static inline uint64_t qcf_offset_in_subcluster(const struct qcf_geometry *g,
+                                                uint64_t offset)
+{
+	return offset & (g->subcluster_size - 1);
+}
+
+/* Which subcluster of its cluster an offset is in. */
+static inline uint32_t qcf_subcluster_index(const struct qcf_geometry *g,
+                                            uint64_t offset)
+{
+	return (uint32_t)(qcf_offset_in_cluster(g, offset) >>
+	                  g->subcluster_bits);
 }
 
 /* Offset of the slice that holds an L2 index, in its table. */

@@ -6,6 +6,10 @@
 #define QCF_MIN_CLUSTER_BITS             9
 #define QCF_MAX_CLUSTER_BITS             21
 #define QCF_MIN_CLUSTER_BITS_EXTENDED_L2 14 /* a subcluster is a sector */
+#define QCF_SUBCLUSTER_INDEX_BITS        5  /* 32 in a cluster */
+#define QCF_MAX_CLUSTER_BITS_V1          16
+#define QCF_MIN_L2_BITS_V1               6
+#define QCF_MAX_L2_BITS_V1               13
 #define QCF_SECTOR_SIZE                  UINT64_C(512)
 
 #define QCF_MAX_REFCOUNT_ORDER 6

@@ -39,6 +39,7 @@ enum qcf_storage_lock {
 	QCF_LOCK_RAW_WRITE,
 	QCF_LOCK_DATA_FILE_WRITE, /* external data file of a writable image */
 	QCF_LOCK_TRUNCATE,        /* while emptying a file to create an image */
+	QCF_LOCK_DATA_FILE_READ,  /* external data file of a read-only image */
 };
 
 struct qcf_storage_verbs {
@@ -62,6 +63,11 @@ struct qcf_storage_verbs {
 	/* NULL or -ENOTSUP (no error object): nothing happens. */
 	int (*discard)(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	               struct qcowfmt_error **errp);
+	/* Reserve space, growing the storage if the range ends beyond it;
+	 * content stays and new bytes are zeros.  NULL or -ENOTSUP (no error
+	 * object): the wrapper writes zeros behind the end. */
+	int (*allocate)(struct qcowfmt_storage *s, uint64_t offset,
+	                uint64_t len, struct qcowfmt_error **errp);
 	/* Returns enum qcowfmt_storage_extent and in *run (1 ... len) how many
 	 * bytes share it.  NULL: everything is data. */
 	int (*extent)(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
@@ -127,6 +133,9 @@ int qcf_storage_truncate(struct qcowfmt_storage *s, uint64_t size,
                          struct qcowfmt_error **errp) QCF_MUST_CHECK;
 int qcf_storage_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                      bool may_unmap, struct qcowfmt_error **errp)
+	QCF_MUST_CHECK;
+int qcf_storage_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                         uint64_t len, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
 /* A hint: callers may ignore failure. */
 int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,
