@@ -160,8 +160,7 @@ static inline uint64_t qcf_host_offset(const struct qcf_geometry *g,
  * Compressed clusters begin below this host offset: the bits of an L2 entry that
  * the flags and the length leave, and no more than other offsets have.
  */
-static inline uint64_t
-qcf_compressed_offset_limit(const struct qcf_geometry *g)
+static inline uint64_t qcf_compressed_offset_limit(const struct qcf_geometry *g)
 {
 	uint32_t bits = g->version == 1 ? 63 - g->cluster_bits
 	                                : 62 - (g->cluster_bits - 8);

@@ -43,8 +43,7 @@ static int unsupported(struct qcf_request *request, const char *what,
 	                qcf_image_top(request->image)->storage->name, what);
 }
 
-static int check_image(struct qcf_request *request,
-                       struct qcowfmt_error **errp)
+static int check_image(struct qcf_request *request, struct qcowfmt_error **errp)
 {
 	const struct qcf_meta *meta = meta_of(request);
 	uint32_t type;
@@ -57,11 +56,10 @@ static int check_image(struct qcf_request *request,
 		return unsupported(request, "an image with a data file", errp);
 	type = meta->header.compression_type;
 	if (!qcf_compression_is_built_in(type))
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: compression type %" PRIu32
-		                " is not built in",
-		                qcf_image_top(request->image)->storage->name,
-		                type);
+		return qcf_fail(
+			errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+			"%s: compression type %" PRIu32 " is not built in",
+			qcf_image_top(request->image)->storage->name, type);
 	return 0;
 }
 
@@ -183,10 +181,10 @@ static int write_cluster(struct qcf_request *request, struct packed *p,
 {
 	const struct qcf_meta *meta = meta_of(request);
 	uint64_t cluster_size = meta->geometry.cluster_size;
-	int64_t len = qcf_compress(meta->header.compression_type,
-	                           request->image->compression_level, p->data,
-	                           cluster_size, p->bytes, cluster_size - 1,
-	                           errp);
+	int64_t len =
+		qcf_compress(meta->header.compression_type,
+	                     request->image->compression_level, p->data,
+	                     cluster_size, p->bytes, cluster_size - 1, errp);
 
 	if (len < 0)
 		return (int)len;

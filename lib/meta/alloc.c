@@ -261,9 +261,9 @@ int qcf_alloc_reserve_bytes(struct qcf_meta *meta, uint64_t len,
 	int ret;
 
 	if (len == 0 || len >= g->cluster_size)
-		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		                "%" PRIu64 " bytes are not a compressed cluster",
-		                len);
+		return qcf_fail(
+			errp, EINVAL, QCOWFMT_ERR_USAGE,
+			"%" PRIu64 " bytes are not a compressed cluster", len);
 	if (g->version == 1)
 		return append_locked(meta, len, QCF_SECTOR_SIZE,
 		                     qcf_compressed_offset_limit(g),

@@ -78,10 +78,11 @@ static int check_compression_level(const struct qcowfmt_image *image, int level,
 	if (level == 0)
 		return 0;
 	if (top->meta == NULL)
-		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		                "compression level %d: %s is a raw image, which "
-		                "cannot be compressed",
-		                level, top->storage->name);
+		return qcf_fail(
+			errp, EINVAL, QCOWFMT_ERR_USAGE,
+			"compression level %d: %s is a raw image, which "
+			"cannot be compressed",
+			level, top->storage->name);
 	type = top->meta->header.compression_type;
 	qcf_compression_levels(type, &lowest, &highest);
 	if (level >= lowest && level <= highest)
