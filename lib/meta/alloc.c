@@ -283,8 +283,11 @@ void qcf_alloc_abandon_bytes(struct qcf_meta *meta, uint64_t host_offset,
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t first = qcf_host_cluster(g, host_offset);
 	uint64_t last = qcf_host_cluster(g, host_offset + len - 1);
+	QCF_GUARD(&meta->refcounts.lock);
 
-	(void)qcf_alloc_free(meta, first, last - first + 1, NULL);
+	(void)qcf_alloc_free_locked(meta, first, last - first + 1, NULL);
+	/* If the storage is full here, trying again must go elsewhere. */
+	meta->refcounts.pack_offset = 0;
 }
 
 /* ----------------------------------------------------------- runs of a length */
