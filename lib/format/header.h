@@ -91,6 +91,7 @@ struct qcf_header {
 	char *backing_name;   /* owned, NUL-terminated; NULL = none */
 	char *backing_format; /* owned; NULL = none; version 1 has no place
 			       * for it */
+	char *data_file_name; /* owned, NUL-terminated; NULL = none */
 
 	uint8_t *unknown; /* what follows the known fields up to
 			   * header_length; owned */
