@@ -12,11 +12,11 @@
 
 #include "check_id.h"
 
-/* Ids below this are found in the header, so the image cannot be opened; and so
- * are those of the LUKS header. */
-#define FIRST_RUNTIME_ID 20u
-#define FIRST_LUKS_ID    80u
-#define LAST_LUKS_ID     99u
+/* Whether it is found in the header, so that the image cannot be opened. */
+static bool is_header_id(uint32_t id)
+{
+	return id < 20 || (id >= 80 && id < 110);
+}
 
 struct check_info {
 	uint32_t id;
@@ -54,17 +54,11 @@ enum qcf_repair_class qcf_check_repair(uint32_t id)
 	return info == NULL ? QCF_REPAIR_NONE : info->repair;
 }
 
-static bool is_header_id(uint32_t id)
-{
-	return id < FIRST_RUNTIME_ID ||
-	       (id >= FIRST_LUKS_ID && id <= LAST_LUKS_ID);
-}
-
 /* detail is "" or starts with its own separator. */
 static int raise_corrupt(struct qcowfmt_error **errp, enum qcf_check id,
                          uint64_t host_offset, const char *detail)
 {
-	int err = is_header_id((uint32_t)id) ? EINVAL : EIO;
+	int err = is_header_id(id) ? EINVAL : EIO;
 
 	if (errp == NULL || *errp != NULL)
 		return -err;

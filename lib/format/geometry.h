@@ -33,6 +33,8 @@ struct qcf_geometry {
 	uint32_t cluster_bits;
 	uint64_t cluster_size;
 	uint64_t host_alignment; /* of tables and data clusters */
+	uint32_t guard_bits;     /* log2 of the unit in which metadata is
+				  * protected from being overwritten */
 
 	uint32_t subcluster_bits;
 	uint64_t subcluster_size;
@@ -154,6 +156,18 @@ static inline uint64_t qcf_host_offset(const struct qcf_geometry *g,
                                        uint64_t host_cluster)
 {
 	return host_cluster << g->cluster_bits;
+}
+
+/*
+ * Compressed clusters begin below this host offset: the bits of an L2 entry that
+ * the flags and the length leave, and no more than other offsets have.
+ */
+static inline uint64_t qcf_compressed_offset_limit(const struct qcf_geometry *g)
+{
+	uint32_t bits = g->version == 1 ? 63 - g->cluster_bits
+	                                : 62 - (g->cluster_bits - 8);
+
+	return QCF_MIN(UINT64_C(1) << bits, QCF_HOST_OFFSET_LIMIT);
 }
 
 /* Which refcount block counts a host cluster, and where in that block. */
