@@ -104,7 +104,7 @@ static int write_l1(struct qcowfmt_storage *storage,
 				.copied = true,
 			};
 
-			entries[j] = qcf_l1_entry_encode(e);
+			entries[j] = qcf_l1_entry_encode(g, e);
 		}
 		ret = qcf_storage_pwrite(
 			storage, entries, n * sizeof(*entries),
@@ -127,7 +127,7 @@ static void fill_l2(const struct qcf_geometry *g, struct qcf_be64 *entries,
 			.copied = true,
 		};
 
-		entries[i * words] = qcf_l2_entry_encode(g, m);
+		entries[i * words] = qcf_l2_entry_encode(g, m).word;
 	}
 }
 
