@@ -75,7 +75,7 @@ static bool is_not_luks(const struct qcf_header *h)
 static const struct row rows[] = {
 	{ L1_ORDER, 0, REFUSE,
 	  "Xen image with an L1 table in the byte order of its machine" },
-	{ VERSION, 1, REFUSE, "qcow version 1" },
+	{ VERSION, 1, READ_WRITE, "qcow version 1" },
 	{ INCOMPATIBLE, OTHERS, REFUSE, "unknown incompatible feature" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_DIRTY, READ_WRITE, "dirty bit" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_CORRUPT, UNLESS_REPAIR, "corrupt bit" },
