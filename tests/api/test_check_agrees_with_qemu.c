@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Promise: images with extended L2 entries and with data files that were damaged
- * by hand get the verdict from qcowfmt_check() that qemu-img check gives, by the
- * right corruption id; what can be repaired is.
+ * Promise: images with extended L2 entries, data files and LUKS headers that were
+ * damaged by hand get the verdict from qcowfmt_check() that qemu-img check gives,
+ * by the right corruption id; what can be repaired is.
  */
 #include <unistd.h>
 
@@ -44,10 +44,13 @@ static void note(void *opaque, uint32_t id, uint64_t host_offset,
 
 static struct qcowfmt_image *open_local(const char *name, uint32_t flags)
 {
+	/* What is not encrypted needs no secret. */
 	struct qcowfmt_open_options options = {
 		.struct_size = sizeof(options),
 		.flags = flags,
 		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
+		.secret = "secret",
+		.secret_len = 6,
 	};
 	struct qcowfmt_image *image = NULL;
 
@@ -360,6 +363,96 @@ START_TEST(snapshots_do_not_go_with_a_data_file)
 
 END_TEST
 
+/* -------------------------------------------------------------------- LUKS */
+
+/* The refcount block is at 0x20000, the LUKS area in clusters 4 to 35. */
+#define COUNT_OF(cluster) (0x20000 + 2 * (cluster))
+
+static void make_luks(void)
+{
+	const struct qcowfmt_encryption_options luks = {
+		.struct_size = sizeof(luks),
+		.encryption = QCOWFMT_ENCRYPTION_LUKS,
+		.iter_time_ms = 10,
+		.secret = "secret",
+		.secret_len = 6,
+	};
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = 1 << 20,
+		.encryption = &luks,
+	};
+
+	API_OK(qcowfmt_create_file("x", &options, &api_error));
+}
+
+static enum verdict their_luks_verdict(void)
+{
+	return (enum verdict)api_run(
+		api_qemu_img, "check", "-q", "--object",
+		"secret,id=sec0,data=secret", "--image-opts",
+		"driver=qcow2,file.filename=x,encrypt.key-secret=sec0", NULL);
+}
+
+START_TEST(the_luks_area_is_counted)
+{
+	static const struct {
+		uint64_t cluster;
+		uint64_t count;
+		enum verdict verdict;
+		uint32_t id;
+	} counts[] = {
+		{ 4, 1, CLEAN, 0 },
+		{ 4, 0, CORRUPT, QCF_CHECK_REFCOUNT_LOW },
+		{ 35, 0, CORRUPT, QCF_CHECK_REFCOUNT_LOW },
+		{ 4, 2, LEAKY, QCF_CHECK_LEAK },
+		{ 35, 65535, LEAKY, QCF_CHECK_LEAK },
+	};
+	struct findings findings;
+
+	enter_scratch();
+	for (size_t i = 0; i < QCF_ARRAY_LEN(counts); i++) {
+		make_luks();
+		api_put("x", COUNT_OF(counts[i].cluster), 2, counts[i].count);
+		ck_assert_int_eq(their_luks_verdict(), counts[i].verdict);
+		ck_assert_int_eq(our_verdict(0, 0, &findings),
+		                 counts[i].verdict);
+		ck_assert_uint_eq(findings.first, counts[i].id);
+		ck_assert_int_eq(our_verdict(QCOWFMT_OPEN_READ_WRITE,
+		                             QCOWFMT_CHECK_REPAIR_ALL,
+		                             &findings),
+		                 CLEAN);
+		ck_assert_int_eq(their_luks_verdict(), CLEAN);
+	}
+}
+
+END_TEST
+
+START_TEST(version_1_cannot_be_checked)
+{
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.format = QCOWFMT_FORMAT_QCOW,
+		.virtual_size = 1 << 20,
+	};
+	struct qcowfmt_check_result result = {
+		.struct_size = sizeof(result),
+	};
+	struct qcowfmt_image *image;
+
+	enter_scratch();
+	API_OK(qcowfmt_create_file("x", &options, &api_error));
+	image = open_local("x", 0);
+	API_FAILS_KEEP(qcowfmt_check(image, 0, NULL, NULL, &result, &api_error),
+	               ENOTSUP, QCOWFMT_ERR_UNSUPPORTED);
+	API_ERROR_NAMES("version 1 images have no reference counts");
+	api_error_reset();
+	api_close(image);
+	ck_assert_int_eq(api_run(api_qemu_img, "check", "x", NULL), 63);
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	if (!api_has_qemu())
@@ -370,6 +463,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, a_wrong_place_in_the_data_file_is_found);
 	tcase_add_test(tcase, copied_in_a_data_file_is_repaired);
 	tcase_add_test(tcase, snapshots_do_not_go_with_a_data_file);
+	tcase_add_test(tcase, the_luks_area_is_counted);
+	tcase_add_test(tcase, version_1_cannot_be_checked);
 }
 
 int main(int argc, char **argv)
