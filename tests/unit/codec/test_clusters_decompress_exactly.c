@@ -136,7 +136,8 @@ static bool reference(const uint8_t *in, size_t len, uint8_t *out)
 	stream.avail_in = (uInt)len;
 	stream.next_out = out;
 	stream.avail_out = CLUSTER;
-	ck_assert_int_eq(inflateInit2(&stream, -12), Z_OK);
+	if (inflateInit2(&stream, -12) != Z_OK)
+		abort();
 	ret = inflate(&stream, Z_FINISH);
 	inflateEnd(&stream);
 	return (ret == Z_STREAM_END || ret == Z_BUF_ERROR) &&
@@ -154,12 +155,11 @@ static size_t deflate_some(struct unit_random *random, uint8_t *stored)
 
 	for (size_t i = 0; i < len; i++)
 		plain[i] = (uint8_t)unit_random_below(random, letters);
-	ck_assert_int_eq(
-		deflateInit2(
-			&stream, (int)unit_random_below(random, 10), 8, -15, 9,
-			unit_random_below(random, 3) == 0 ? Z_FIXED
-							  : Z_DEFAULT_STRATEGY),
-		Z_OK);
+	if (deflateInit2(&stream, (int)unit_random_below(random, 10), 8, -15, 9,
+	                 unit_random_below(random, 3) == 0
+	                         ? Z_FIXED
+	                         : Z_DEFAULT_STRATEGY) != Z_OK)
+		abort();
 	stream.next_in = plain;
 	stream.avail_in = (uInt)len;
 	stream.next_out = stored;
@@ -180,7 +180,7 @@ START_TEST(test_nothing_readable_is_refused)
 	struct unit_random random = unit_random_init();
 	uint32_t accepted = 0;
 
-	for (int i = 0; i < 30000; i++) {
+	for (int i = 0; i < 10000; i++) {
 		uint8_t in[4 * CLUSTER + 512] = { 0 };
 		uint8_t want[CLUSTER];
 		uint8_t out[CLUSTER];
@@ -195,12 +195,12 @@ START_TEST(test_nothing_readable_is_refused)
 		if (!reference(in, len, want))
 			continue;
 		accepted++;
-		ck_assert_int_eq(qcf_decompress(&compressor, ZLIB, in, len, out,
-		                                sizeof(out), NULL),
-		                 0);
-		ck_assert(memcmp(out, want, sizeof(out)) == 0);
+		if (qcf_decompress(&compressor, ZLIB, in, len, out, sizeof(out),
+		                   NULL) < 0 ||
+		    memcmp(out, want, sizeof(out)) != 0)
+			ck_abort_msg("stream %d of %zu bytes", i, len);
 	}
-	ck_assert_uint_gt(accepted, 10000);
+	ck_assert_uint_gt(accepted, 3000);
 }
 
 END_TEST
@@ -251,7 +251,8 @@ START_TEST(test_damage)
 			(uint8_t)unit_random_u64(&random);
 		int ret = qcf_decompress(&compressor, row->type, in, len, out,
 		                         sizeof(out), NULL);
-		ck_assert(ret == 0 || ret == -EIO);
+		if (ret != 0 && ret != -EIO)
+			ck_abort_msg("returned %d", ret);
 	}
 }
 
