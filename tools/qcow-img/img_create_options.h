@@ -66,8 +66,4 @@ char *qcf_create_values_resolve(const struct img_create_values *values,
 char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
                         const char *path, int format);
 
-/* Whether QEMU has a block driver of this name: what a backing format may
- * say, even one that nothing here can open. */
-bool qcf_is_known_driver(const char *name);
-
 #endif
