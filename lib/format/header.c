@@ -278,8 +278,13 @@ int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,
 	bool extended_l2 =
 		(h->incompatible_features & QCF_INCOMPAT_EXTENDED_L2) != 0;
 
-	return qcf_geometry_init(g, h->version, h->cluster_bits,
-	                         h->refcount_order, extended_l2, errp);
+	int ret = qcf_geometry_init(g, h->version, h->cluster_bits,
+	                            h->refcount_order, extended_l2, errp);
+
+	if (ret == 0)
+		g->data_file = (h->incompatible_features &
+		                QCF_INCOMPAT_DATA_FILE) != 0;
+	return ret;
 }
 
 /* -------------------------------------------------------------------- encode */

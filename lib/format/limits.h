@@ -10,6 +10,7 @@
 #define QCF_MAX_CLUSTER_BITS_V1          16
 #define QCF_MIN_L2_BITS_V1               6
 #define QCF_MAX_L2_BITS_V1               13
+#define QCF_SECTOR_BITS                  9
 #define QCF_SECTOR_SIZE                  UINT64_C(512)
 
 #define QCF_MAX_REFCOUNT_ORDER 6
