@@ -112,12 +112,14 @@ static const char *fixed_words(const struct qcowfmt_error *error)
 }
 
 /*
- * "NAME: opening the backing file: " once for every level of the chain, then
- * "cannot open 'NAME'": said in the words of QEMU's programs.
+ * "NAME: opening the backing file: " once for every level of the chain, maybe
+ * "NAME: opening the data file: ", then "cannot open 'NAME'": said in the words
+ * of QEMU's programs.
  */
 static char *reword(const struct qcowfmt_error *error)
 {
 	static const char below[] = ": opening the backing file: ";
+	static const char beside[] = ": opening the data file: ";
 	const char *message = qcowfmt_error_message(error);
 	char *text = qcf_tool_printf("%s", "");
 	const char *rest;
@@ -132,6 +134,9 @@ static char *reword(const struct qcowfmt_error *error)
 		text = longer;
 		message = rest + strlen(below);
 	}
+	rest = strstr(message, beside);
+	if (rest != NULL)
+		message = rest + strlen(beside);
 	if (fixed_words(error) != NULL)
 		message = fixed_words(error);
 	rest = after(message, "cannot open '");

@@ -52,18 +52,6 @@ static char *take_file_driver(const char *value)
 	return qcf_tool_printf("Unknown driver '%s'", value);
 }
 
-static char *take_backing(struct qcf_image_opts *opts, const char *value)
-{
-	if (*value != '\0')
-		return qcf_tool_printf("Could not open backing file: Cannot "
-		                       "find device='%s' nor node-name='%s'",
-		                       value, value);
-	qcf_tool_warning("Use of \"backing\": \"\" is deprecated; use "
-	                 "\"backing\": null instead");
-	opts->no_backing = true;
-	return NULL;
-}
-
 static char *not_supported(const char *key)
 {
 	return qcf_tool_printf("Option '%s' is not supported by this version",
@@ -88,8 +76,6 @@ static char *take_pair(struct qcf_image_opts *opts,
 	if (strcmp(key, "file.driver") == 0 ||
 	    strcmp(key, "data-file.driver") == 0)
 		return take_file_driver(value);
-	if (strcmp(key, "backing") == 0)
-		return take_backing(opts, value);
 	if (strcmp(key, "file.filename") == 0)
 		opts->path = value;
 	else if (strcmp(key, "data-file.filename") == 0)

@@ -8,19 +8,16 @@
 #ifndef QCF_TOOL_IMAGE_OPTS_H
 #define QCF_TOOL_IMAGE_OPTS_H
 
-#include <stdbool.h>
-
 #include "tool_keyval.h"
 #include "tool_util.h"
 
-/* The texts are those of the list; NULL or false what was not said. */
+/* The texts are those of the list; NULL what was not said. */
 struct qcf_image_opts {
 	struct qcf_keyval_list list;
 	const char *driver;
 	const char *path;
 	const char *data_path;      /* of its data file */
 	const char *encrypt_format; /* what its header has to say */
-	bool no_backing;            /* open it as if it had no backing file */
 };
 
 /*

@@ -103,8 +103,7 @@ void qcf_keyval_wipe(struct qcf_keyval_list *list)
 	qcf_keyval_fini(list);
 }
 
-const char *qcf_keyval_find(const struct qcf_keyval_list *list,
-                            const char *key)
+const char *qcf_keyval_find(const struct qcf_keyval_list *list, const char *key)
 {
 	size_t i;
 

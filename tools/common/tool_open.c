@@ -102,9 +102,8 @@ static int64_t give_secret(void *opaque,
 	if (source->reason == NULL)
 		return (int64_t)len;
 	for (uint32_t i = source->depth; i < request->depth; i++) {
-		char *reason =
-			qcf_tool_printf("Could not open backing file: %s",
-		                        source->reason);
+		char *reason = qcf_tool_printf(
+			"Could not open backing file: %s", source->reason);
 
 		free(source->reason);
 		source->reason = reason;
@@ -208,15 +207,12 @@ static char *find_format(const struct qcf_tool_open *request, int32_t *format)
 static char *fill_options(const struct qcf_tool_open *request,
                           struct qcowfmt_open_options *options)
 {
-	bool no_references =
-		request->no_references ||
-		(request->opts != NULL && request->opts->no_backing);
-
 	*options = (struct qcowfmt_open_options){
 		.struct_size = sizeof(*options),
 		.flags = request->flags,
-		.reference_policy = no_references ? QCOWFMT_REFERENCES_IGNORE
-		                                  : QCOWFMT_REFERENCES_LOCAL,
+		.reference_policy = request->no_references
+		                            ? QCOWFMT_REFERENCES_IGNORE
+		                            : QCOWFMT_REFERENCES_LOCAL,
 		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
 	};
 	if (request->cache.direct)

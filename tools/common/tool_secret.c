@@ -180,6 +180,7 @@ static bool is_identifier(const char *text)
 static char *take_pair(const struct qcf_keyval *pair, struct definition *d)
 {
 	static const char *const refused[] = { "keyid", "iv" };
+
 	const struct {
 		const char *name;
 		const char **to;
@@ -188,6 +189,7 @@ static char *take_pair(const struct qcf_keyval *pair, struct definition *d)
 		      { "data", &d->data },
 		      { "file", &d->file },
 		      { "format", &d->format } };
+
 	size_t i;
 
 	if (*pair->key == '\0')
@@ -213,18 +215,10 @@ static char *take_pair(const struct qcf_keyval *pair, struct definition *d)
 static char *check_type(const char *type)
 {
 	static const char *const others[] = {
-		"authz-list",
-		"authz-list-file",
-		"authz-pam",
-		"authz-simple",
-		"iothread",
-		"main-loop",
-		"secret_keyring",
-		"throttle-group",
-		"tls-cipher-suites",
-		"tls-creds-anon",
-		"tls-creds-psk",
-		"tls-creds-x509",
+		"authz-list",     "authz-list-file", "authz-pam",
+		"authz-simple",   "iothread",        "main-loop",
+		"secret_keyring", "throttle-group",  "tls-cipher-suites",
+		"tls-creds-anon", "tls-creds-psk",   "tls-creds-x509",
 	};
 	size_t i;
 

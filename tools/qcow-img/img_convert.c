@@ -284,7 +284,7 @@ static char *target_values(struct request *r, const struct img_source *source,
 	return NULL;
 }
 
-static char *create_target(const struct img_create_values *values,
+static char *create_target(struct img_create_values *values,
                            const char *path, uint64_t size)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
