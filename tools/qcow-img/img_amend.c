@@ -180,22 +180,17 @@ static bool is_one_of(const char *text, const char *const *list, size_t count)
 static char *refuse(const char *name)
 {
 	static const char *const not_yet[] = {
-		"size",          "backing_file",   "backing_fmt", "compat",
-		"data_file_raw", "lazy_refcounts", "data_file",   "refcount_bits",
+		"size",      "backing_file",  "backing_fmt",
+		"compat",    "data_file_raw", "lazy_refcounts",
+		"data_file", "refcount_bits",
 	};
 	static const char *const creation_only[] = {
-		"cluster_size",
-		"compression_type",
-		"encrypt.cipher-alg",
-		"encrypt.cipher-mode",
-		"encrypt.format",
-		"encrypt.hash-alg",
-		"encrypt.ivgen-alg",
-		"encrypt.ivgen-hash-alg",
-		"encrypt.key-secret",
-		"encryption",
-		"extended_l2",
-		"preallocation",
+		"cluster_size",       "compression_type",
+		"encrypt.cipher-alg", "encrypt.cipher-mode",
+		"encrypt.format",     "encrypt.hash-alg",
+		"encrypt.ivgen-alg",  "encrypt.ivgen-hash-alg",
+		"encrypt.key-secret", "encryption",
+		"extended_l2",        "preallocation",
 	};
 
 	if (is_one_of(name, not_yet, QCF_ARRAY_LEN(not_yet)))
@@ -237,6 +232,7 @@ static char *parse_change(const struct qcf_keyval_list *list,
 		        { "encrypt.new-secret", &change->new_secret },
 		        { "encrypt.keyslot", &change->keyslot },
 		        { "encrypt.iter-time", &change->iter_time } };
+
 	char *reason;
 	size_t i;
 	size_t k;
@@ -253,9 +249,9 @@ static char *parse_change(const struct qcf_keyval_list *list,
 		*members[k].to = pair->value != NULL ? pair->value : "on";
 	}
 	reason = check_number("encrypt.keyslot", change->keyslot);
-	return reason != NULL ? reason
-	                      : check_number("encrypt.iter-time",
-	                                     change->iter_time);
+	return reason != NULL
+	               ? reason
+	               : check_number("encrypt.iter-time", change->iter_time);
 }
 
 static char *check_state(const struct change *c, bool *active)

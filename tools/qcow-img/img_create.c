@@ -218,8 +218,7 @@ static char *apply_options(struct request *r, struct img_create_values *values)
 	return reason;
 }
 
-static char *create_image(struct img_create_values *values,
-                          const char *path)
+static char *create_image(struct img_create_values *values, const char *path)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	uint64_t size = qcf_create_value(values, "size")->number;

@@ -185,7 +185,7 @@ char *qcf_create_encryption_secret(struct img_create_values *values)
 	                         &encryption->secret_len);
 	if (reason == NULL && cipher != NULL &&
 	    (strcmp(cipher, "des") == 0 || strcmp(cipher, "3des") == 0))
-		reason = qcf_tool_printf("Algorithm '%s' not supported",
-		                         cipher);
+		reason =
+			qcf_tool_printf("Algorithm '%s' not supported", cipher);
 	return reason != NULL ? reason : take_time(values, encryption);
 }
