@@ -271,6 +271,7 @@ int qcf_alloc_reserve_bytes(struct qcf_meta *meta, uint64_t len,
 	ret = pack_locked(meta, len, host_offset, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "allocating compressed space", ret);
+	r->packed_end = *host_offset + len;
 	r->pack_offset = *host_offset + len;
 	if (qcf_offset_in_cluster(g, r->pack_offset) == 0)
 		r->pack_offset = 0;

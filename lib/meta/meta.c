@@ -478,6 +478,7 @@ static int prepare_writing(struct qcf_meta *meta,
 		return ret;
 	meta->refcounts.fresh_from =
 		qcf_clusters_for(&meta->geometry, file_size);
+	meta->refcounts.old_end = meta->refcounts.fresh_from;
 	meta->refcounts.growing_zeroes = meta->storage->reads_zero_when_grown;
 	if (meta->header.version == 1)
 		return prepare_appending(meta, file_size, errp);
@@ -545,10 +546,36 @@ void qcf_meta_abandon(struct qcf_meta *meta)
 	fini_members(meta);
 }
 
+/*
+ * The zeros at the end of the last cluster are not written, and readers know
+ * that a file may end early, but not all of them.
+ */
+static void cover_last_cluster(struct qcf_meta *meta)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	const struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t end = qcf_host_offset(g, r->fresh_from);
+	uint64_t packed = qcf_align_up(r->packed_end, QCF_SECTOR_SIZE);
+	uint64_t size = 0;
+
+	if (r->fresh_from <= r->old_end || meta->storage->fixed_size)
+		return;
+	/* Compressed data need not fill its last cluster. */
+	if (packed <= end && end - packed < g->cluster_size)
+		end = packed;
+	if (qcf_storage_get_size(meta->storage, &size, NULL) < 0 || size >= end)
+		return;
+	/* Without space for it the image is as good as before. */
+	if (qcf_storage_truncate(meta->storage, end, NULL) < 0)
+		return;
+}
+
 int qcf_meta_close(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	int ret = meta->writable ? qcf_writeback_finish(meta, errp) : 0;
 
+	if (ret == 0 && meta->writable)
+		cover_last_cluster(meta);
 	fini_members(meta);
 	return ret;
 }
