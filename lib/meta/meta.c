@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "append.h"
 #include "checked.h"
 #include "compress.h"
 #include "image_flags.h"
@@ -441,31 +442,6 @@ static void fini_members(struct qcf_meta *meta)
 	qcf_header_fini(&meta->header);
 }
 
-/*
- * Version 1 appends.  The last cluster may have been written in part only, and
- * need not begin where a whole one would, so a file that does not end at a
- * cluster boundary gets room for one that began just before its end.
- */
-static int prepare_appending(struct qcf_meta *meta, uint64_t file_size,
-                             struct qcowfmt_error **errp)
-{
-	uint64_t cluster_size = meta->geometry.cluster_size;
-	uint64_t l1_end = meta->header.l1_table_offset +
-	                  (uint64_t)meta->header.l1_size * 8;
-
-	if (!qcf_is_aligned(meta->header.l1_table_offset, 8))
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "the L1 table at %" PRIu64
-		                " is not aligned to 8 bytes: its entries "
-		                "cannot be changed safely",
-		                meta->header.l1_table_offset);
-	meta->refcounts.append_at = file_size;
-	if (!qcf_is_aligned(file_size, cluster_size) &&
-	    file_size > qcf_align_up(l1_end, QCF_SECTOR_SIZE))
-		meta->refcounts.append_at += cluster_size - QCF_SECTOR_SIZE;
-	return 0;
-}
-
 /* Facts about storage and flags that only a writer needs. */
 static int prepare_writing(struct qcf_meta *meta,
                            const struct qcf_meta_options *options,
@@ -480,7 +456,7 @@ static int prepare_writing(struct qcf_meta *meta,
 		qcf_clusters_for(&meta->geometry, file_size);
 	meta->refcounts.growing_zeroes = meta->storage->reads_zero_when_grown;
 	if (meta->header.version == 1)
-		return prepare_appending(meta, file_size, errp);
+		return qcf_append_prepare(meta, file_size, errp);
 	meta->lazy_refcounts = meta->header.version >= 3 &&
 	                       (options->lazy_refcounts >= 0
 	                                ? options->lazy_refcounts > 0

@@ -154,6 +154,11 @@ int qcf_check(struct qcowfmt_image *image, uint32_t flags,
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: a raw image has nothing to check",
 		                top->storage->name);
+	if (top->meta->geometry.version == 1)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s: a version 1 image has no reference counts "
+		                "to check",
+		                top->storage->name);
 	if (has_bitmaps(top->meta))
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: checking an image with dirty bitmaps is "

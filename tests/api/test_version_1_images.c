@@ -50,6 +50,36 @@ START_TEST(tables_at_odd_places)
 
 END_TEST
 
+/* Other writers append at the next sector, so no cluster may be cut short; and
+ * nothing is left out between the L1 table and the first L2 table. */
+START_TEST(files_end_where_clusters_do)
+{
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.format = QCOWFMT_FORMAT_QCOW,
+		.virtual_size = 1 << 20,
+	};
+	struct stat st;
+
+	v1_start("e.qcow", 12);
+	API_OK(qcowfmt_create_file(v1.path, &options, &api_error));
+	v1_open_model(API_RW);
+	api_write(v1.image, 100000, 1, 1);
+	api_close(v1.image);
+	ck_assert_uint_eq(api_get(v1.path, 48, 8), 4096);
+	ck_assert_uint_eq(api_get(v1.path, 4096 + 24 * 8, 8), 8192);
+	ck_assert_int_eq(stat(v1.path, &st), 0);
+	ck_assert_int_eq(st.st_size, 8192 + 4096);
+	/* Opening for writing alone changes nothing. */
+	v1_open_model(API_RW);
+	api_expect(v1.image, 100000, 1, 1);
+	api_close(v1.image);
+	ck_assert_int_eq(stat(v1.path, &st), 0);
+	ck_assert_int_eq(st.st_size, 8192 + 4096);
+}
+
+END_TEST
+
 START_TEST(info_says_version_1)
 {
 	struct v1_spec spec = { .cluster_bits = 12, .l2_bits = 9 };
@@ -252,6 +282,7 @@ static void add_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, every_geometry, 9, 17);
 	tcase_add_test(tcase, tables_at_odd_places);
+	tcase_add_test(tcase, files_end_where_clusters_do);
 	tcase_add_test(tcase, info_says_version_1);
 	tcase_add_test(tcase, backing_files_show_through);
 	tcase_add_test(tcase, a_small_write_keeps_the_rest_of_the_cluster);
