@@ -156,8 +156,7 @@ int qcf_check(struct qcowfmt_image *image, uint32_t flags,
 		                top->storage->name);
 	if (top->meta->geometry.version == 1)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: a version 1 image has no reference counts "
-		                "to check",
+		                "%s: version 1 images have no reference counts",
 		                top->storage->name);
 	if (has_bitmaps(top->meta))
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
