@@ -44,13 +44,8 @@ static uint64_t l2_units(const struct qcf_geometry *g)
 int qcf_meta_protect_l2(struct qcf_meta *meta, uint64_t l2_offset,
                         struct qcowfmt_error **errp)
 {
-	uint64_t first = l2_offset >> meta->geometry.guard_bits;
-	int ret = 0;
-
-	for (uint64_t i = 0; ret == 0 && i < l2_units(&meta->geometry); i++)
-		ret = qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2, first + i,
-		                      errp);
-	return ret;
+	return qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2,
+	                       l2_offset >> meta->geometry.guard_bits, errp);
 }
 
 bool qcf_meta_is_not_only_l2(const struct qcf_meta *meta, uint64_t l2_offset)
@@ -251,8 +246,8 @@ static int protect_l2_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
 		count += meta->l1.entries[i] != 0;
-	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2,
-	                          count * l2_units(&meta->geometry), errp);
+	meta->overlap.l2_count = l2_units(&meta->geometry);
+	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2, count, errp);
 	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
 		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
 		uint64_t offset =

@@ -5,10 +5,12 @@
  * by a write; a file that ends early gives what it has, zeros or an error, and
  * never other bytes; tables too large for memory are refused.
  */
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "api_test.h"
+#include "bytes.h"
 #include "check_id.h"
 #include "compressed_data.h"
 #include "v1_model.h"
@@ -452,7 +454,7 @@ START_TEST(a_table_is_looked_at_once)
 		                .virtual_size = UINT64_C(1) << 42,
 		                .l1_offset = 65536 };
 	uint64_t len = v1_l1_len(&spec);
-	uint8_t entry[8] = { [5] = 0x80 };
+	struct qcf_be64 entry = qcf_be64_encode(24 << 20);
 	FILE *file;
 
 	ck_assert_uint_eq(len, 8u << 20);
@@ -461,9 +463,8 @@ START_TEST(a_table_is_looked_at_once)
 	file = fopen(v1.path, "r+b");
 	ck_assert_ptr_nonnull(file);
 	ck_assert_int_eq(fseeko(file, 65536, SEEK_SET), 0);
-	entry[4] = 0x01; /* 0x01800000: 24 MiB */
 	for (uint64_t i = 0; i < len / 8; i++)
-		ck_assert_uint_eq(fwrite(entry, 1, 8, file), 8);
+		ck_assert_uint_eq(fwrite(&entry, 8, 1, file), 1);
 	ck_assert_int_eq(fclose(file), 0);
 	ck_assert_int_eq(truncate(v1.path, (off_t)25 << 20), 0);
 	v1_open_model(API_RW);
@@ -471,6 +472,46 @@ START_TEST(a_table_is_looked_at_once)
 	api_expect(v1.image, 0, 512, 1);
 	api_close(v1.image);
 	ck_assert_uint_ge(api_get(v1.path, 24 << 20, 8), 25 << 20);
+}
+
+END_TEST
+
+static long most_memory(void)
+{
+	struct rusage usage;
+
+	ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
+	return usage.ru_maxrss;
+}
+
+/* 2^18 entries of the L1 table, and tables of 128 sectors each that do not even
+ * exist: an L1 table of 2 MiB must not take a gigabyte. */
+START_TEST(tables_take_memory_by_their_number)
+{
+	struct v1_spec spec = { .cluster_bits = 9,
+		                .l2_bits = 13,
+		                .virtual_size = UINT64_C(1) << 40,
+		                .l1_offset = 65536 };
+	uint64_t count = v1_l1_len(&spec) / 8;
+	long before_open;
+	FILE *file;
+
+	v1_start("n.qcow", 9);
+	v1_make(v1.path, &spec);
+	file = fopen(v1.path, "r+b");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(fseeko(file, 65536, SEEK_SET), 0);
+	for (uint64_t i = 0; i < count; i++) {
+		struct qcf_be64 entry =
+			qcf_be64_encode((UINT64_C(1) << 40) + i * 65536);
+
+		ck_assert_uint_eq(fwrite(&entry, sizeof(entry), 1, file), 1);
+	}
+	ck_assert_int_eq(fclose(file), 0);
+	before_open = most_memory();
+	v1_open_model(API_RW);
+	ck_assert_int_lt(most_memory() - before_open, 100 << 10);
+	api_close(v1.image);
 }
 
 END_TEST
@@ -522,6 +563,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, huge_tables);
 	tcase_add_test(tcase, huge_disks);
 	tcase_add_test(tcase, a_table_is_looked_at_once);
+	tcase_add_test(tcase, tables_take_memory_by_their_number);
 	tcase_add_test(tcase, tiny_disks);
 }
 
