@@ -114,10 +114,11 @@ static int append_clusters_locked(struct qcf_meta *meta, uint64_t count,
 	                    QCF_HOST_OFFSET_LIMIT, &start, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "allocating a cluster", ret);
+	/* Never fresh, so that the file reaches to the end of its last cluster:
+	 * others append at the next sector. */
 	*reservation = (struct qcf_reservation){
 		.host_cluster = qcf_host_cluster(g, start),
 		.count = count,
-		.fresh = meta->storage->reads_zero_when_grown,
 	};
 	return 0;
 }
