@@ -462,6 +462,43 @@ START_TEST(a_short_data_file_goes_on_as_zeros)
 
 END_TEST
 
+START_TEST(holes_are_looked_for_in_the_data_file)
+{
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = SIZE,
+		.data_filename = "d.raw",
+		.preallocation = QCOWFMT_PREALLOCATION_METADATA,
+	};
+	struct qcowfmt_extent extents[3];
+
+	make_directories();
+	API_OK(qcowfmt_create_file("x", &options, &api_error));
+	API_OK(open_as("x", QCOWFMT_REFERENCES_LOCAL, API_RW));
+	api_write(image, 65536, 65536, 'w');
+	API_OK(qcowfmt_flush(image, &api_error));
+	ck_assert_int_eq(qcowfmt_map(image, 0, SIZE, QCOWFMT_MAP_HOLES, extents,
+	                             3, &api_error),
+	                 3);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(extents[i].kind, QCOWFMT_EXTENT_DATA);
+		ck_assert_uint_eq(extents[i].host_offset,
+		                  extents[i].guest_offset);
+		ck_assert_uint_eq(extents[i].flags & QCOWFMT_EXTENT_HOLE,
+		                  i == 1 ? 0 : QCOWFMT_EXTENT_HOLE);
+	}
+	ck_assert_uint_eq(extents[1].length, 65536);
+	api_close(image);
+	API_OK(open_as("x", QCOWFMT_REFERENCES_IGNORE, 0));
+	ck_assert_int_eq(qcowfmt_map(image, 0, SIZE, QCOWFMT_MAP_HOLES, extents,
+	                             3, &api_error),
+	                 1);
+	ck_assert_uint_eq(extents[0].flags & QCOWFMT_EXTENT_HOLE, 0);
+	api_close(image);
+}
+
+END_TEST
+
 START_TEST(one_writer_at_a_time)
 {
 	struct qcowfmt_image *first;
@@ -584,6 +621,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, links_to_the_image);
 	tcase_add_test(tcase, a_name_ends_at_a_nul);
 	tcase_add_test(tcase, a_short_data_file_goes_on_as_zeros);
+	tcase_add_test(tcase, holes_are_looked_for_in_the_data_file);
 	tcase_add_test(tcase, one_writer_at_a_time);
 	tcase_add_test(tcase, backing_files_have_data_files_too);
 	if (!api_has_qemu())
