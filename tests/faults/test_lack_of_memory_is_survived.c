@@ -254,16 +254,9 @@ START_TEST(each_allocation)
 END_TEST
 
 /* Creating an image: all of it or an error. */
-START_TEST(each_allocation_of_create)
+static void create_until_it_works(const struct qcowfmt_create_options *options,
+                                  bool all_later)
 {
-	struct qcowfmt_create_options options = {
-		.struct_size = sizeof(options),
-		.virtual_size = 1 << 20,
-		.cluster_size = crash_arguments.geometry->cluster_size,
-		.version = crash_arguments.geometry->version,
-		.backing_filename = "backing",
-		.backing_format = "raw",
-	};
 	struct byte_image *bytes = byte_image_new(4u << 20);
 	uint64_t nth = 0;
 	int ret;
@@ -272,9 +265,9 @@ START_TEST(each_allocation_of_create)
 		struct qcowfmt_storage *s = image_storage_new(bytes, true);
 		struct qcowfmt_error *error = NULL;
 
-		alloc_faults_set(++nth, _i == 1);
+		alloc_faults_set(++nth, all_later);
 		alloc_faults_inside(true);
-		ret = qcowfmt_create(s, &options, &error);
+		ret = qcowfmt_create(s, options, &error);
 		alloc_faults_inside(false);
 		ck_assert_int_eq(ret, alloc_faults_refused() > 0 ? -ENOMEM : 0);
 		ck_assert_int_eq(qcowfmt_error_code(error),
@@ -287,6 +280,48 @@ START_TEST(each_allocation_of_create)
 	byte_image_free(bytes);
 }
 
+START_TEST(each_allocation_of_create)
+{
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = 1 << 20,
+		.cluster_size = crash_arguments.geometry->cluster_size,
+		.version = crash_arguments.geometry->version,
+		.backing_filename = "backing",
+		.backing_format = "raw",
+	};
+
+	create_until_it_works(&options, _i == 1);
+}
+
+END_TEST
+
+START_TEST(each_allocation_of_create_with_every_option)
+{
+	static const struct qcowfmt_encryption_options aes = {
+		.struct_size = sizeof(aes),
+		.encryption = QCOWFMT_ENCRYPTION_AES,
+		.secret = "secret",
+		.secret_len = 6,
+	};
+	struct byte_image *data = byte_image_new(4u << 20);
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = 1 << 20,
+		.flags = QCOWFMT_CREATE_EXTENDED_L2,
+		.backing_filename = "backing",
+		.backing_format = "raw",
+		.preallocation = QCOWFMT_PREALLOCATION_FULL,
+		.data_filename = "data",
+		.data_storage = image_storage_new(data, true),
+		.encryption = &aes,
+	};
+
+	create_until_it_works(&options, _i == 1);
+	qcowfmt_storage_free(options.data_storage);
+	byte_image_free(data);
+}
+
 END_TEST
 
 static void add(TCase *tcase)
@@ -294,6 +329,8 @@ static void add(TCase *tcase)
 	tcase_set_timeout(tcase, 0);
 	tcase_add_loop_test(tcase, each_allocation, 0, 2);
 	tcase_add_loop_test(tcase, each_allocation_of_create, 0, 2);
+	tcase_add_loop_test(tcase, each_allocation_of_create_with_every_option,
+	                    0, 2);
 }
 
 int main(int argc, char **argv)
