@@ -645,6 +645,22 @@ char *qcf_create_values_resolve(struct img_create_values *values,
 	return reason;
 }
 
+/* Which of the files of an image it was stands in quotes in the message. */
+static char *system_reason(const struct qcowfmt_error *error, const char *path)
+{
+	const char *message = qcowfmt_error_message(error);
+	const char *start = strchr(message, '\'');
+	const char *end = strrchr(message, '\'');
+	int len = (int)strlen(path);
+
+	if (start != NULL && end > start + 1) {
+		path = start + 1;
+		len = (int)(end - path);
+	}
+	return qcf_tool_printf("Could not create '%.*s': %s", len, path,
+	                       strerror(qcowfmt_error_errno(error)));
+}
+
 char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
                         const char *path, int format)
 {
@@ -656,7 +672,6 @@ char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
 				? " (try using a larger cluster size)"
 				: "");
 	if (qcowfmt_error_code(error) == QCOWFMT_ERR_SYSTEM)
-		return qcf_tool_printf("Could not create '%s': %s", path,
-		                       strerror(qcowfmt_error_errno(error)));
+		return system_reason(error, path);
 	return qcf_tool_reason(ret, error, path, true);
 }
