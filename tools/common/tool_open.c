@@ -92,6 +92,7 @@ static int64_t give_secret(void *opaque,
 	const char *id = NULL;
 	size_t len;
 
+	source->asked = request->depth;
 	if (source->opts != NULL && request->depth >= source->depth)
 		id = qcf_image_opts_secret(source->opts,
 		                           request->depth - source->depth);
@@ -265,12 +266,9 @@ static int open_image(const struct qcf_tool_open *request, const char *path,
 		if (ret < 0)
 			*reason = qcf_tool_reason(ret, error, path, writing);
 	}
-	if (ret == 0 || source.reason == NULL) {
-		free(source.reason);
-		return ret;
-	}
-	free(*reason);
-	*reason = source.reason;
+	if (ret < 0)
+		*reason = qcf_secret_reason(&source, ret, *reason);
+	free(source.reason);
 	return ret;
 }
 

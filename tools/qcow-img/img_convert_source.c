@@ -129,8 +129,8 @@ static enum img_content classify(const struct img_source *s,
 		return CONTENT_ZERO;
 	default:
 		/* A hole in ciphertext is noise. */
-		return (extent->flags & (QCOWFMT_EXTENT_HOLE |
-		                         QCOWFMT_EXTENT_ENCRYPTED)) ==
+		return (extent->flags &
+		        (QCOWFMT_EXTENT_HOLE | QCOWFMT_EXTENT_ENCRYPTED)) ==
 		                       QCOWFMT_EXTENT_HOLE
 		               ? CONTENT_ZERO
 		               : CONTENT_DATA;

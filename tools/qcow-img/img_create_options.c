@@ -225,6 +225,15 @@ char *qcf_create_values_parse(struct img_create_values *values,
 	return reason;
 }
 
+static char *unknown_format(const char *name)
+{
+	if (qcf_is_known_driver(name))
+		return qcf_tool_printf("Images of format '%s' are not "
+		                       "supported by this version",
+		                       name);
+	return qcf_tool_printf("Unknown file format '%s'", name);
+}
+
 char *qcf_create_values_init(struct img_create_values *values,
                              const char *format_name)
 {
@@ -233,7 +242,7 @@ char *qcf_create_values_init(struct img_create_values *values,
 	memset(values, 0, sizeof(*values));
 	values->format = qcowfmt_format_from_name(format_name);
 	if (values->format < 0)
-		return qcf_tool_printf("Unknown file format '%s'", format_name);
+		return unknown_format(format_name);
 	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
 		if (applies(&table[i], values->format) &&
 		    table[i].initial != NULL)
@@ -359,7 +368,7 @@ char *qcf_create_print_help(const char *format_name, bool with_file_options)
 	size_t i;
 
 	if (format < 0)
-		return qcf_tool_printf("Unknown file format '%s'", format_name);
+		return unknown_format(format_name);
 	wanted = flag_of_format(format) | (with_file_options ? FOR_FILE : 0);
 	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
 		if ((table[i].flags & wanted) != 0)
