@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Promise: whatever a power cut or a failing storage leaves of a key change,
- * every other key still opens the image; a key that was added opens it, and one
- * that was erased does not.
+ * every other key still opens the image, and no slot is active that no secret
+ * opens; a key that was added opens the image, and one that was erased is gone.
  */
 #include "crash_states.h"
 #include "key_disk.h"
@@ -51,6 +51,59 @@ static bool second_stays(enum kind kind)
 	return kind != ERASE && kind != ERASE_OTHER;
 }
 
+/* Each active slot by itself is opened by one of the secrets. */
+static void judge_slots(struct byte_image *bytes)
+{
+	static const char *const secrets[] = { "first", "second" };
+	const uint8_t *area = byte_image_bytes(bytes) + AREA_OFFSET;
+	size_t len = byte_image_size(bytes) - AREA_OFFSET;
+	struct qcf_luks_header h;
+	uint8_t key[QCF_LUKS_MAX_KEY];
+
+	ck_assert_int_eq(qcf_luks_header_decode(&h, area, len, len, 0, NULL),
+	                 0);
+	for (uint32_t i = 0; i < QCF_LUKS_SLOTS; i++) {
+		size_t at = (size_t)h.slots[i].key_sector * QCF_LUKS_SECTOR;
+		int opened = 0;
+
+		if (!h.slots[i].active)
+			continue;
+		for (size_t j = 0; j < 2; j++) {
+			struct qcf_passphrase p = { secrets[j],
+				                    strlen(secrets[j]) };
+
+			opened += qcf_luks_open_slot(&h, i, &p, area + at, key,
+			                             NULL);
+		}
+		ck_assert_int_eq(opened, 1);
+	}
+}
+
+/* Neither salt nor stripes are left of the slots that are not in use. */
+static void judge_wiped(struct key_disk *disk, struct byte_image *bytes)
+{
+	static const uint8_t zeros[QCF_LUKS_SALT_LEN];
+	const uint8_t *area = byte_image_bytes(bytes) + AREA_OFFSET;
+	const uint8_t *before =
+		byte_image_bytes(disk->log->initial) + AREA_OFFSET;
+	size_t len = byte_image_size(bytes) - AREA_OFFSET;
+	struct qcf_luks_header h;
+
+	ck_assert_int_eq(qcf_luks_header_decode(&h, area, len, len, 0, NULL),
+	                 0);
+	for (uint32_t i = 0; i < QCF_LUKS_SLOTS; i++) {
+		size_t at = (size_t)h.slots[i].key_sector * QCF_LUKS_SECTOR;
+
+		if (h.slots[i].active)
+			continue;
+		ck_assert_mem_eq(h.slots[i].salt, zeros, sizeof(zeros));
+		for (size_t j = 0; j < 64000; j += 16)
+			ck_assert(memcmp(area + at + j, zeros, 16) == 0 ||
+			          memcmp(area + at + j, before + at + j, 16) !=
+			                  0);
+	}
+}
+
 /* What holds while a change is under way, and once it was acknowledged. */
 static void judge(struct key_disk *disk, struct byte_image *bytes,
                   enum kind kind, bool acknowledged)
@@ -58,6 +111,7 @@ static void judge(struct key_disk *disk, struct byte_image *bytes,
 	bool first = key_opens(disk, bytes, "first");
 	bool second = key_opens(disk, bytes, "second");
 
+	judge_slots(bytes);
 	if (first_stays(kind))
 		ck_assert(first);
 	else
@@ -66,6 +120,7 @@ static void judge(struct key_disk *disk, struct byte_image *bytes,
 		return;
 	ck_assert(first == first_stays(kind));
 	ck_assert(second == second_stays(kind));
+	judge_wiped(disk, bytes);
 }
 
 /* ------------------------------------------------------------------- crashes */
@@ -132,11 +187,11 @@ static bool fail_nth(enum kind kind, uint32_t verb, uint64_t nth, bool sticky)
 	} else {
 		ck_assert_int_ge(ret, 0);
 	}
-	judge(&disk, NULL, kind, !reached);
+	judge(&disk, disk.log->now, kind, !reached);
 	/* What failed for a moment can be done again. */
 	if (reached && verb != VERB_FLUSH && !sticky && kind <= ADD_SLOT_6) {
 		ck_assert_int_ge(change(&disk, kind), 0);
-		judge(&disk, NULL, kind, true);
+		judge(&disk, disk.log->now, kind, true);
 	}
 	key_disk_fini(&disk);
 	return reached;
