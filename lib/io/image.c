@@ -19,6 +19,7 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 	qcf_gate_init(&new_image->gate);
 	qcf_inflight_init(&new_image->inflight);
 	qcf_decoded_cache_init(&new_image->decoded);
+	qcf_compressor_init(&new_image->compressor, 0);
 	*image = new_image;
 	return 0;
 }
@@ -26,6 +27,7 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 static void free_image(struct qcowfmt_image *image)
 {
 	free(image->layers);
+	qcf_compressor_fini(&image->compressor);
 	qcf_decoded_cache_fini(&image->decoded);
 	qcf_inflight_fini(&image->inflight);
 	qcf_gate_fini(&image->gate);
@@ -84,16 +86,22 @@ void qcf_request_end(struct qcf_request *request)
 	qcf_gate_leave(&request->image->gate, request->slot);
 }
 
+void qcf_request_renew(struct qcf_request *request)
+{
+	if (request->slot != NULL)
+		qcf_gate_renew(&request->image->gate, request->slot);
+}
+
 int qcf_request_breathe(struct qcf_request *request,
                         struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = qcf_image_top(request->image)->meta;
 	int ret = 0;
 
-	qcf_gate_renew(&request->image->gate, request->slot);
+	qcf_request_renew(request);
 	if (qcf_writeback_is_due(meta)) {
 		ret = qcf_writeback_commit(meta, errp);
-		qcf_gate_renew(&request->image->gate, request->slot);
+		qcf_request_renew(request);
 	}
 	if (ret == 0)
 		ret = qcf_alloc_reclaim(meta, errp);
