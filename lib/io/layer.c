@@ -48,6 +48,18 @@ static int open_raw(struct qcf_layer *layer, struct qcowfmt_error **errp)
 	return ret;
 }
 
+/* The version must be one that the stated format has. */
+static int check_version(const struct qcf_layer *layer, uint32_t version,
+                         struct qcowfmt_error **errp)
+{
+	if ((version == 1) == (layer->format == QCOWFMT_FORMAT_QCOW))
+		return 0;
+	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_NOT_QCOW,
+	                "a version %" PRIu32
+	                " image was to be opened as format %s",
+	                version, qcowfmt_format_name(layer->format));
+}
+
 static int open_qcow(struct qcf_layer *layer,
                      const struct qcf_layer_options *options,
                      struct qcowfmt_error **errp)
@@ -76,6 +88,11 @@ static int open_qcow(struct qcf_layer *layer,
 	                                   errp);
 	if (ret < 0)
 		return ret;
+	ret = check_version(layer, meta->header.version, errp);
+	if (ret < 0) {
+		qcf_meta_abandon(meta);
+		return ret;
+	}
 	layer->meta = qcf_take(&meta);
 	layer->virtual_size = layer->meta->header.virtual_size;
 	return 0;

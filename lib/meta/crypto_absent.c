@@ -43,3 +43,32 @@ void qcf_crypto_area(const struct qcf_header *h, uint64_t *host_offset,
 	(void)h;
 	*host_offset = *len = 0;
 }
+
+int qcf_crypto_check_options(const struct qcowfmt_encryption_options *options,
+                             struct qcowfmt_error **errp)
+{
+	(void)options;
+	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+	                "encryption is not built in");
+}
+
+int qcf_crypto_plan_init(struct qcf_crypto_plan *plan,
+                         const struct qcowfmt_encryption_options *options,
+                         struct qcowfmt_error **errp)
+{
+	(void)plan;
+	return qcf_crypto_check_options(options, errp);
+}
+
+void qcf_crypto_plan_fini(struct qcf_crypto_plan *plan)
+{
+	(void)plan;
+}
+
+__attribute__((weak)) int qcf_storage_allocate(struct qcowfmt_storage *s,
+                                               uint64_t offset, uint64_t len,
+                                               struct qcowfmt_error **errp)
+{
+	(void)s, (void)offset, (void)len;
+	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED, "absent");
+}
