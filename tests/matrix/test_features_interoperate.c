@@ -8,8 +8,9 @@
  * once.  Each combination is an image that QEMU creates and one that the library
  * creates; QEMU and the library take turns on both.
  *
- * Arguments: none, "K/N" for every N-th combination from number K on, or one
- * combination as a failure prints it.  QCF_LONG=1 plays the full product.
+ * Arguments: none, "K/N" for every N-th combination from number K on, "list" to
+ * print the combinations, or one combination as a failure prints it.  QCF_LONG=1
+ * plays the full product.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -105,6 +106,29 @@ static int report(const struct score *score, time_t started)
 	return score->failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static void choose_cover(struct qcf_cover *cover)
+{
+	if (qcf_matrix_is_long())
+		qcf_cover_product(cover);
+	else
+		qcf_cover_pairs(cover, MIN_COMBINATIONS, qcf_matrix_seed());
+}
+
+static int list(void)
+{
+	struct qcf_cover cover;
+	char text[QCF_SPEC_SIZE];
+	size_t i;
+
+	choose_cover(&cover);
+	for (i = 0; i < cover.count; i++) {
+		qcf_spec_print(&cover.specs[i], text);
+		puts(text);
+	}
+	qcf_cover_free(&cover);
+	return EXIT_SUCCESS;
+}
+
 static int play_shard(size_t first, size_t step, const char *program)
 {
 	time_t started = time(NULL);
@@ -112,10 +136,7 @@ static int play_shard(size_t first, size_t step, const char *program)
 	struct qcf_cover cover;
 	size_t i;
 
-	if (qcf_matrix_is_long())
-		qcf_cover_product(&cover);
-	else
-		qcf_cover_pairs(&cover, MIN_COMBINATIONS, qcf_matrix_seed());
+	choose_cover(&cover);
 	printf("QCF_TEST_SEED=%" PRIu64 ": %zu of %zu legal combinations, with "
 	       "%zu of %zu pairs of values\n",
 	       qcf_matrix_seed(), cover.count, cover.legal_count,
@@ -159,27 +180,34 @@ static void prefer_memory(void)
 		setenv("TMPDIR", "/dev/shm", 0);
 }
 
-int main(int argc, char **argv)
+static int play_all(const char *argument, const char *program)
 {
-	const char *keep = getenv("QCF_KEEP");
 	size_t first = 0;
 	size_t step = 1;
+
+	if (!argument)
+		return play_shard(0, 1, program);
+	if (strchr(argument, '='))
+		return play_one(argument, program);
+	if (sscanf(argument, "%zu/%zu", &first, &step) == 2 && step > 0)
+		return play_shard(first, step, program);
+	fprintf(stderr, "usage: %s [K/N | list | COMBINATION]\n", program);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	const char *argument = argc > 1 ? argv[1] : NULL;
+	const char *keep = getenv("QCF_KEEP");
 	int status;
 
-	if (argc > 2 ||
-	    (argc == 2 && !strchr(argv[1], '=') &&
-	     (sscanf(argv[1], "%zu/%zu", &first, &step) != 2 || step == 0))) {
-		fprintf(stderr, "usage: %s [K/N | COMBINATION]\n", argv[0]);
-		return 2;
-	}
+	if (argument && strcmp(argument, "list") == 0)
+		return list();
 	if (!qcf_program_exists("qemu-img") || !qcf_program_exists("qemu-io"))
 		return 77;
 	prefer_memory();
 	scratch_init();
-	if (argc == 2 && strchr(argv[1], '='))
-		status = play_one(argv[1], argv[0]);
-	else
-		status = play_shard(first, step, argv[0]);
+	status = play_all(argument, argv[0]);
 	if (status != EXIT_SUCCESS && keep && strcmp(keep, "1") == 0)
 		printf("files kept in %s\n", scratch_path(""));
 	else
