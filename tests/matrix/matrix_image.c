@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "matrix_foreign.h"
 #include "run.h"
 
 #define PASSPHRASE "open sesame"
@@ -323,15 +324,21 @@ static bool take_noise(struct qcf_matrix_image *image,
 	       load(&image->oracle, copy, finding);
 }
 
+static bool create(const struct qcf_matrix_image *image, enum qcf_side side,
+                   struct qcf_finding *finding)
+{
+	if (!qcf_can_be_created(&image->traits))
+		return qcf_foreign_create(image, finding);
+	if (side == QCF_SIDE_QEMU)
+		return create_with_qemu(image, finding);
+	return create_with_library(image, finding);
+}
+
 bool qcf_matrix_image_create(struct qcf_matrix_image *image, enum qcf_side side,
                              struct qcf_finding *finding)
 {
-	bool made = side == QCF_SIDE_QEMU ? create_with_qemu(image, finding)
-	                                  : create_with_library(image, finding);
-
-	if (!made)
-		return false;
-	return !starts_as_noise(&image->traits) || take_noise(image, finding);
+	return create(image, side, finding) &&
+	       (!starts_as_noise(&image->traits) || take_noise(image, finding));
 }
 
 bool qcf_library_open(const struct qcf_matrix_image *image, uint32_t flags,

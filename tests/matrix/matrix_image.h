@@ -52,7 +52,7 @@ bool qcf_matrix_image_init(struct qcf_matrix_image *image,
 void qcf_matrix_image_fini(struct qcf_matrix_image *image, bool keep);
 
 /*
- * Make it.  If a fresh image of the kind reads as noise, the oracle takes what
+ * Make it, or by hand if neither side can.  If a fresh image of the kind reads as noise, the oracle takes what
  * QEMU reads.
  */
 bool qcf_matrix_image_create(struct qcf_matrix_image *image, enum qcf_side side,

@@ -146,7 +146,7 @@ bool qcf_spec_is_legal(const struct qcf_spec *spec)
 	return t.preallocation == 0 || !backed || t.extended_l2;
 }
 
-bool qcf_qemu_can_create(const struct qcf_traits *traits)
+bool qcf_can_be_created(const struct qcf_traits *traits)
 {
 	if (traits->version > 1)
 		return true;

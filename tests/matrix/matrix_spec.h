@@ -93,7 +93,10 @@ bool qcf_spec_parse(const char *text, struct qcf_spec *spec);
 /* A number that depends on nothing but the values. */
 uint64_t qcf_spec_hash(const struct qcf_spec *spec);
 
-/* QEMU chooses the cluster size of version 1 itself. */
-bool qcf_qemu_can_create(const struct qcf_traits *traits);
+/*
+ * Whether either side can create it: in version 1 both have one cluster size with
+ * a backing file and one without.
+ */
+bool qcf_can_be_created(const struct qcf_traits *traits);
 
 #endif

@@ -66,14 +66,11 @@ static bool play(const struct qcf_spec *spec, enum qcf_side creator,
 static void play_both(const struct qcf_spec *spec, bool qemu_too,
                       const char *program, struct score *score)
 {
-	const struct qcf_traits traits = qcf_spec_traits(spec);
-	bool qemu_can = qcf_qemu_can_create(&traits);
-
 	score->combinations++;
-	if (qemu_can && qemu_too)
+	if (qemu_too)
 		play(spec, QCF_SIDE_QEMU, program, score);
-	/* With QEMU in the library's place both are the same for LUKS. */
-	if (qcf_subject_is_qemu() && (!qemu_can || (traits.luks && !qemu_too)))
+	/* With QEMU in the library's place that would take as long. */
+	if (qcf_subject_is_qemu() && !qemu_too)
 		return;
 	play(spec, QCF_SIDE_LIBRARY, program, score);
 }
