@@ -10,6 +10,7 @@ struct judge {
 	/* One state in so many is also judged by qemu-img; 0: none. */
 	uint64_t qemu_every;
 	const char *qemu_img;
+	uint64_t since_qemu; /* states */
 	uint64_t qemu_checked;
 	uint64_t dirty; /* states with the dirty bit set */
 	uint64_t leaks; /* states with leaked clusters */

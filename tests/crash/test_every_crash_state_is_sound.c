@@ -64,6 +64,21 @@ static void try_sequence(struct tour *t, const size_t *ops, int count)
 	t->world->sequence = NULL;
 }
 
+static bool applies(size_t op)
+{
+	return crash_op_applies(&crash_ops[op], crash_arguments.geometry);
+}
+
+static size_t any_op(struct tour *t)
+{
+	size_t op;
+
+	do {
+		op = unit_random_below(&t->random, crash_op_count);
+	} while (!applies(op));
+	return op;
+}
+
 static void try_random(struct tour *t, uint64_t budget)
 {
 	while (t->totals.states < budget) {
@@ -73,7 +88,7 @@ static void try_random(struct tour *t, uint64_t budget)
 		if (unit_random_below(&t->random, LONG_EVERY) == 0)
 			count = MAX_OPS;
 		for (int i = 0; i < count; i++)
-			ops[i] = unit_random_below(&t->random, crash_op_count);
+			ops[i] = any_op(t);
 		try_sequence(t, ops, count);
 	}
 }
@@ -87,13 +102,10 @@ static void try_named(struct tour *t, const char *names)
 	snprintf(copy, sizeof(copy), "%s", names);
 	for (char *name = strtok(copy, " "); name != NULL && count < MAX_OPS;
 	     name = strtok(NULL, " ")) {
-		size_t op = 0;
+		const struct crash_op *op = crash_op_find(name);
 
-		while (op < crash_op_count &&
-		       strcmp(crash_ops[op].name, name) != 0)
-			op++;
-		ck_assert_msg(op < crash_op_count, "no operation '%s'", name);
-		ops[count++] = op;
+		ck_assert_msg(op != NULL, "no operation '%s'", name);
+		ops[count++] = (size_t)(op - crash_ops);
 	}
 	try_sequence(t, ops, count);
 }
@@ -133,8 +145,10 @@ START_TEST(sequences)
 	if (named != NULL) {
 		try_named(&t, named);
 	} else {
-		for (size_t op = 0; op < crash_op_count; op++)
-			try_sequence(&t, &op, 1);
+		for (size_t op = 0; op < crash_op_count; op++) {
+			if (applies(op))
+				try_sequence(&t, &op, 1);
+		}
 		try_random(&t, budget);
 		ck_assert_uint_ge(t.totals.states, budget);
 	}
