@@ -5,6 +5,7 @@
 #include "describe.h"
 #include "read.h"
 #include "write.h"
+#include "write_compressed.h"
 #include "zero_discard.h"
 
 static int vector_len(struct qcowfmt_image *image, const struct iovec *iov,
@@ -69,6 +70,22 @@ int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
 	};
 
 	return qcowfmt_pwritev(image, &iov, 1, guest_offset, errp);
+}
+
+int qcowfmt_pwrite_compressed(struct qcowfmt_image *image, const void *buffer,
+                              size_t len, uint64_t guest_offset,
+                              struct qcowfmt_error **errp)
+{
+	struct qcf_request request;
+	int ret = qcf_image_check_range(image, guest_offset, len, errp);
+
+	if (ret == 0)
+		ret = qcf_request_begin_write(&request, image, errp);
+	if (ret < 0)
+		return ret;
+	ret = qcf_write_compressed(&request, buffer, len, guest_offset, errp);
+	qcf_request_end(&request);
+	return ret;
 }
 
 int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,

@@ -40,39 +40,76 @@ struct row {
 	uint64_t value;
 	enum verdict verdict;
 	const char *words;
-	uint32_t with_extension; /* applies only if it is present; 0 = always */
+	/* The row applies only where this holds; NULL = always. */
+	bool (*only_if)(const struct qcf_header *h);
 };
+
+static bool has_data_file(const struct qcf_header *h)
+{
+	return (h->incompatible_features & QCF_INCOMPAT_DATA_FILE) != 0;
+}
+
+static bool lacks_data_file(const struct qcf_header *h)
+{
+	return !has_data_file(h);
+}
+
+static bool has_bitmaps(const struct qcf_header *h)
+{
+	return qcf_header_extension(h, QCF_EXT_BITMAPS) != NULL;
+}
+
+static bool lacks_encryption_header(const struct qcf_header *h)
+{
+	return qcf_header_extension(h, QCF_EXT_ENCRYPTION) == NULL;
+}
+
+static bool is_not_luks(const struct qcf_header *h)
+{
+	return h->crypt_method != QCOWFMT_ENCRYPTION_LUKS;
+}
 
 static const struct row rows[] = {
 	{ INCOMPATIBLE, OTHERS, REFUSE, "unknown incompatible feature" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_DIRTY, READ_WRITE, "dirty bit" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_CORRUPT, UNLESS_REPAIR, "corrupt bit" },
-	{ INCOMPATIBLE, QCF_INCOMPAT_DATA_FILE, REFUSE, "external data file" },
+	{ INCOMPATIBLE, QCF_INCOMPAT_DATA_FILE, READ_WRITE,
+	  "external data file" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_COMPRESSION, READ_WRITE,
 	  "compression type other than zlib" },
-	{ INCOMPATIBLE, QCF_INCOMPAT_EXTENDED_L2, REFUSE,
+	{ INCOMPATIBLE, QCF_INCOMPAT_EXTENDED_L2, READ_WRITE,
 	  "extended L2 entries" },
 	{ COMPATIBLE, QCF_COMPAT_LAZY_REFCOUNTS, READ_WRITE, "lazy refcounts" },
 	{ COMPATIBLE, OTHERS, READ_WRITE, "unknown compatible feature" },
 	{ AUTOCLEAR, QCF_AUTOCLEAR_BITMAPS, READ_ONLY, "dirty bitmaps",
-	  .with_extension = QCF_EXT_BITMAPS },
+	  .only_if = has_bitmaps },
 	{ AUTOCLEAR, QCF_AUTOCLEAR_BITMAPS, CLEAR_ON_WRITE,
 	  "dirty bitmaps without their extension" },
 	{ AUTOCLEAR, QCF_AUTOCLEAR_RAW_DATA_FILE, REFUSE,
+	  "raw external data file without an external data file",
+	  .only_if = lacks_data_file },
+	{ AUTOCLEAR, QCF_AUTOCLEAR_RAW_DATA_FILE, READ_WRITE,
 	  "raw external data file" },
 	{ AUTOCLEAR, OTHERS, CLEAR_ON_WRITE, "unknown autoclear feature" },
-	{ CRYPT_METHOD, 1, REFUSE, "AES encryption" },
-	{ CRYPT_METHOD, 2, REFUSE, "LUKS encryption" },
+	{ CRYPT_METHOD, QCOWFMT_ENCRYPTION_AES, READ_WRITE, "AES encryption" },
+	{ CRYPT_METHOD, QCOWFMT_ENCRYPTION_LUKS, REFUSE,
+	  "LUKS encryption without an encryption header",
+	  .only_if = lacks_encryption_header },
+	{ CRYPT_METHOD, QCOWFMT_ENCRYPTION_LUKS, READ_WRITE,
+	  "LUKS encryption" },
 	{ CRYPT_METHOD, OTHERS, REFUSE, "unknown encryption method" },
 	{ EXTENSION, QCF_EXT_BACKING_FORMAT, READ_WRITE, "backing format" },
 	{ EXTENSION, QCF_EXT_FEATURE_NAMES, READ_WRITE, "feature names" },
 	/* Valid only while the autoclear bit is set, which has its own row. */
 	{ EXTENSION, QCF_EXT_BITMAPS, READ_WRITE, "stale dirty bitmaps" },
 	{ EXTENSION, QCF_EXT_ENCRYPTION, REFUSE,
-	  "encryption header without LUKS encryption" },
+	  "encryption header without LUKS encryption", .only_if = is_not_luks },
+	{ EXTENSION, QCF_EXT_ENCRYPTION, READ_WRITE, "encryption header" },
 	/* Means nothing without the incompatible bit, which has its own row. */
-	{ EXTENSION, QCF_EXT_DATA_FILE, READ_WRITE, "unused data file name" },
+	{ EXTENSION, QCF_EXT_DATA_FILE, READ_WRITE, "data file name" },
 	{ EXTENSION, OTHERS, READ_WRITE, "unknown header extension" },
+	{ SNAPSHOTS, 0, READ_ONLY, "snapshots and an external data file",
+	  .only_if = has_data_file },
 	{ SNAPSHOTS, 0, READ_WRITE, "snapshots" },
 };
 
@@ -114,9 +151,6 @@ static uint64_t row_bits(const struct row *row, const struct qcf_header *h)
 {
 	uint64_t bits = feature_set(h, row->subject);
 
-	if (row->with_extension != 0 &&
-	    qcf_header_extension(h, row->with_extension) == NULL)
-		return 0;
 	return row->value == OTHERS ? unnamed_bits(row->subject, bits)
 	                            : bits & row->value;
 }
@@ -134,6 +168,8 @@ static bool has_extension(const struct qcf_header *h, uint64_t type)
 
 static bool row_applies(const struct row *row, const struct qcf_header *h)
 {
+	if (row->only_if != NULL && !row->only_if(h))
+		return false;
 	switch (row->subject) {
 	case INCOMPATIBLE:
 	case COMPATIBLE:
@@ -305,7 +341,7 @@ uint64_t qcf_feature_autoclear_to_clear(const struct qcf_header *h)
 	uint64_t clear = 0;
 
 	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++) {
-		if (rows[i].subject != AUTOCLEAR)
+		if (rows[i].subject != AUTOCLEAR || !row_applies(&rows[i], h))
 			continue;
 
 		uint64_t bits = row_bits(&rows[i], h) & ~decided;

@@ -156,6 +156,18 @@ static inline uint64_t qcf_host_offset(const struct qcf_geometry *g,
 	return host_cluster << g->cluster_bits;
 }
 
+/*
+ * Compressed clusters begin below this host offset: the bits of an L2 entry that
+ * the flags and the length leave, and no more than other offsets have.
+ */
+static inline uint64_t qcf_compressed_offset_limit(const struct qcf_geometry *g)
+{
+	uint32_t bits = g->version == 1 ? 63 - g->cluster_bits
+	                                : 62 - (g->cluster_bits - 8);
+
+	return QCF_MIN(UINT64_C(1) << bits, QCF_HOST_OFFSET_LIMIT);
+}
+
 /* Which refcount block counts a host cluster, and where in that block. */
 static inline uint64_t qcf_block_index(const struct qcf_geometry *g,
                                        uint64_t host_cluster)

@@ -82,6 +82,7 @@ struct qcf_header {
 
 	char *backing_name;   /* owned, NUL-terminated; NULL = none */
 	char *backing_format; /* owned; NULL = none */
+	char *data_file_name; /* owned, NUL-terminated; NULL = none */
 
 	uint8_t *unknown; /* bytes 112 ... header_length; owned */
 	size_t unknown_len;

@@ -4,7 +4,8 @@
  *
  * All extensions are kept as bytes, in file order, so that what this library
  * does not understand survives a rewrite.  Two are derived anew on encoding:
- * the backing format, from h->backing_format, and the feature name table.
+ * the backing format, from h->backing_format, and the feature name table.  Where
+ * a type that is known occurs more than once, the last one counts.
  *
  * Each record takes at least 8 bytes of the area, so that the walk ends and the
  * number of records is bounded by the cluster size.
@@ -80,6 +81,16 @@ static int keep_backing_format(struct qcf_header *h, const uint8_t *data,
 	return h->backing_format == NULL ? qcf_fail_oom(errp) : 0;
 }
 
+static int keep_data_file_name(struct qcf_header *h, const uint8_t *data,
+                               uint32_t len, struct qcowfmt_error **errp)
+{
+	free(qcf_take(&h->data_file_name));
+	if (len == 0 || data[0] == '\0')
+		return 0;
+	h->data_file_name = strndup((const char *)data, len);
+	return h->data_file_name == NULL ? qcf_fail_oom(errp) : 0;
+}
+
 static int decode_record(struct qcf_header *h, struct qcf_reader *reader,
                          uint32_t type, struct qcowfmt_error **errp)
 {
@@ -94,16 +105,17 @@ static int decode_record(struct qcf_header *h, struct qcf_reader *reader,
 	size_t padding = qcf_align_up(len, RECORD_ALIGNMENT) - len;
 
 	qcf_read_span(reader, QCF_MIN(padding, qcf_reader_left(reader)));
+	int ret = 0;
+
 	if (type == QCF_EXT_BACKING_FORMAT) {
 		if (len > QCF_MAX_FORMAT_NAME)
 			return too_long(errp, at, type, len,
 			                QCF_MAX_FORMAT_NAME);
-		int ret = keep_backing_format(h, data, len, errp);
-
-		if (ret < 0)
-			return ret;
+		ret = keep_backing_format(h, data, len, errp);
+	} else if (type == QCF_EXT_DATA_FILE) {
+		ret = keep_data_file_name(h, data, len, errp);
 	}
-	return keep(h, type, data, len, errp);
+	return ret < 0 ? ret : keep(h, type, data, len, errp);
 }
 
 int qcf_extensions_decode(struct qcf_header *h, const uint8_t *bytes,
@@ -195,8 +207,20 @@ const struct qcf_extension *qcf_header_extension(const struct qcf_header *h,
 	return NULL;
 }
 
+int qcf_header_add_extension(struct qcf_header *h, uint32_t type,
+                             const void *data, uint32_t len,
+                             struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	if (type == QCF_EXT_DATA_FILE)
+		ret = keep_data_file_name(h, data, len, errp);
+	return ret < 0 ? ret : keep(h, type, data, len, errp);
+}
+
 void qcf_extensions_fini(struct qcf_header *h)
 {
+	free(qcf_take(&h->data_file_name));
 	for (size_t i = 0; i < h->extension_count; i++)
 		free(h->extensions[i].data);
 	free(qcf_take(&h->extensions));

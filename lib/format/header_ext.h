@@ -8,8 +8,8 @@
 
 /*
  * Decode the extensions between two host offsets of the header cluster into
- * h->extensions and h->backing_format.  The area ends with an END record or
- * with its last byte.
+ * h->extensions, h->backing_format and h->data_file_name.  The area ends with
+ * an END record or with its last byte.
  */
 int qcf_extensions_decode(struct qcf_header *h, const uint8_t *bytes,
                           size_t start, size_t end,
@@ -20,6 +20,12 @@ void qcf_extensions_encode(const struct qcf_header *h,
                            struct qcf_writer *writer);
 
 void qcf_extensions_fini(struct qcf_header *h);
+
+/* Add an extension to a header that is being made; copies the data.  It takes
+ * the place of any earlier one of its type where the type is known. */
+int qcf_header_add_extension(struct qcf_header *h, uint32_t type,
+                             const void *data, uint32_t len,
+                             struct qcowfmt_error **errp);
 
 /* "bitmaps" and so on; NULL for a type that is not known. */
 const char *qcf_extension_name(uint32_t type);

@@ -20,6 +20,7 @@ struct qcowfmt_image {
 	bool incomplete;  /* the first layer names a backing file that was not
 			  * opened (QCOWFMT_REFERENCES_IGNORE) */
 	int discard_mode; /* enum qcowfmt_discard_mode */
+	int compression_level; /* for layers[0]; 0 = the default */
 	struct qcf_gate gate;
 	struct qcf_inflight inflight; /* guest clusters of layers[0] */
 	struct qcf_budget budget;

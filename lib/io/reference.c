@@ -8,7 +8,9 @@
  *   PROTOCOL:REST    a colon before the first slash: "file" is a local path
  *                    relative to the process; all others are refused by name
  *   /absolute/path
- *   relative/path    relative to the directory of the image that names it
+ *   relative/path    backing file: relative to the directory of the image that
+ *                    names it; data file: relative to the process, except
+ *                    under the policy "beneath"
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +18,17 @@
 
 #include "reference.h"
 #include "storage_file.h"
+
+/* What is to be opened, and for which layer. */
+struct wanted {
+	const struct qcf_layer *layer;
+	const char *what; /* for messages */
+	int kind;         /* enum qcowfmt_reference_kind */
+	const char *name;
+	const char *format; /* declared, or NULL */
+	const char *path;   /* the name, resolved, for the policy "local" */
+	bool writable;
+};
 
 /* The length of a protocol name in front of a colon; 0 if there is none. */
 static size_t protocol_len(const char *name)
@@ -72,28 +85,34 @@ int qcf_reference_path(const struct qcf_layer *layer, char **path,
 	return *path == NULL ? qcf_fail_oom(errp) : 0;
 }
 
-static int refuse(const struct qcf_layer *layer, const char *why,
+static int refuse(const struct wanted *w, const char *why,
                   struct qcowfmt_error **errp)
 {
 	return qcf_fail(errp, EACCES, QCOWFMT_ERR_REFUSED,
-	                "%s: backing file '%s' is not opened: %s",
-	                layer->storage->name, layer->meta->header.backing_name,
-	                why);
+	                "%s: %s '%s' is not opened: %s",
+	                w->layer->storage->name, w->what, w->name, why);
 }
 
-static int check_local(const struct qcf_layer *layer,
-                       struct qcowfmt_error **errp)
+/* Whether the name starts at the directory of the layer's file. */
+static bool needs_directory(const struct qcf_reference_rules *rules,
+                            const struct wanted *w)
 {
-	const char *name = layer->meta->header.backing_name;
+	return w->name[0] != '/' &&
+	       (w->kind == QCOWFMT_REFERENCE_BACKING ||
+	        rules->policy == QCOWFMT_REFERENCES_BENEATH);
+}
 
-	if (!is_local_name(name))
+static int check_local(const struct qcf_reference_rules *rules,
+                       const struct wanted *w, struct qcowfmt_error **errp)
+{
+	if (!is_local_name(w->name))
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: backing file '%s' is not opened: protocol "
-		                "'%.*s' is not supported",
-		                layer->storage->name, name,
-		                (int)protocol_len(name), name);
-	if (!layer->storage->is_file && name[0] != '/')
-		return refuse(layer,
+		                "%s: %s '%s' is not opened: protocol '%.*s' is "
+		                "not supported",
+		                w->layer->storage->name, w->what, w->name,
+		                (int)protocol_len(w->name), w->name);
+	if (!w->layer->storage->is_file && needs_directory(rules, w))
+		return refuse(w,
 		              "a relative name needs an image that was opened "
 		              "by path",
 		              errp);
@@ -102,20 +121,17 @@ static int check_local(const struct qcf_layer *layer,
 
 /* The declared format, or what the rules say where there is none. */
 static int choose_format(const struct qcf_reference_rules *rules,
-                         const struct qcf_layer *layer, int *format,
+                         const struct wanted *w, int *format,
                          struct qcowfmt_error **errp)
 {
-	const char *declared = layer->meta->header.backing_format;
-
-	if (declared != NULL) {
-		*format = qcowfmt_format_from_name(declared);
+	if (w->format != NULL) {
+		*format = qcowfmt_format_from_name(w->format);
 		if (*format >= 0)
 			return 0;
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: backing file '%s' has the unsupported "
-		                "format '%s'",
-		                layer->storage->name,
-		                layer->meta->header.backing_name, declared);
+		                "%s: %s '%s' has the unsupported format '%s'",
+		                w->layer->storage->name, w->what, w->name,
+		                w->format);
 	}
 	switch (rules->undeclared) {
 	case QCOWFMT_UNDECLARED_RAW:
@@ -125,7 +141,7 @@ static int choose_format(const struct qcf_reference_rules *rules,
 		*format = QCOWFMT_FORMAT_PROBE;
 		return 0;
 	default:
-		return refuse(layer,
+		return refuse(w,
 		              "the image does not declare its format; set "
 		              "undeclared_format to allow taking it as raw or "
 		              "probing it",
@@ -133,53 +149,59 @@ static int choose_format(const struct qcf_reference_rules *rules,
 	}
 }
 
+static uint32_t file_flags(const struct qcf_reference_rules *rules,
+                           const struct wanted *w)
+{
+	return w->writable
+	               ? rules->file_flags & ~(uint32_t)QCOWFMT_FILE_READ_ONLY
+	               : rules->file_flags;
+}
+
 static int open_beneath(const struct qcf_reference_rules *rules,
-                        const struct qcf_layer *layer,
+                        const struct wanted *w,
                         struct qcowfmt_storage **storage, char **beneath,
                         struct qcowfmt_error **errp)
 {
-	const char *name = layer->meta->header.backing_name;
+	const char *above = w->layer->beneath;
 	QCF_AUTO_FREE char *path = NULL;
-	int ret;
 
-	if (name[0] == '/' || is_file_protocol(name))
-		return refuse(layer,
+	if (w->name[0] == '/' || is_file_protocol(w->name))
+		return refuse(w,
 		              "the reference policy allows only names beneath "
 		              "the image's directory",
 		              errp);
-	path = join(layer->beneath == NULL ? "" : layer->beneath, name);
+	path = join(above == NULL ? "" : above, w->name);
 	if (path == NULL)
 		return qcf_fail_oom(errp);
 	*beneath = directory_of(path);
 	if (*beneath == NULL)
 		return qcf_fail_oom(errp);
-	ret = qcf_storage_file_open(path, rules->first_directory,
-	                            rules->file_flags, storage, errp);
-	return ret;
+	return qcf_storage_file_open(path, rules->first_directory,
+	                             file_flags(rules, w), storage, errp);
 }
 
 static int open_by_callback(const struct qcf_reference_rules *rules,
-                            const struct qcf_layer *layer,
+                            const struct wanted *w,
                             struct qcowfmt_storage **storage, int *format,
                             struct qcowfmt_error **errp)
 {
-	const struct qcf_header *h = &layer->meta->header;
 	struct qcowfmt_reference reference = {
 		.struct_size = sizeof(reference),
-		.kind = QCOWFMT_REFERENCE_BACKING,
-		.depth = layer->depth + 1,
-		.name = h->backing_name,
-		.format = h->backing_format,
-		.referrer = layer->storage->name,
+		.kind = w->kind,
+		.depth = w->layer->depth + 1,
+		.name = w->name,
+		.format = w->format,
+		.referrer = w->layer->storage->name,
+		.writable = w->writable,
 	};
 	int32_t chosen = QCOWFMT_FORMAT_PROBE;
 	int ret = rules->callback(rules->opaque, &reference, storage, &chosen);
 
 	if (ret < 0)
 		return qcf_fail(errp, -ret, QCOWFMT_ERR_REFUSED,
-		                "%s: backing file '%s' was refused by the "
-		                "reference callback: %s",
-		                layer->storage->name, h->backing_name,
+		                "%s: %s '%s' was refused by the reference "
+		                "callback: %s",
+		                w->layer->storage->name, w->what, w->name,
 		                strerrordesc_np(-ret) == NULL
 		                        ? "unknown error"
 		                        : strerrordesc_np(-ret));
@@ -187,12 +209,41 @@ static int open_by_callback(const struct qcf_reference_rules *rules,
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "the reference callback supplied no storage "
 		                "for '%s'",
-		                h->backing_name);
+		                w->name);
 	if (chosen != QCOWFMT_FORMAT_PROBE) {
 		*format = chosen;
 		return 0;
 	}
-	return choose_format(rules, layer, format, errp);
+	return choose_format(rules, w, format, errp);
+}
+
+/* *beneath is set with the policy "beneath" only. */
+static int open_wanted(const struct qcf_reference_rules *rules,
+                       const struct wanted *w, struct qcowfmt_storage **storage,
+                       int *format, char **beneath, struct qcowfmt_error **errp)
+{
+	int ret;
+
+	if (rules->policy == QCOWFMT_REFERENCES_CALLBACK)
+		return open_by_callback(rules, w, storage, format, errp);
+	if (rules->policy != QCOWFMT_REFERENCES_LOCAL &&
+	    rules->policy != QCOWFMT_REFERENCES_BENEATH)
+		return refuse(w,
+		              "the reference policy is to refuse; set "
+		              "reference_policy to allow it",
+		              errp);
+	ret = check_local(rules, w, errp);
+	if (ret == 0)
+		ret = choose_format(rules, w, format, errp);
+	if (ret < 0)
+		return ret;
+	if (rules->policy == QCOWFMT_REFERENCES_BENEATH)
+		ret = open_beneath(rules, w, storage, beneath, errp);
+	else
+		ret = qcf_storage_file_open(w->path, NULL, file_flags(rules, w),
+		                            storage, errp);
+	return qcf_wrapf(errp, ret, "%s: opening the %s",
+	                 w->layer->storage->name, w->what);
 }
 
 int qcf_reference_open(const struct qcf_reference_rules *rules,
@@ -200,26 +251,82 @@ int qcf_reference_open(const struct qcf_reference_rules *rules,
                        struct qcowfmt_storage **storage, int *format,
                        char **beneath, struct qcowfmt_error **errp)
 {
+	const struct wanted w = {
+		.layer = layer,
+		.what = "backing file",
+		.kind = QCOWFMT_REFERENCE_BACKING,
+		.name = layer->meta->header.backing_name,
+		.format = layer->meta->header.backing_format,
+		.path = layer->backing_path,
+	};
+
+	return open_wanted(rules, &w, storage, format, beneath, errp);
+}
+
+/* --------------------------------------------------------------- data files */
+
+/* Guest data must not be written over the metadata that says where it is. */
+static int check_data_storage(const struct wanted *w,
+                              const struct qcowfmt_storage *data, int format,
+                              struct qcowfmt_error **errp)
+{
+	const struct qcowfmt_storage *image = w->layer->storage;
+
+	if (format != QCOWFMT_FORMAT_RAW)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "%s: data file '%s' can only be raw",
+		                image->name, w->name);
+	if (w->writable && !data->writable)
+		return qcf_fail(errp, EACCES, QCOWFMT_ERR_READ_ONLY,
+		                "%s: data file '%s' is read-only", image->name,
+		                w->name);
+	if (data == image ||
+	    (data->is_file && image->is_file && data->dev == image->dev &&
+	     data->ino == image->ino))
+		return qcf_fail(errp, ELOOP, QCOWFMT_ERR_CORRUPT,
+		                "%s: data file '%s' is the image itself",
+		                image->name, w->name);
+	return 0;
+}
+
+static int check_name(const struct wanted *w, struct qcowfmt_error **errp)
+{
+	if (w->name != NULL)
+		return 0;
+	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+	                "%s: the image has its data in a file of its own, but "
+	                "does not name it; it must be given when opening",
+	                w->layer->storage->name);
+}
+
+int qcf_reference_open_data_file(const struct qcf_reference_rules *rules,
+                                 const struct qcf_layer *layer, bool writable,
+                                 struct qcowfmt_storage **storage,
+                                 struct qcowfmt_error **errp)
+{
+	struct wanted w = {
+		.layer = layer,
+		.what = "data file",
+		.kind = QCOWFMT_REFERENCE_DATA_FILE,
+		.name = layer->meta->header.data_file_name,
+		.format = "raw",
+		.writable = writable,
+	};
+	QCF_AUTO_FREE char *beneath = NULL;
+	int format = QCOWFMT_FORMAT_RAW;
 	int ret;
 
-	if (rules->policy == QCOWFMT_REFERENCES_CALLBACK)
-		return open_by_callback(rules, layer, storage, format, errp);
-	if (rules->policy != QCOWFMT_REFERENCES_LOCAL &&
-	    rules->policy != QCOWFMT_REFERENCES_BENEATH)
-		return refuse(layer,
-		              "the reference policy is to refuse; set "
-		              "reference_policy to allow it",
-		              errp);
-	ret = check_local(layer, errp);
-	if (ret == 0)
-		ret = choose_format(rules, layer, format, errp);
+	*storage = NULL;
+	if (rules->policy == QCOWFMT_REFERENCES_IGNORE)
+		return 0;
+	ret = check_name(&w, errp);
 	if (ret < 0)
 		return ret;
-	if (rules->policy == QCOWFMT_REFERENCES_BENEATH)
-		ret = open_beneath(rules, layer, storage, beneath, errp);
-	else
-		ret = qcf_storage_file_open(layer->backing_path, NULL,
-		                            rules->file_flags, storage, errp);
-	return qcf_wrapf(errp, ret, "%s: opening the backing file",
-	                 layer->storage->name);
+	w.path = is_file_protocol(w.name) ? w.name + 5 : w.name;
+	ret = open_wanted(rules, &w, storage, &format, &beneath, errp);
+	if (ret == 0)
+		ret = check_data_storage(&w, *storage, format, errp);
+	if (ret < 0)
+		qcowfmt_storage_free(qcf_take(storage));
+	return ret;
 }

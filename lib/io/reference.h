@@ -37,4 +37,16 @@ int qcf_reference_open(const struct qcf_reference_rules *rules,
                        struct qcowfmt_storage **storage, int *format,
                        char **beneath, struct qcowfmt_error **errp);
 
+/*
+ * Open the data file of a layer under the same rules.  A relative name starts
+ * where the process is, as in QEMU; with the policy "beneath", in the directory
+ * of the layer's file.  *storage, which no lock is taken on yet, is the
+ * caller's; NULL if the policy is to ignore references.  On failure nothing is
+ * left open.
+ */
+int qcf_reference_open_data_file(const struct qcf_reference_rules *rules,
+                                 const struct qcf_layer *layer, bool writable,
+                                 struct qcowfmt_storage **storage,
+                                 struct qcowfmt_error **errp);
+
 #endif

@@ -70,14 +70,10 @@ static int write_in_place(struct qcf_request *request,
 
 /* ------------------------------------------------------ changing mappings */
 
-/*
- * A batch for the host clusters that count entries from the first of a slice on
- * refer to; NULL in *batch if they refer to none.
- */
-static int freed_by_entries(const struct qcf_geometry *g,
-                            const struct qcf_slice *slice, uint64_t count,
-                            struct qcf_freed_batch **batch,
-                            struct qcowfmt_error **errp)
+int qcf_write_freed_by_entries(const struct qcf_geometry *g,
+                               const struct qcf_slice *slice, uint64_t count,
+                               struct qcf_freed_batch **batch,
+                               struct qcowfmt_error **errp)
 {
 	size_t used = 0;
 	uint64_t first;
@@ -169,8 +165,8 @@ static int allocate_and_write(struct qcf_request *request,
 
 	if (ret < 0)
 		return ret;
-	ret = freed_by_entries(&meta->geometry, slice, reservation.count,
-	                       &freed, errp);
+	ret = qcf_write_freed_by_entries(&meta->geometry, slice,
+	                                 reservation.count, &freed, errp);
 	if (ret == 0)
 		ret = fill_clusters(request, p, &reservation, false, len, errp);
 	if (ret < 0) {
@@ -278,11 +274,7 @@ static int write_step(struct qcf_request *request, const struct qcf_payload *p,
 	return ret;
 }
 
-/*
- * No space: clusters may be on their way out of quarantine.  Returns true if a
- * commit has freed any, so that trying again makes sense.
- */
-static bool make_space(struct qcf_request *request)
+bool qcf_write_make_space(struct qcf_request *request)
 {
 	struct qcf_meta *meta = meta_of(request);
 
@@ -303,7 +295,8 @@ static int write_qcow2(struct qcf_request *request, struct qcf_payload *p,
 		uint64_t len = 0;
 		int ret = write_step(request, p, &len, &failure);
 
-		if (ret == -ENOSPC && !tried_space && make_space(request)) {
+		if (ret == -ENOSPC && !tried_space &&
+		    qcf_write_make_space(request)) {
 			qcowfmt_error_free(failure);
 			tried_space = true;
 			continue;

@@ -4,11 +4,17 @@
  *
  * First fit from the lowest cluster that may be free.  Requests that follow
  * each other get clusters that follow each other.
+ *
+ * Bytes for compressed data are handed out at a cursor, pack_offset.  Its
+ * cluster has a count above 0 as long as the cursor is in it, so nobody else is
+ * given that cluster.  When the count falls to 0, or is about to and the host
+ * space is being discarded, the cursor leaves.
  */
 #include <errno.h>
 #include <inttypes.h>
 
 #include "alloc.h"
+#include "checked.h"
 #include "image_flags.h"
 #include "refcount.h"
 
@@ -54,18 +60,16 @@ static int find_run(struct qcf_meta *meta, uint64_t max, uint64_t *first,
 	}
 }
 
-int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
-                      struct qcf_reservation *reservation,
-                      struct qcowfmt_error **errp)
+static int reserve_locked(struct qcf_meta *meta, uint64_t max,
+                          struct qcf_reservation *reservation,
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
-	QCF_GUARD(&r->lock);
 	uint64_t first = 0;
 	uint64_t run = 0;
 	uint64_t done = 0;
 	int ret = find_run(meta, max, &first, &run, errp);
 
-	*reservation = (struct qcf_reservation){ 0 };
 	if (ret == 0)
 		ret = qcf_refcount_increase(meta, first, run, &done, errp);
 	if (ret < 0)
@@ -80,15 +84,83 @@ int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
 	return 0;
 }
 
+/* Version 1: take len bytes behind everything that is in use. */
+static int append_locked(struct qcf_meta *meta, uint64_t len,
+                         uint64_t alignment, uint64_t limit,
+                         uint64_t *host_offset, struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t start = qcf_align_up(r->append_at, alignment);
+
+	if (start < r->append_at || !qcf_range_within(start, len, limit))
+		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_NO_SPACE,
+		                "no host offset below 0x%" PRIx64 " is free",
+		                limit);
+	r->append_at = start + len;
+	*host_offset = start;
+	return 0;
+}
+
+static int append_clusters_locked(struct qcf_meta *meta, uint64_t count,
+                                  struct qcf_reservation *reservation,
+                                  struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t start = 0;
+	int ret;
+
+	count = QCF_MIN(count, cluster_limit(meta));
+	ret = append_locked(meta, count << g->cluster_bits, g->cluster_size,
+	                    QCF_HOST_OFFSET_LIMIT, &start, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "allocating a cluster", ret);
+	*reservation = (struct qcf_reservation){
+		.host_cluster = qcf_host_cluster(g, start),
+		.count = count,
+		.fresh = meta->storage->reads_zero_when_grown,
+	};
+	return 0;
+}
+
+int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
+                      struct qcf_reservation *reservation,
+                      struct qcowfmt_error **errp)
+{
+	QCF_GUARD(&meta->refcounts.lock);
+
+	*reservation = (struct qcf_reservation){ 0 };
+	return meta->geometry.version == 1
+	               ? append_clusters_locked(meta, max, reservation, errp)
+	               : reserve_locked(meta, max, reservation, errp);
+}
+
+/* The cursor leaves a cluster that somebody else may be given. */
+static void update_cursor(struct qcf_meta *meta, uint64_t first, uint64_t count)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t at = qcf_host_cluster(&meta->geometry, r->pack_offset);
+	uint64_t references = 0;
+
+	if (r->pack_offset == 0 || at < first || at - first >= count)
+		return;
+	if (qcf_refcount_read(meta, at, &references, NULL) < 0 ||
+	    references == 0)
+		r->pack_offset = 0;
+}
+
 int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
                           struct qcowfmt_error **errp)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	uint64_t done = 0;
-	int ret = qcf_refcount_decrease(meta, first, count, &done, errp);
+	int ret;
 
+	if (meta->geometry.version == 1)
+		return 0;
+	ret = qcf_refcount_decrease(meta, first, count, &done, errp);
 	if (done > 0)
 		r->first_free = QCF_MIN(r->first_free, first);
+	update_cursor(meta, first, done);
 	return ret;
 }
 
@@ -107,6 +179,118 @@ void qcf_alloc_abandon(struct qcf_meta *meta,
 		(void)qcf_alloc_free(meta, reservation->host_cluster,
 		                     reservation->count, NULL);
 }
+
+/* ---------------------------------------------------------- compressed bytes */
+
+/* How many bytes the cluster of the cursor can still take. */
+static int room_at_cursor(struct qcf_meta *meta, uint64_t *room,
+                          struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t at = meta->refcounts.pack_offset;
+	uint64_t references = 0;
+	int ret;
+
+	*room = 0;
+	if (at == 0)
+		return 0;
+	ret = qcf_refcount_read(meta, qcf_host_cluster(g, at), &references,
+	                        errp);
+	if (ret == 0 && references > 0 && references < g->refcount_max)
+		*room = g->cluster_size - qcf_offset_in_cluster(g, at);
+	return ret;
+}
+
+static int new_packed_cluster(struct qcf_meta *meta, uint64_t *host_offset,
+                              struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t limit = qcf_compressed_offset_limit(g);
+	struct qcf_reservation reservation = { 0 };
+	int ret = reserve_locked(meta, 1, &reservation, errp);
+
+	*host_offset = qcf_host_offset(g, reservation.host_cluster);
+	if (ret < 0 || *host_offset < limit)
+		return ret;
+	(void)qcf_alloc_free_locked(meta, reservation.host_cluster, 1, NULL);
+	*host_offset = 0;
+	return qcf_fail(errp, EFBIG, QCOWFMT_ERR_NO_SPACE,
+	                "no host offset for compressed data is free below "
+	                "0x%" PRIx64,
+	                limit);
+}
+
+/*
+ * Behind the cursor if the bytes end in its cluster, or in a new one that
+ * follows it directly; else at the start of a new one.
+ */
+static int pack_locked(struct qcf_meta *meta, uint64_t len,
+                       uint64_t *host_offset, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t at = meta->refcounts.pack_offset;
+	uint64_t added = 0;
+	uint64_t done = 0;
+	uint64_t room = 0;
+	int ret = room_at_cursor(meta, &room, errp);
+
+	if (ret == 0 && room < len) {
+		ret = new_packed_cluster(meta, &added, errp);
+		if (added != at + room)
+			room = 0;
+	}
+	if (ret == 0 && room > 0)
+		ret = qcf_refcount_increase(meta, qcf_host_cluster(g, at), 1,
+		                            &done, errp);
+	if (ret < 0) {
+		if (added != 0)
+			(void)qcf_alloc_free_locked(
+				meta, qcf_host_cluster(g, added), 1, NULL);
+		return ret;
+	}
+	*host_offset = room > 0 ? at : added;
+	return 0;
+}
+
+int qcf_alloc_reserve_bytes(struct qcf_meta *meta, uint64_t len,
+                            uint64_t *host_offset, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	struct qcf_refcounts *r = &meta->refcounts;
+	QCF_GUARD(&r->lock);
+	int ret;
+
+	if (len == 0 || len >= g->cluster_size)
+		return qcf_fail(
+			errp, EINVAL, QCOWFMT_ERR_USAGE,
+			"%" PRIu64 " bytes are not a compressed cluster", len);
+	if (g->version == 1)
+		return append_locked(meta, len, QCF_SECTOR_SIZE,
+		                     qcf_compressed_offset_limit(g),
+		                     host_offset, errp);
+	ret = pack_locked(meta, len, host_offset, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "allocating compressed space", ret);
+	r->pack_offset = *host_offset + len;
+	if (qcf_offset_in_cluster(g, r->pack_offset) == 0)
+		r->pack_offset = 0;
+	return 0;
+}
+
+void qcf_alloc_abandon_bytes(struct qcf_meta *meta, uint64_t host_offset,
+                             uint64_t len)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t first = qcf_host_cluster(g, host_offset);
+	uint64_t last = qcf_host_cluster(g, host_offset + len - 1);
+	QCF_GUARD(&meta->refcounts.lock);
+
+	(void)qcf_alloc_free_locked(meta, first, last - first + 1, NULL);
+	/* If the storage is full here, trying again must go elsewhere. */
+	meta->refcounts.pack_offset = 0;
+}
+
+/* ----------------------------------------------------------- runs of a length */
 
 /* Look for a long run inside existing refcount blocks; *first is UINT64_MAX if
  * there is none. */
@@ -176,14 +360,22 @@ static int release_run(struct qcf_meta *meta,
 	return qcf_alloc_free(meta, run->host_cluster, run->count, errp);
 }
 
-/* Whether the reference that was dropped was the only one. */
+/*
+ * Whether the reference that was dropped was the only one.  If so nobody may
+ * pack more data into the cluster, which is about to be discarded.
+ */
 static bool was_last_reference(struct qcf_meta *meta, uint64_t host_cluster)
 {
-	QCF_GUARD(&meta->refcounts.lock);
+	struct qcf_refcounts *r = &meta->refcounts;
+	QCF_GUARD(&r->lock);
 	uint64_t count = 0;
 
-	return qcf_refcount_read(meta, host_cluster, &count, NULL) == 0 &&
-	       count == 1 && !qcf_overlap_hits(&meta->overlap, host_cluster, 1);
+	if (qcf_refcount_read(meta, host_cluster, &count, NULL) < 0 ||
+	    count != 1 || qcf_overlap_hits(&meta->overlap, host_cluster, 1))
+		return false;
+	if (qcf_host_cluster(&meta->geometry, r->pack_offset) == host_cluster)
+		r->pack_offset = 0;
+	return true;
 }
 
 /*

@@ -7,6 +7,12 @@
  *
  * A reserved cluster has a count of 1 in memory.  After a crash it may be
  * leaked, never used twice.
+ *
+ * Compressed clusters are packed: bytes are reserved, each reservation behind
+ * the one before, and count once in each host cluster that they touch.
+ *
+ * Version 1 has no counts: reservations are appended to the file, and what is
+ * given back is lost.
  */
 #ifndef QCF_ALLOC_H
 #define QCF_ALLOC_H
@@ -30,6 +36,17 @@ int qcf_alloc_reserve(struct qcf_meta *meta, uint64_t max,
 /* Give back clusters that no mapping was published for. */
 void qcf_alloc_abandon(struct qcf_meta *meta,
                        const struct qcf_reservation *reservation);
+
+/*
+ * Reserve len bytes, fewer than a cluster, for compressed data.  -EFBIG and code
+ * NO_SPACE where an L2 entry could not point to them.
+ */
+int qcf_alloc_reserve_bytes(struct qcf_meta *meta, uint64_t len,
+                            uint64_t *host_offset, struct qcowfmt_error **errp);
+
+/* Give back bytes that no mapping was published for. */
+void qcf_alloc_abandon_bytes(struct qcf_meta *meta, uint64_t host_offset,
+                             uint64_t len);
 
 /*
  * Reserve exactly count contiguous clusters.  The caller holds

@@ -36,6 +36,9 @@ struct qcf_refcounts {
 	uint64_t fresh_from;  /* host clusters from here on were never written
 			       * to and read as zeros */
 	bool growing_zeroes;  /* whether fresh clusters exist at all */
+	uint64_t pack_offset; /* where the next compressed cluster may follow
+			       * the last one; 0 = in a new host cluster */
+	uint64_t append_at;   /* version 1: end of what is in use, bytes */
 };
 
 /* The active L1 table. */

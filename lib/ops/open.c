@@ -11,6 +11,7 @@
 
 #include "chain.h"
 #include "check_image.h"
+#include "compress.h"
 #include "image_flags.h"
 #include "open.h"
 
@@ -63,6 +64,32 @@ static int check_choices(const struct qcowfmt_open_options *o,
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "unknown discard mode %d", o->discard_mode);
 	return 0;
+}
+
+/* The level means something different for each type of compression. */
+static int check_compression_level(const struct qcowfmt_image *image, int level,
+                                   struct qcowfmt_error **errp)
+{
+	const struct qcf_layer *top = qcf_image_top(image);
+	uint32_t type;
+	int lowest;
+	int highest;
+
+	if (level == 0)
+		return 0;
+	if (top->meta == NULL)
+		return qcf_fail(
+			errp, EINVAL, QCOWFMT_ERR_USAGE,
+			"compression level %d: %s is a raw image, which "
+			"cannot be compressed",
+			level, top->storage->name);
+	type = top->meta->header.compression_type;
+	qcf_compression_levels(type, &lowest, &highest);
+	if (level >= lowest && level <= highest)
+		return 0;
+	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+	                "compression level %d is out of range: %s has %d to %d",
+	                level, qcf_compression_name(type), lowest, highest);
 }
 
 static int lazy_choice(const struct qcowfmt_open_options *o)
@@ -149,9 +176,13 @@ int qcf_open(struct qcowfmt_storage *storage,
 	if (ret < 0)
 		return ret;
 	image->discard_mode = o->discard_mode;
+	image->compression_level = o->compression_level;
 	image->budget.limit =
 		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE;
 	ret = open_chain(image, storage, o, errp);
+	if (ret == 0)
+		ret = check_compression_level(image, o->compression_level,
+		                              errp);
 	if (ret == 0)
 		ret = prepare_writing(
 			image, (o->flags & QCOWFMT_OPEN_REPAIR) != 0, errp);

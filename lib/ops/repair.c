@@ -108,6 +108,7 @@ int qcf_repair(struct qcf_checker *c, bool leaks_only,
 		return ret;
 	qcf_mutex_lock(&c->meta->refcounts.lock);
 	c->meta->refcounts.first_free = 0;
+	c->meta->refcounts.pack_offset = 0;
 	qcf_mutex_unlock(&c->meta->refcounts.lock);
 	return qcf_writeback_drain(c->meta, errp);
 }

@@ -62,9 +62,9 @@ START_TEST(incompatible_features)
 		{ QCF_INCOMPAT_DIRTY, WRITE, 0, "" },
 		{ QCF_INCOMPAT_CORRUPT, REPAIR, QCOWFMT_ERR_CORRUPT,
 		  "corrupt" },
-		{ QCF_INCOMPAT_DATA_FILE, NEVER, UNSUPPORTED, "data file" },
+		{ QCF_INCOMPAT_DATA_FILE, WRITE, 0, "" },
 		{ QCF_INCOMPAT_COMPRESSION, WRITE, 0, "" },
-		{ QCF_INCOMPAT_EXTENDED_L2, NEVER, UNSUPPORTED, "extended L2" },
+		{ QCF_INCOMPAT_EXTENDED_L2, WRITE, 0, "" },
 		{ UINT64_C(1) << 5, NEVER, UNSUPPORTED,
 		  "unknown incompatible feature bit 5" },
 		{ UINT64_C(1) << 63, NEVER, UNSUPPORTED,
@@ -88,15 +88,23 @@ END_TEST
 
 START_TEST(encryption_methods)
 {
-	static const char *const words[] = { "AES encryption",
-		                             "LUKS encryption", "method 3",
-		                             "method 4" };
+	struct qcf_extension ext = { .type = QCF_EXT_ENCRYPTION };
+	struct qcf_header h = { .version = 2, .crypt_method = 1 };
 
-	for (uint32_t method = 1; method <= 4; method++) {
-		struct qcf_header h = { .version = 2, .crypt_method = method };
-
-		check(&h, NEVER, UNSUPPORTED, words[method - 1]);
-	}
+	check(&h, WRITE, 0, "");
+	h.crypt_method = 2;
+	check(&h, NEVER, UNSUPPORTED, "LUKS encryption without");
+	h.extensions = &ext;
+	h.extension_count = 1;
+	check(&h, WRITE, 0, "");
+	h.crypt_method = 1;
+	check(&h, NEVER, UNSUPPORTED, "encryption header without");
+	h.crypt_method = 0;
+	check(&h, NEVER, UNSUPPORTED, "encryption header without");
+	h.crypt_method = 3;
+	check(&h, NEVER, UNSUPPORTED, "method 3");
+	h.crypt_method = UINT32_MAX;
+	check(&h, NEVER, UNSUPPORTED, "method 4294967295");
 }
 
 END_TEST
@@ -139,8 +147,14 @@ START_TEST(autoclear_features)
 		                .autoclear_features =
 		                        QCF_AUTOCLEAR_RAW_DATA_FILE };
 
-	check(&h, NEVER, UNSUPPORTED, "raw external data file");
+	check(&h, NEVER, UNSUPPORTED, "raw external data file without");
 	ck_assert_uint_eq(qcf_feature_autoclear_to_clear(&h), 0);
+	h.incompatible_features = QCF_INCOMPAT_DATA_FILE;
+	check(&h, WRITE, 0, "");
+	ck_assert_uint_eq(qcf_feature_autoclear_to_clear(&h), 0);
+	h.snapshot_count = 1;
+	check(&h, READ, UNSUPPORTED, "snapshots");
+	h.snapshot_count = 0;
 	h.autoclear_features = UINT64_C(0xfffffffffffffffc);
 	check(&h, WRITE, 0, "");
 	ck_assert_uint_eq(qcf_feature_autoclear_to_clear(&h),
