@@ -112,9 +112,10 @@ static bool judge_read_only(struct judge *j, const struct crash_state *state,
 	            (*dirty || check_finds_nothing_bad(j->world, image, true,
 	                                               "read-only"));
 
-	if (fine && has_counts(j->world) && check(image, &result) &&
-	    result.leaks > 0)
-		j->leaks++;
+	if (fine && has_counts(j->world) && check(image, &result)) {
+		j->leaks += result.leaks > 0 ? 1 : 0;
+		j->compressed += result.compressed_clusters > 0 ? 1 : 0;
+	}
 	j->dirty += *dirty ? 1 : 0;
 	return close_image(image) && fine;
 }

@@ -115,11 +115,21 @@ static void print_totals(const struct tour *t)
 	printf("%s: %" PRIu64 " sequences, %" PRIu64 " states (%" PRIu64
 	       " torn, %" PRIu64 " more were alike), %" PRIu64
 	       " windows (%" PRIu64 " sampled), %" PRIu64 " dirty, %" PRIu64
-	       " with leaks, %" PRIu64 " shown to qemu-img\n",
+	       " with leaks, %" PRIu64 " compressed, %" PRIu64
+	       " shown to qemu-img\n",
 	       crash_arguments.geometry->name, t->sequences, t->totals.states,
 	       t->totals.torn, t->totals.duplicates, t->totals.windows,
 	       t->totals.sampled, t->judge.dirty, t->judge.leaks,
-	       t->judge.qemu_checked);
+	       t->judge.compressed, t->judge.qemu_checked);
+}
+
+/* Data that was to be compressed was, or nothing was tested. */
+static void assert_kind_was_met(const struct tour *t)
+{
+	const struct geometry *g = crash_arguments.geometry;
+
+	if (g->version > 1 && (g->compresses || g->compressed))
+		ck_assert_uint_gt(t->judge.compressed, 0);
 }
 
 START_TEST(sequences)
@@ -151,6 +161,7 @@ START_TEST(sequences)
 		}
 		try_random(&t, budget);
 		ck_assert_uint_ge(t.totals.states, budget);
+		assert_kind_was_met(&t);
 	}
 	print_totals(&t);
 	world_free(t.world);

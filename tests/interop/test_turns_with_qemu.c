@@ -223,31 +223,23 @@ static bool qemu_turn(struct game *game, struct qcf_finding *finding)
 {
 	struct qcf_layer *top = qcf_chain_top(&game->chain);
 
-	return qcf_qemu_turn(&game->chain.dir, top->path, &top->target,
-	                     &top->oracle, QEMU_OPS, qcf_rng_next(&game->rng),
-	                     finding);
+	return qcf_qemu_turn(&game->chain.dir, &game->chain.qemu_image,
+	                     &top->target, &top->oracle, QEMU_OPS,
+	                     qcf_rng_next(&game->rng), finding);
 }
 
+/* What QEMU and snapshots left is read first, by a run of no operations. */
 static bool our_turn(struct game *game, struct qcf_finding *finding)
 {
-	struct qcf_layer *top = qcf_chain_top(&game->chain);
 	struct qcf_disk_options options = {
-		.path = top->path,
 		.seed = qcf_rng_next(&game->rng),
 		.cache_size = qcf_rng_percent(&game->rng, 50) ? 65536 : 0,
 	};
-	struct qcf_disk *disk = qcf_disk_new(&options);
-	struct qcf_workload w;
-	bool good;
 
-	qcf_workload_init(&w, disk, &top->oracle, &top->target, options.seed);
-	good = disk->verbs->open(disk, finding) &&
-	       qcf_workload_verify(&w, finding) &&
-	       qcf_workload_run(&w, OUR_OPS, finding) &&
-	       disk->verbs->close(disk, finding);
-	qcf_workload_fini(&w);
-	disk->verbs->free(disk);
-	return good;
+	return qcf_chain_exercise(&game->chain, &options, 0, options.seed,
+	                          finding) &&
+	       qcf_chain_exercise(&game->chain, &options, OUR_OPS, options.seed,
+	                          finding);
 }
 
 static bool play(struct game *game, struct qcf_finding *finding)
