@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* image_api.c - exported functions on whole images */
 #include <errno.h>
-#include <unistd.h>
 
 #include "check_image.h"
-#include "create.h"
+#include "create_file.h"
 #include "describe.h"
 #include "open.h"
 #include "options.h"
@@ -59,39 +58,46 @@ int qcowfmt_close(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 	return image == NULL ? 0 : qcf_image_close(image, errp);
 }
 
+/* A caller's options as this library knows them. */
+struct create_options {
+	struct qcowfmt_create_options o;
+	struct qcowfmt_encryption_options encryption;
+};
+
+static int copy_create_options(struct create_options *ours,
+                               const struct qcowfmt_create_options *theirs,
+                               struct qcowfmt_error **errp)
+{
+	int ret = qcf_options_copy(&ours->o, sizeof(ours->o), theirs,
+	                           "qcowfmt_create_options", errp);
+
+	if (ret < 0 || ours->o.encryption == NULL)
+		return ret;
+	ret = qcf_options_copy(&ours->encryption, sizeof(ours->encryption),
+	                       ours->o.encryption, "qcowfmt_encryption_options",
+	                       errp);
+	ours->o.encryption = &ours->encryption;
+	return ret;
+}
+
 int qcowfmt_create(struct qcowfmt_storage *storage,
                    const struct qcowfmt_create_options *options,
                    struct qcowfmt_error **errp)
 {
-	struct qcowfmt_create_options o;
-	int ret = qcf_options_copy(&o, sizeof(o), options,
-	                           "qcowfmt_create_options", errp);
+	struct create_options ours;
+	int ret = copy_create_options(&ours, options, errp);
 
-	return ret < 0 ? ret : qcf_create(storage, &o, errp);
+	return ret < 0 ? ret : qcf_create(storage, &ours.o, errp);
 }
 
 int qcowfmt_create_file(const char *path,
                         const struct qcowfmt_create_options *options,
                         struct qcowfmt_error **errp)
 {
-	struct qcowfmt_storage *storage = NULL;
-	struct qcowfmt_create_options o;
-	bool existed = access(path, F_OK) == 0;
-	int ret = qcf_options_copy(&o, sizeof(o), options,
-	                           "qcowfmt_create_options", errp);
+	struct create_options ours;
+	int ret = copy_create_options(&ours, options, errp);
 
-	if (ret == 0)
-		ret = qcf_create_check(&o, errp);
-	if (ret == 0)
-		ret = qcf_storage_file_open(path, NULL, QCOWFMT_FILE_CREATE,
-		                            &storage, errp);
-	if (ret < 0)
-		return ret;
-	ret = qcf_create(storage, &o, errp);
-	qcowfmt_storage_free(storage);
-	if (ret < 0 && !existed)
-		(void)unlink(path);
-	return ret;
+	return ret < 0 ? ret : qcf_create_file(path, &ours.o, errp);
 }
 
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,

@@ -7,12 +7,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "check_id.h"
 
-/* Ids below this are found in the header, so the image cannot be opened. */
-#define FIRST_RUNTIME_ID 20u
+/* Whether it is found in the header, so that the image cannot be opened. */
+static bool is_header_id(uint32_t id)
+{
+	return id < 20 || (id >= 100 && id < 110);
+}
 
 struct check_info {
 	uint32_t id;
@@ -54,7 +58,7 @@ enum qcf_repair_class qcf_check_repair(uint32_t id)
 static int raise_corrupt(struct qcowfmt_error **errp, enum qcf_check id,
                          uint64_t host_offset, const char *detail)
 {
-	int err = (uint32_t)id < FIRST_RUNTIME_ID ? EINVAL : EIO;
+	int err = is_header_id((uint32_t)id) ? EINVAL : EIO;
 
 	if (errp == NULL || *errp != NULL)
 		return -err;

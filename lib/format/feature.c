@@ -13,9 +13,12 @@
 
 #include "feature.h"
 #include "header_ext.h"
+#include "header_v1.h"
 
 /* What a row looks at. */
 enum subject {
+	VERSION,      /* value: a number */
+	L1_ORDER,     /* of version 1: not big-endian */
 	INCOMPATIBLE, /* value: a bit */
 	COMPATIBLE,   /* value: a bit */
 	AUTOCLEAR,    /* value: a bit */
@@ -70,6 +73,9 @@ static bool is_not_luks(const struct qcf_header *h)
 }
 
 static const struct row rows[] = {
+	{ L1_ORDER, 0, REFUSE,
+	  "Xen image with an L1 table in the byte order of its machine" },
+	{ VERSION, 1, READ_WRITE, "qcow version 1" },
 	{ INCOMPATIBLE, OTHERS, REFUSE, "unknown incompatible feature" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_DIRTY, READ_WRITE, "dirty bit" },
 	{ INCOMPATIBLE, QCF_INCOMPAT_CORRUPT, UNLESS_REPAIR, "corrupt bit" },
@@ -171,6 +177,10 @@ static bool row_applies(const struct row *row, const struct qcf_header *h)
 	if (row->only_if != NULL && !row->only_if(h))
 		return false;
 	switch (row->subject) {
+	case VERSION:
+		return h->version == row->value;
+	case L1_ORDER:
+		return qcf_header_v1_l1_is_native(h);
 	case INCOMPATIBLE:
 	case COMPATIBLE:
 	case AUTOCLEAR:

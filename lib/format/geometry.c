@@ -47,8 +47,7 @@ static void init_guest_side(struct qcf_geometry *g, uint32_t l2_bits)
 	/* At most 2^22 entries << 39: 2 EiB with 2 MiB clusters. */
 	g->max_virtual_size = QCF_MAX_L1_SIZE / sizeof(uint64_t) << g->l1_shift;
 
-	g->slice_bits =
-		QCF_MIN(l2_bits + entry_bits, (uint32_t)QCF_SLICE_BITS);
+	g->slice_bits = QCF_MIN(l2_bits + entry_bits, (uint32_t)QCF_SLICE_BITS);
 	g->slice_size = UINT64_C(1) << g->slice_bits;
 	g->slice_entry_count = g->slice_size / g->l2_entry_size;
 }
@@ -79,6 +78,7 @@ int qcf_geometry_init(struct qcf_geometry *g, uint32_t version,
 		.cluster_bits = cluster_bits,
 		.cluster_size = UINT64_C(1) << cluster_bits,
 		.host_alignment = UINT64_C(1) << cluster_bits,
+		.guard_bits = cluster_bits,
 		.refcount_order = refcount_order,
 	};
 	/* A table is one cluster of entries of 8 or 16 bytes. */
@@ -99,9 +99,9 @@ static int check_range(const char *field, uint32_t have, uint32_t min,
 int qcf_geometry_init_v1(struct qcf_geometry *g, uint32_t cluster_bits,
                          uint32_t l2_bits, struct qcowfmt_error **errp)
 {
-	int ret = check_range("cluster_bits", cluster_bits,
-	                      QCF_MIN_CLUSTER_BITS, QCF_MAX_CLUSTER_BITS_V1,
-	                      errp);
+	int ret =
+		check_range("cluster_bits", cluster_bits, QCF_MIN_CLUSTER_BITS,
+	                    QCF_MAX_CLUSTER_BITS_V1, errp);
 
 	if (ret == 0)
 		ret = check_range("l2_bits", l2_bits, QCF_MIN_L2_BITS_V1,
@@ -113,6 +113,7 @@ int qcf_geometry_init_v1(struct qcf_geometry *g, uint32_t cluster_bits,
 		.cluster_bits = cluster_bits,
 		.cluster_size = UINT64_C(1) << cluster_bits,
 		.host_alignment = QCF_SECTOR_SIZE,
+		.guard_bits = QCF_SECTOR_BITS,
 	};
 	init_guest_side(g, l2_bits);
 	return 0;

@@ -33,6 +33,8 @@ struct qcf_geometry {
 	uint32_t cluster_bits;
 	uint64_t cluster_size;
 	uint64_t host_alignment; /* of tables and data clusters */
+	uint32_t guard_bits;     /* log2 of the unit in which metadata is
+				  * protected from being overwritten */
 
 	uint32_t subcluster_bits;
 	uint64_t subcluster_size;

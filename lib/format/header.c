@@ -2,6 +2,9 @@
 /*
  * header.c - the fixed header and the backing name: bytes to structure and back
  *
+ * Version 1 shares nothing but magic and version: it goes to header_v1.c from
+ * here.
+ *
  * Decoding reads the fields in the order of the table in header.h, then checks
  * them in the order in which errors are documented to win: cluster_bits, header
  * length, backing offset, compression type, refcount order, refcount table,
@@ -17,6 +20,7 @@
 #include "header.h"
 #include "header_check.h"
 #include "header_ext.h"
+#include "header_v1.h"
 
 /* Where fields are that errors point at. */
 #define AT_BACKING_OFFSET 8u
@@ -33,21 +37,12 @@ struct name_place {
 
 static int check_version(uint32_t version, struct qcowfmt_error **errp)
 {
-	if (version == 2 || version == 3)
+	if (version >= 1 && version <= 3)
 		return 0;
-	if (version == 1)
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "qcow version 1 is not supported");
 	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-	                "qcow2 version %" PRIu32
-	                " is not supported, want 2 or 3",
+	                "qcow version %" PRIu32
+	                " is not supported, want 1, 2 or 3",
 	                version);
-}
-
-static int truncated(struct qcowfmt_error **errp, size_t have, size_t want)
-{
-	return qcf_corruptf(errp, QCF_CHECK_HEADER_TRUNCATED, have,
-	                    "have %zu bytes, want %zu", have, want);
 }
 
 /* Reads magic and version; leaves the cursor behind them. */
@@ -58,12 +53,13 @@ static int decode_start(struct qcf_reader *reader, uint32_t *version,
 
 	if (reader->overrun || magic != QCF_MAGIC)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_NOT_QCOW,
-		                "no qcow2 image: magic, have 0x%08" PRIx32
+		                "no qcow image: magic, have 0x%08" PRIx32
 		                ", want 0x%08" PRIx32,
 		                magic, QCF_MAGIC);
 	*version = qcf_read_u32(reader);
 	if (reader->overrun)
-		return truncated(errp, reader->len, QCF_HEADER_LEN_V2);
+		return qcf_header_truncated(errp, reader->len,
+		                            QCF_HEADER_LEN_V1);
 	return check_version(*version, errp);
 }
 
@@ -77,12 +73,14 @@ int qcf_header_peek_cluster_size(const uint8_t *bytes, size_t len,
 
 	if (ret < 0)
 		return ret;
+	if (version == 1)
+		return qcf_header_v1_peek(bytes, len, cluster_size, errp);
 	qcf_read_span(&reader, AT_CLUSTER_BITS - reader.pos);
 
 	uint32_t cluster_bits = qcf_read_u32(&reader);
 
 	if (reader.overrun)
-		return truncated(errp, len, QCF_HEADER_LEN_V2);
+		return qcf_header_truncated(errp, len, QCF_HEADER_LEN_V2);
 	ret = qcf_header_check_cluster_bits(cluster_bits, errp);
 	if (ret < 0)
 		return ret;
@@ -132,7 +130,8 @@ static int decode_tail(struct qcf_header *h, struct qcf_reader *reader,
                        struct qcowfmt_error **errp)
 {
 	if (h->header_length > reader->len)
-		return truncated(errp, reader->len, h->header_length);
+		return qcf_header_truncated(errp, reader->len,
+		                            h->header_length);
 	if (h->header_length > QCF_HEADER_LEN_V3_MIN)
 		h->compression_type = qcf_read_u8(reader);
 	if (h->header_length <= QCF_HEADER_LEN_V3)
@@ -195,31 +194,25 @@ static int decode_backing_name(struct qcf_header *h, const uint8_t *bytes,
 
 	if (ret < 0)
 		return ret;
-	if (!qcf_range_within(name.offset, name.len, len))
-		return truncated(errp, len, (size_t)name.offset + name.len);
-	if (memchr(bytes + name.offset, '\0', name.len) != NULL)
-		return qcf_corruptf(errp, QCF_CHECK_BACKING_NAME, name.offset,
-		                    "have a NUL byte in it, want none");
-	h->backing_name = strndup((const char *)bytes + name.offset, name.len);
-	return h->backing_name == NULL ? qcf_fail_oom(errp) : 0;
+	return qcf_header_decode_name(h, bytes, len, name.offset, name.len,
+	                              errp);
 }
 
 /* -------------------------------------------------------------------- decode */
 
-/* Everything up to the extensions. */
+/* Everything behind the version and up to the extensions. */
 static int decode_fixed(struct qcf_header *h, struct qcf_reader *reader,
                         struct name_place *name, struct qcowfmt_error **errp)
 {
-	int ret = decode_start(reader, &h->version, errp);
+	int ret;
 
-	if (ret < 0)
-		return ret;
 	*name = decode_common(h, reader);
 	decode_version_dependent(h, reader);
 	if (reader->overrun)
-		return truncated(errp, reader->len,
-		                 h->version == 2 ? QCF_HEADER_LEN_V2
-		                                 : QCF_HEADER_LEN_V3_MIN);
+		return qcf_header_truncated(errp, reader->len,
+		                            h->version == 2
+		                                    ? QCF_HEADER_LEN_V2
+		                                    : QCF_HEADER_LEN_V3_MIN);
 	ret = qcf_header_check_cluster_bits(h->cluster_bits, errp);
 	if (ret == 0)
 		ret = qcf_header_check_length(h, errp);
@@ -237,8 +230,12 @@ static int decode_all(struct qcf_header *h, const uint8_t *bytes, size_t len,
 {
 	struct qcf_reader reader = qcf_reader_init(bytes, len);
 	struct name_place name = { 0 };
-	int ret = decode_fixed(h, &reader, &name, errp);
+	int ret = decode_start(&reader, &h->version, errp);
 
+	if (ret == 0 && h->version == 1)
+		return qcf_header_v1_decode(h, bytes, len, errp);
+	if (ret == 0)
+		ret = decode_fixed(h, &reader, &name, errp);
 	if (ret < 0)
 		return ret;
 
@@ -277,9 +274,17 @@ int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,
 {
 	bool extended_l2 =
 		(h->incompatible_features & QCF_INCOMPAT_EXTENDED_L2) != 0;
+	int ret;
 
-	return qcf_geometry_init(g, h->version, h->cluster_bits,
-	                         h->refcount_order, extended_l2, errp);
+	if (h->version == 1)
+		return qcf_geometry_init_v1(g, h->cluster_bits, h->l2_bits,
+		                            errp);
+	ret = qcf_geometry_init(g, h->version, h->cluster_bits,
+	                        h->refcount_order, extended_l2, errp);
+	if (ret == 0)
+		g->data_file = (h->incompatible_features &
+		                QCF_INCOMPAT_DATA_FILE) != 0;
+	return ret;
 }
 
 /* -------------------------------------------------------------------- encode */
@@ -318,6 +323,8 @@ int qcf_header_encode(const struct qcf_header *h, uint8_t *cluster,
 	struct qcf_writer writer = qcf_writer_init(cluster, cluster_size);
 	struct name_place name = { 0 };
 
+	if (h->version == 1)
+		return qcf_header_v1_encode(h, cluster, cluster_size, errp);
 	memset(cluster, 0, cluster_size);
 	encode_fixed(h, name, &writer);
 	qcf_extensions_encode(h, &writer);
@@ -426,8 +433,6 @@ static void dump_fields(const struct qcf_header *h, FILE *out)
 			fprintf(out, "%s: %" PRIu64 "\n", fields[i].name,
 			        fields[i].value);
 	}
-	dump_text(out, "backing_name", h->backing_name);
-	dump_text(out, "backing_format", h->backing_format);
 }
 
 static void dump_extensions(const struct qcf_header *h, FILE *out)
@@ -459,7 +464,12 @@ char *qcf_header_dump(const struct qcf_header *h)
 
 	if (out == NULL)
 		return NULL;
-	dump_fields(h, out);
+	if (h->version == 1)
+		qcf_header_v1_dump(h, out);
+	else
+		dump_fields(h, out);
+	dump_text(out, "backing_name", h->backing_name);
+	dump_text(out, "backing_format", h->backing_format);
 	dump_extensions(h, out);
 	if (close_stream(out))
 		return text;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * header.h - the first cluster of a version 2 or 3 image
+ * header.h - the header of an image: its first cluster
+ *
+ * This is how versions 2 and 3 have it; version 1 is in header_v1.h.
  *
  *   byte   0 -   3  magic                    "QFI\xfb"
  *          4 -   7  version                  2 or 3
@@ -65,9 +67,10 @@ struct qcf_extension {
 struct qcf_header {
 	uint32_t version;
 	uint32_t cluster_bits;
+	uint32_t l2_bits;      /* version 1 only */
 	uint64_t virtual_size; /* rounded down to 512 */
 	uint32_t crypt_method;
-	uint32_t l1_size;
+	uint32_t l1_size; /* entries; version 1: follows from the size */
 	uint64_t l1_table_offset;
 	uint64_t refcount_table_offset;
 	uint32_t refcount_table_clusters;
@@ -77,14 +80,21 @@ struct qcf_header {
 	uint64_t compatible_features;
 	uint64_t autoclear_features;
 	uint32_t refcount_order;
-	uint32_t header_length; /* as read; encode writes 72 or 112 + unknown */
+	uint32_t header_length; /* as read; encode writes 48, 72 or 112, and
+				 * unknown */
 	uint8_t compression_type;
+	/* version 1 only, kept for encode: */
+	uint32_t mtime;
+	uint16_t reserved;
+	uint16_t size_tail; /* what rounding took from virtual_size */
 
 	char *backing_name;   /* owned, NUL-terminated; NULL = none */
-	char *backing_format; /* owned; NULL = none */
+	char *backing_format; /* owned; NULL = none; version 1 has no place
+			       * for it */
 	char *data_file_name; /* owned, NUL-terminated; NULL = none */
 
-	uint8_t *unknown; /* bytes 112 ... header_length; owned */
+	uint8_t *unknown; /* what follows the known fields up to
+			   * header_length; owned */
 	size_t unknown_len;
 
 	struct qcf_extension *extensions; /* all of them, but END; owned */
@@ -108,7 +118,8 @@ int qcf_header_decode(struct qcf_header *h, const uint8_t *bytes, size_t len,
 
 /*
  * From the first bytes of a file: its cluster size.  Checks magic, version and
- * cluster_bits only.
+ * cluster_bits only.  For version 1 it is the largest of that version, whatever
+ * the image has: the backing file name may lie so far behind.
  */
 int qcf_header_peek_cluster_size(const uint8_t *bytes, size_t len,
                                  uint64_t *cluster_size,
@@ -123,6 +134,9 @@ int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,
  * in their order; the feature name table is regenerated, for version 3 with
  * clusters above 4 KiB only; the backing name follows the end record.  -ENOSPC
  * if it does not fit.
+ *
+ * Version 1: only the bytes in front of the L1 table are touched, and have to
+ * be enough; the backing format is lost.
  */
 int qcf_header_encode(const struct qcf_header *h, uint8_t *cluster,
                       size_t cluster_size, struct qcowfmt_error **errp);

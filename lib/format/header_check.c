@@ -10,6 +10,7 @@
  * header, and offset + length fits in 63 bits.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "check_id.h"
 #include "checked.h"
@@ -32,6 +33,26 @@
 static uint64_t cluster_size_of(const struct qcf_header *h)
 {
 	return UINT64_C(1) << h->cluster_bits;
+}
+
+int qcf_header_truncated(struct qcowfmt_error **errp, size_t have, size_t want)
+{
+	return qcf_corruptf(errp, QCF_CHECK_HEADER_TRUNCATED, have,
+	                    "have %zu bytes, want %zu", have, want);
+}
+
+int qcf_header_decode_name(struct qcf_header *h, const uint8_t *bytes,
+                           size_t len, uint64_t offset, size_t name_len,
+                           struct qcowfmt_error **errp)
+{
+	if (!qcf_range_within(offset, name_len, len))
+		return qcf_header_truncated(errp, len,
+		                            (size_t)offset + name_len);
+	if (memchr(bytes + offset, '\0', name_len) != NULL)
+		return qcf_corruptf(errp, QCF_CHECK_BACKING_NAME, offset,
+		                    "have a NUL byte in it, want none");
+	h->backing_name = strndup((const char *)bytes + offset, name_len);
+	return h->backing_name == NULL ? qcf_fail_oom(errp) : 0;
 }
 
 int qcf_header_check_cluster_bits(uint32_t cluster_bits,

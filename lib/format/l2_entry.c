@@ -5,22 +5,26 @@
  * Decoding gives every bit pattern a meaning; whether an offset can be right is
  * asked separately, because reading, writing and checking react differently.
  * Reserved bits travel through decode and encode unchanged.
- *
- * With extended L2 entries only the first word is looked at: it has no zero
- * flag.  Images with that feature are refused when opened.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "check_id.h"
 #include "checked.h"
 #include "l2_entry.h"
 
-struct qcf_l1_entry qcf_l1_entry_decode(struct qcf_be64 raw)
+struct qcf_l1_entry qcf_l1_entry_decode(const struct qcf_geometry *g,
+                                        struct qcf_be64 raw)
 {
 	uint64_t word = qcf_be64_decode(raw);
 	uint64_t offset = word & QCF_ENTRY_OFFSET;
 
+	if (g->version == 1)
+		return (struct qcf_l1_entry){
+			.l2_offset = word,
+			.copied = word != 0,
+		};
 	return (struct qcf_l1_entry){
 		.l2_offset = offset,
 		.copied = offset != 0 && (word & QCF_ENTRY_COPIED) != 0,
@@ -28,14 +32,62 @@ struct qcf_l1_entry qcf_l1_entry_decode(struct qcf_be64 raw)
 	};
 }
 
-struct qcf_be64 qcf_l1_entry_encode(struct qcf_l1_entry entry)
+struct qcf_be64 qcf_l1_entry_encode(const struct qcf_geometry *g,
+                                    struct qcf_l1_entry entry)
 {
 	uint64_t word = entry.l2_offset | (entry.reserved & QCF_L1_RESERVED);
 
-	if (entry.copied)
+	if (entry.copied && g->version > 1)
 		word |= QCF_ENTRY_COPIED;
 	return qcf_be64_encode(word);
 }
+
+/* -------------------------------------------------------------- version 1 */
+
+#define V1_COMPRESSED (UINT64_C(1) << 63)
+
+static struct qcf_mapping decode_v1(const struct qcf_geometry *g, uint64_t word)
+{
+	uint32_t shift = 63 - g->cluster_bits;
+
+	if (word == 0)
+		return (struct qcf_mapping){ .kind = QCF_UNALLOCATED };
+	if ((word & V1_COMPRESSED) != 0)
+		return (struct qcf_mapping){
+			.kind = QCF_COMPRESSED,
+			.host_offset = word & ((UINT64_C(1) << shift) - 1),
+			.compressed_len = word >> shift & (g->cluster_size - 1),
+		};
+	return (struct qcf_mapping){
+		.kind = QCF_DATA,
+		.host_offset = word,
+		.copied = true,
+	};
+}
+
+/* What version 1 cannot say never gets here. */
+static uint64_t encode_v1(const struct qcf_geometry *g,
+                          const struct qcf_mapping *mapping)
+{
+	if (mapping->kind == QCF_COMPRESSED)
+		return V1_COMPRESSED |
+		       mapping->compressed_len << (63 - g->cluster_bits) |
+		       mapping->host_offset;
+	return mapping->kind == QCF_DATA ? mapping->host_offset : 0;
+}
+
+static uint32_t check_v1(const struct qcf_mapping *mapping)
+{
+	if (mapping->kind == QCF_COMPRESSED && mapping->compressed_len == 0)
+		return QCF_CHECK_COMPRESSED_LEN;
+	if (mapping->host_offset >= QCF_HOST_OFFSET_LIMIT ||
+	    (mapping->kind == QCF_DATA &&
+	     !qcf_is_aligned(mapping->host_offset, QCF_SECTOR_SIZE)))
+		return QCF_CHECK_DATA_OFFSET;
+	return QCF_CHECK_NONE;
+}
+
+/* -------------------------------------------------------- versions 2 and 3 */
 
 /*
  * A compressed entry is COPIED, COMPRESSED, then a count of additional sectors
@@ -63,89 +115,134 @@ static struct qcf_mapping decode_compressed(const struct qcf_geometry *g,
 	};
 }
 
-static enum qcf_kind kind_of(bool zero, uint64_t host_offset)
+static enum qcf_kind kind_of(bool zero, bool has_cluster)
 {
 	if (zero)
-		return host_offset == 0 ? QCF_ZERO_PLAIN : QCF_ZERO_ALLOCATED;
-	return host_offset == 0 ? QCF_UNALLOCATED : QCF_DATA;
+		return has_cluster ? QCF_ZERO_ALLOCATED : QCF_ZERO_PLAIN;
+	return has_cluster ? QCF_DATA : QCF_UNALLOCATED;
 }
 
-struct qcf_mapping qcf_l2_entry_decode(const struct qcf_geometry *g,
-                                       struct qcf_be64 raw)
+static struct qcf_mapping decode_plain(const struct qcf_geometry *g,
+                                       uint64_t word)
 {
-	uint64_t word = qcf_be64_decode(raw);
 	uint64_t offset = word & QCF_ENTRY_OFFSET;
+	bool copied = (word & QCF_ENTRY_COPIED) != 0;
 	bool zero = !g->extended_l2 && (word & QCF_ENTRY_ZERO) != 0;
+	bool has_cluster = offset != 0 || (g->data_file && copied);
 
-	if ((word & QCF_ENTRY_COMPRESSED) != 0)
-		return decode_compressed(g, word);
 	return (struct qcf_mapping){
-		.kind = kind_of(zero, offset),
+		.kind = kind_of(zero, has_cluster),
 		.host_offset = offset,
-		.copied = offset != 0 && (word & QCF_ENTRY_COPIED) != 0,
+		.copied = has_cluster && copied,
 		.reserved = word & QCF_L2_RESERVED,
 	};
 }
 
-static uint64_t encode_compressed(const struct qcf_geometry *g,
-                                  struct qcf_mapping mapping)
+struct qcf_mapping qcf_l2_entry_decode(const struct qcf_geometry *g,
+                                       struct qcf_l2_raw raw)
 {
-	uint64_t first = mapping.host_offset / QCF_SECTOR_SIZE;
-	uint64_t last = (mapping.host_offset + mapping.compressed_len - 1) /
+	uint64_t word = qcf_be64_decode(raw.word);
+	uint64_t bitmap = qcf_be64_decode(raw.bitmap);
+	struct qcf_mapping m;
+
+	if (g->version == 1)
+		return decode_v1(g, word);
+	m = (word & QCF_ENTRY_COMPRESSED) != 0 ? decode_compressed(g, word)
+	                                       : decode_plain(g, word);
+	m.allocated = (uint32_t)bitmap;
+	m.zero = (uint32_t)(bitmap >> 32);
+	return m;
+}
+
+static uint64_t encode_compressed(const struct qcf_geometry *g,
+                                  const struct qcf_mapping *mapping)
+{
+	uint64_t first = mapping->host_offset / QCF_SECTOR_SIZE;
+	uint64_t last = (mapping->host_offset + mapping->compressed_len - 1) /
 	                QCF_SECTOR_SIZE;
 
 	return QCF_ENTRY_COMPRESSED |
 	       (last - first) << compressed_offset_bits(g) |
-	       mapping.host_offset;
+	       mapping->host_offset;
 }
 
-struct qcf_be64 qcf_l2_entry_encode(const struct qcf_geometry *g,
-                                    struct qcf_mapping mapping)
+static uint64_t encode_plain(const struct qcf_mapping *mapping)
 {
-	uint64_t word = mapping.reserved & QCF_L2_RESERVED;
+	uint64_t word = mapping->reserved & QCF_L2_RESERVED;
 
-	switch (mapping.kind) {
-	case QCF_UNALLOCATED:
-		break;
-	case QCF_ZERO_PLAIN:
+	if (mapping->kind == QCF_ZERO_PLAIN ||
+	    mapping->kind == QCF_ZERO_ALLOCATED)
 		word |= QCF_ENTRY_ZERO;
-		break;
-	case QCF_ZERO_ALLOCATED:
-		word |= QCF_ENTRY_ZERO | mapping.host_offset;
-		break;
-	case QCF_DATA:
-		word |= mapping.host_offset;
-		break;
-	case QCF_COMPRESSED:
-		return qcf_be64_encode(encode_compressed(g, mapping));
-	}
-	if (mapping.copied)
+	if (qcf_mapping_has_cluster(mapping))
+		word |= mapping->host_offset;
+	if (mapping->copied)
 		word |= QCF_ENTRY_COPIED;
-	return qcf_be64_encode(word);
+	return word;
 }
 
-uint32_t qcf_mapping_check(const struct qcf_geometry *g, struct qcf_be64 raw)
+struct qcf_l2_raw qcf_l2_entry_encode(const struct qcf_geometry *g,
+                                      struct qcf_mapping mapping)
 {
-	struct qcf_mapping mapping = qcf_l2_entry_decode(g, raw);
-	bool zero = mapping.kind == QCF_ZERO_PLAIN ||
-	            mapping.kind == QCF_ZERO_ALLOCATED;
+	uint64_t bitmap = (uint64_t)mapping.zero << 32 | mapping.allocated;
+	uint64_t word;
 
-	if (zero && g->version < 3)
+	if (g->version == 1)
+		word = encode_v1(g, &mapping);
+	else if (mapping.kind == QCF_COMPRESSED)
+		word = encode_compressed(g, &mapping);
+	else
+		word = encode_plain(&mapping);
+	return (struct qcf_l2_raw){ qcf_be64_encode(word),
+		                    qcf_be64_encode(bitmap) };
+}
+
+static uint32_t check_bitmap(const struct qcf_mapping *m)
+{
+	if ((m->allocated & m->zero) != 0 ||
+	    (m->allocated != 0 && !qcf_mapping_has_cluster(m)) ||
+	    (m->kind == QCF_COMPRESSED && m->zero != 0))
+		return QCF_CHECK_SUBCLUSTER_BITMAP;
+	return QCF_CHECK_NONE;
+}
+
+uint32_t qcf_mapping_check(const struct qcf_geometry *g, struct qcf_l2_raw raw)
+{
+	struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
+
+	if (g->version == 1)
+		return check_v1(&m);
+	if (g->version < 3 &&
+	    (m.kind == QCF_ZERO_PLAIN || m.kind == QCF_ZERO_ALLOCATED))
 		return QCF_CHECK_ZERO_FLAG_V2;
-	if (mapping.kind == QCF_COMPRESSED)
-		return mapping.host_offset < QCF_HOST_OFFSET_LIMIT
+	if (g->extended_l2 && check_bitmap(&m) != 0)
+		return QCF_CHECK_SUBCLUSTER_BITMAP;
+	if (m.kind == QCF_COMPRESSED) {
+		if (g->data_file)
+			return QCF_CHECK_DATA_FILE_COMPRESSED;
+		return m.host_offset < QCF_HOST_OFFSET_LIMIT
 		               ? QCF_CHECK_NONE
 		               : QCF_CHECK_DATA_OFFSET;
-	return qcf_is_aligned(mapping.host_offset, g->cluster_size)
+	}
+	return qcf_is_aligned(m.host_offset, g->cluster_size)
 	               ? QCF_CHECK_NONE
 	               : QCF_CHECK_DATA_OFFSET;
 }
 
-void qcf_mapping_dump(struct qcf_mapping mapping, char *text, size_t len)
+struct qcf_l2_raw qcf_l2_table_get(const struct qcf_geometry *g,
+                                   const struct qcf_be64 *words, uint64_t i)
 {
-	const char *copied = mapping.copied ? ", copied" : "";
+	if (!g->extended_l2)
+		return (struct qcf_l2_raw){ .word = words[i] };
+	return (struct qcf_l2_raw){ words[2 * i], words[2 * i + 1] };
+}
 
-	switch (mapping.kind) {
+/* -------------------------------------------------------------------- dump */
+
+static void dump_cluster(const struct qcf_mapping *m, char *text, size_t len)
+{
+	const char *copied = m->copied ? ", copied" : "";
+
+	switch (m->kind) {
 	case QCF_UNALLOCATED:
 		snprintf(text, len, "unallocated");
 		return;
@@ -154,18 +251,31 @@ void qcf_mapping_dump(struct qcf_mapping mapping, char *text, size_t len)
 		return;
 	case QCF_ZERO_ALLOCATED:
 		snprintf(text, len, "zero, space at 0x%" PRIx64 "%s",
-		         mapping.host_offset, copied);
+		         m->host_offset, copied);
 		return;
 	case QCF_DATA:
-		snprintf(text, len, "data at 0x%" PRIx64 "%s",
-		         mapping.host_offset, copied);
+		snprintf(text, len, "data at 0x%" PRIx64 "%s", m->host_offset,
+		         copied);
 		return;
 	case QCF_COMPRESSED:
 		snprintf(text, len,
 		         "compressed at 0x%" PRIx64 ", at most %" PRIu64
 		         " bytes%s",
-		         mapping.host_offset, mapping.compressed_len, copied);
+		         m->host_offset, m->compressed_len, copied);
 		return;
 	}
-	snprintf(text, len, "unknown kind %d", (int)mapping.kind);
+	snprintf(text, len, "unknown kind %d", (int)m->kind);
+}
+
+void qcf_mapping_dump(struct qcf_mapping mapping, char *text, size_t len)
+{
+	size_t used;
+
+	dump_cluster(&mapping, text, len);
+	if (mapping.allocated == 0 && mapping.zero == 0)
+		return;
+	used = strlen(text);
+	snprintf(text + used, len - used,
+	         ", subclusters allocated 0x%08" PRIx32 " zero 0x%08" PRIx32,
+	         mapping.allocated, mapping.zero);
 }

@@ -10,6 +10,12 @@
 #define QCF_MAX_CLUSTER_BITS_V1          16
 #define QCF_MIN_L2_BITS_V1               6
 #define QCF_MAX_L2_BITS_V1               13
+/* The largest table QEMU opens has 2^31 - 1 bytes. */
+#define QCF_MAX_L1_ENTRIES_V1 (INT32_MAX / 8)
+/* The backing file name of a version 1 header lies in so many bytes: in the
+ * first cluster if that is of the largest size. */
+#define QCF_HEADER_AREA_V1 (UINT64_C(1) << QCF_MAX_CLUSTER_BITS_V1)
+#define QCF_SECTOR_BITS                  9
 #define QCF_SECTOR_SIZE                  UINT64_C(512)
 
 #define QCF_MAX_REFCOUNT_ORDER 6
@@ -23,6 +29,7 @@
 /* L1 and L2 entries hold bits 9 to 55 of a host offset. */
 #define QCF_HOST_OFFSET_LIMIT (UINT64_C(1) << 56)
 
+#define QCF_HEADER_LEN_V1     48u
 #define QCF_HEADER_LEN_V2     72u
 #define QCF_HEADER_LEN_V3_MIN 104u
 #define QCF_HEADER_LEN_V3     112u

@@ -46,9 +46,49 @@ static int check_loop(const struct qcowfmt_image *image,
 	return 0;
 }
 
+/*
+ * Give a layer that keeps its guest data in a file of its own that file: the one
+ * the caller chose, or what the image names.
+ */
+static int open_data_file(struct qcowfmt_image *image, struct qcf_layer *layer,
+                          const struct qcf_layer_options *options,
+                          const struct qcf_reference_rules *rules,
+                          struct qcowfmt_error **errp)
+{
+	struct qcowfmt_storage *data = options->data_storage;
+	int ret = 0;
+
+	if (!qcf_layer_has_data_file(layer)) {
+		if (data == NULL)
+			return 0;
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "%s: a data file was given, but the image "
+		                "keeps its data itself",
+		                layer->storage->name);
+	}
+	if (data == NULL && !options->no_data)
+		ret = qcf_reference_open_data_file(
+			rules, layer, layer->writable, &data, errp);
+	if (ret < 0)
+		return ret;
+	if (data == NULL && layer->writable)
+		return qcf_fail(errp, EACCES, QCOWFMT_ERR_REFUSED,
+		                "%s: writing needs the data file, which the "
+		                "reference policy says to ignore",
+		                layer->storage->name);
+	ret = data == NULL ? 0 : check_loop(image, data, errp);
+	if (ret < 0) {
+		if (data != options->data_storage)
+			qcowfmt_storage_free(data);
+		return ret;
+	}
+	return qcf_layer_set_data_file(layer, data, options->no_lock, errp);
+}
+
 /* Open one more image into the chain; the storage is the layer's or closed. */
 static int open_backing_layer(struct qcowfmt_image *image,
                               const struct qcf_layer_options *options,
+                              const struct qcf_reference_rules *rules,
                               struct qcowfmt_storage *storage, char **beneath,
                               struct qcowfmt_error **errp)
 {
@@ -65,9 +105,11 @@ static int open_backing_layer(struct qcowfmt_image *image,
 	ret = qcf_reference_path(layer, &layer->backing_path, errp);
 	if (ret == 0)
 		ret = add_layer(image, layer, errp);
-	if (ret < 0)
+	if (ret < 0) {
 		(void)qcf_layer_close(layer, NULL);
-	return ret;
+		return ret;
+	}
+	return open_data_file(image, layer, options, rules, errp);
 }
 
 static int follow(struct qcowfmt_image *image,
@@ -76,8 +118,11 @@ static int follow(struct qcowfmt_image *image,
                   struct qcowfmt_error **errp)
 {
 	const struct qcf_layer *above = image->layers[image->layer_count - 1];
+	struct qcf_secret_source secrets = *first->secrets;
 	struct qcf_layer_options options = {
 		.no_lock = first->no_lock,
+		.no_data = first->no_data,
+		.secrets = &secrets,
 		.lazy_refcounts = -1,
 		.depth = image->layer_count,
 		.max_table_size = first->max_table_size,
@@ -88,6 +133,8 @@ static int follow(struct qcowfmt_image *image,
 	struct qcowfmt_storage *storage = NULL;
 	int ret;
 
+	/* The secret itself is of the first image only. */
+	secrets.secret = NULL;
 	if (image->layer_count >= rules->max_depth)
 		return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
 		                "%s: the backing chain is longer than "
@@ -99,7 +146,8 @@ static int follow(struct qcowfmt_image *image,
 		qcowfmt_storage_free(storage);
 		return ret;
 	}
-	return open_backing_layer(image, &options, storage, &beneath, errp);
+	return open_backing_layer(image, &options, rules, storage, &beneath,
+	                          errp);
 }
 
 int qcf_chain_open(struct qcowfmt_image *image, struct qcowfmt_storage *storage,
@@ -119,6 +167,7 @@ int qcf_chain_open(struct qcowfmt_image *image, struct qcowfmt_storage *storage,
 		qcf_layer_abandon(top);
 		return ret;
 	}
+	ret = open_data_file(image, top, options, rules, errp);
 	if (rules->policy == QCOWFMT_REFERENCES_IGNORE)
 		image->incomplete = top->backing_path != NULL;
 	while (!image->incomplete && ret == 0 &&

@@ -50,19 +50,17 @@ static int prepare_part(struct qcowfmt_image *image, uint64_t start,
 	return qcf_read_padded(image, part->bytes, start, part->len, errp);
 }
 
-int qcf_cow_prepare(struct qcowfmt_image *image, uint64_t start, uint64_t end,
-                    bool read_as_zeros, struct qcf_cow *cow,
-                    struct qcowfmt_error **errp)
+int qcf_cow_prepare(struct qcowfmt_image *image,
+                    const struct qcf_cow_range *range, bool read_as_zeros,
+                    struct qcf_cow *cow, struct qcowfmt_error **errp)
 {
-	uint64_t cluster_size =
-		qcf_image_top(image)->meta->geometry.cluster_size;
 	int ret;
 
 	*cow = (struct qcf_cow){ 0 };
-	ret = prepare_part(image, qcf_align_down(start, cluster_size), start,
+	ret = prepare_part(image, range->span_start, range->start,
 	                   read_as_zeros, &cow->head, errp);
 	if (ret == 0)
-		ret = prepare_part(image, end, qcf_align_up(end, cluster_size),
+		ret = prepare_part(image, range->end, range->span_end,
 		                   read_as_zeros, &cow->tail, errp);
 	if (ret < 0)
 		qcf_cow_fini(cow);

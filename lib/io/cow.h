@@ -3,8 +3,9 @@
  * cow.h - the rest of a cluster that is written in part
  *
  * A write to new clusters covers [start, end) of them; what the guest saw in
- * front of it and behind it, up to the cluster boundaries, is the head and the
- * tail.  Head, data and tail go to storage in one write.
+ * front of it and behind it, up to the bounds of the span that has to be written
+ * (write_plan.h), is the head and the tail.  Head, data and tail go to storage
+ * in one write.
  */
 #ifndef QCF_COW_H
 #define QCF_COW_H
@@ -23,14 +24,21 @@ struct qcf_cow {
 
 void qcf_cow_fini(struct qcf_cow *cow);
 
+/* A guest range [start, end) to be written, inside [span_start, span_end). */
+struct qcf_cow_range {
+	uint64_t span_start;
+	uint64_t start;
+	uint64_t end;
+	uint64_t span_end;
+};
+
 /*
- * Find head and tail of the guest range [start, end), which lies in whole
- * clusters, reading them through the chain unless they are known to be zeros
- * (or read_as_zeros says so).
+ * Find head and tail of a range, reading them through the chain unless they are
+ * known to be zeros (or read_as_zeros says so).
  */
-int qcf_cow_prepare(struct qcowfmt_image *image, uint64_t start, uint64_t end,
-                    bool read_as_zeros, struct qcf_cow *cow,
-                    struct qcowfmt_error **errp);
+int qcf_cow_prepare(struct qcowfmt_image *image,
+                    const struct qcf_cow_range *range, bool read_as_zeros,
+                    struct qcf_cow *cow, struct qcowfmt_error **errp);
 
 /*
  * Write head, the data of a payload, and tail, so that data begins at

@@ -19,6 +19,7 @@ struct qcowfmt_image {
 	uint32_t layer_count;
 	bool incomplete;  /* the first layer names a backing file that was not
 			  * opened (QCOWFMT_REFERENCES_IGNORE) */
+	bool no_data;     /* opened to look at metadata only */
 	int discard_mode; /* enum qcowfmt_discard_mode */
 	int compression_level; /* for layers[0]; 0 = the default */
 	struct qcf_gate gate;

@@ -48,10 +48,23 @@ static int open_raw(struct qcf_layer *layer, struct qcowfmt_error **errp)
 	return ret;
 }
 
-static int open_qcow2(struct qcf_layer *layer,
-                      const struct qcf_layer_options *options,
-                      struct qcowfmt_error **errp)
+/* The version must be one that the stated format has. */
+static int check_version(const struct qcf_layer *layer, uint32_t version,
+                         struct qcowfmt_error **errp)
 {
+	if ((version == 1) == (layer->format == QCOWFMT_FORMAT_QCOW))
+		return 0;
+	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_NOT_QCOW,
+	                "a version %" PRIu32
+	                " image was to be opened as format %s",
+	                version, qcowfmt_format_name(layer->format));
+}
+
+static int open_qcow(struct qcf_layer *layer,
+                     const struct qcf_layer_options *options,
+                     struct qcowfmt_error **errp)
+{
+	struct qcf_secret_source secrets = { 0 };
 	struct qcf_meta_options meta_options = {
 		.writable = options->writable,
 		.repair = options->repair,
@@ -59,16 +72,27 @@ static int open_qcow2(struct qcf_layer *layer,
 		.max_table_size = options->max_table_size,
 		.budget = options->budget,
 		.gate = options->gate,
+		.secrets = options->no_data ? NULL : &secrets,
 	};
 	QCF_AUTO_FREE struct qcf_meta *meta = aligned_alloc(
 		_Alignof(struct qcf_meta),
 		qcf_align_up(sizeof(*meta), _Alignof(struct qcf_meta)));
-	int ret = meta == NULL ? qcf_fail_oom(errp)
-	                       : qcf_meta_open(meta, layer->storage,
-	                                       &meta_options, errp);
+	int ret;
 
+	if (options->secrets != NULL)
+		secrets = *options->secrets;
+	secrets.depth = layer->depth;
+	secrets.name = layer->storage->name;
+	ret = meta == NULL ? qcf_fail_oom(errp)
+	                   : qcf_meta_open(meta, layer->storage, &meta_options,
+	                                   errp);
 	if (ret < 0)
 		return ret;
+	ret = check_version(layer, meta->header.version, errp);
+	if (ret < 0) {
+		qcf_meta_abandon(meta);
+		return ret;
+	}
 	layer->meta = qcf_take(&meta);
 	layer->virtual_size = layer->meta->header.virtual_size;
 	return 0;
@@ -89,7 +113,7 @@ static int open_format(struct qcf_layer *layer,
 		return ret;
 	return layer->format == QCOWFMT_FORMAT_RAW
 	               ? open_raw(layer, errp)
-	               : open_qcow2(layer, options, errp);
+	               : open_qcow(layer, options, errp);
 }
 
 int qcf_layer_open(struct qcowfmt_storage *storage,
@@ -105,6 +129,7 @@ int qcf_layer_open(struct qcowfmt_storage *storage,
 		return qcf_fail(errp, EACCES, QCOWFMT_ERR_READ_ONLY,
 		                "%s: the storage is read-only", storage->name);
 	layer->storage = storage;
+	layer->data = storage;
 	layer->depth = options->depth;
 	layer->writable = options->writable;
 	qcf_poison_init(&layer->raw_poison);
@@ -117,8 +142,31 @@ int qcf_layer_open(struct qcowfmt_storage *storage,
 	return 0;
 }
 
+int qcf_layer_set_data_file(struct qcf_layer *layer,
+                            struct qcowfmt_storage *data, bool no_lock,
+                            struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	layer->data_file = data;
+	layer->data = data;
+	layer->meta->data = data;
+	if (data != NULL && layer->writable && !data->writable)
+		return qcf_fail(errp, EACCES, QCOWFMT_ERR_READ_ONLY,
+		                "%s: the storage of the data file is read-only",
+		                data->name);
+	if (data != NULL && !no_lock)
+		ret = qcf_storage_lock(data,
+		                       layer->writable
+		                               ? QCF_LOCK_DATA_FILE_WRITE
+		                               : QCF_LOCK_DATA_FILE_READ,
+		                       errp);
+	return qcf_wrap(errp, "data file", ret);
+}
+
 static void free_layer(struct qcf_layer *layer)
 {
+	qcowfmt_storage_free(layer->data_file);
 	free(layer->meta);
 	qcf_poison_fini(&layer->raw_poison);
 	free(layer->backing_path);
@@ -168,7 +216,8 @@ int qcf_layer_limit_to_file(struct qcf_layer *layer, uint64_t host_offset,
 	uint64_t limit;
 	int ret;
 
-	if (qcf_range_within(host_offset, *len, size))
+	if (layer->meta == NULL || layer->data != layer->storage ||
+	    qcf_range_within(host_offset, *len, size))
 		return 0;
 	ret = qcf_storage_get_size(layer->storage, &size, errp);
 	if (ret < 0)

@@ -13,8 +13,12 @@ struct qcf_layer {
 	int format;  /* enum qcowfmt_format: RAW or QCOW2 */
 	bool probed; /* the format was found out from the content */
 	bool writable;
-	uint32_t depth;                  /* 0 = the image opened first */
-	struct qcowfmt_storage *storage; /* owned */
+	uint32_t depth;                    /* 0 = the image opened first */
+	struct qcowfmt_storage *storage;   /* owned */
+	struct qcowfmt_storage *data;      /* where guest data is: storage or
+					  * data_file; NULL if that is not
+					  * open */
+	struct qcowfmt_storage *data_file; /* owned; NULL if there is none */
 	uint64_t virtual_size;
 	_Atomic uint64_t known_size;  /* a length the file is known to have */
 	struct qcf_meta *meta;        /* NULL for raw; owned */
@@ -30,11 +34,16 @@ struct qcf_layer_options {
 	bool writable;
 	bool repair;
 	bool no_lock;
+	bool no_data; /* only metadata will be looked at */
 	int lazy_refcounts;
 	uint32_t depth;
 	uint64_t max_table_size;
 	struct qcf_budget *budget;
 	struct qcf_gate *gate;
+	const struct qcf_secret_source *secrets; /* depth and name are filled
+						  * in */
+	struct qcowfmt_storage *data_storage; /* in place of the data file that
+					       * the image names; NULL = none */
 };
 
 /*
@@ -54,9 +63,30 @@ void qcf_layer_abandon(struct qcf_layer *layer);
 
 struct qcf_poison *qcf_layer_poison(struct qcf_layer *layer);
 
+/* Whether guest data is in a file of its own. */
+static inline bool qcf_layer_has_data_file(const struct qcf_layer *layer)
+{
+	return layer->meta != NULL && layer->meta->geometry.data_file;
+}
+
 /*
- * Cut a range of a qcow2 layer's file to what the file holds, its last cluster
- * counting as whole.  A range wholly behind that is corruption.
+ * Give a layer its data file, which it owns from now on, also on failure; NULL
+ * if it is not to be opened.
+ */
+int qcf_layer_set_data_file(struct qcf_layer *layer,
+                            struct qcowfmt_storage *data, bool no_lock,
+                            struct qcowfmt_error **errp);
+
+/* How guest data is encrypted; NULL if it is not. */
+static inline struct qcf_crypto *qcf_layer_crypto(const struct qcf_layer *layer)
+{
+	return layer->meta == NULL ? NULL : layer->meta->crypto;
+}
+
+/*
+ * Cut a range of guest data to what the image file holds, its last cluster
+ * counting as whole.  A range wholly behind that is corruption.  Raw images and
+ * data files go on as zeros.
  */
 int qcf_layer_limit_to_file(struct qcf_layer *layer, uint64_t host_offset,
                             uint64_t *len, struct qcowfmt_error **errp);

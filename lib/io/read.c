@@ -6,43 +6,18 @@
 
 #include "compressed.h"
 #include "extent.h"
+#include "host_data.h"
 #include "read.h"
-
-/* Vectors of up to this many elements are cut without allocating. */
-#define SMALL_IOV 16
-
-/* Read the payload's first len bytes from a layer's file. */
-static int read_host(struct qcf_layer *layer, const struct qcf_payload *p,
-                     uint64_t host_offset, uint64_t len,
-                     struct qcowfmt_error **errp)
-{
-	struct iovec small[SMALL_IOV];
-	QCF_AUTO_FREE struct iovec *large = NULL;
-	struct iovec *part = small;
-	int count;
-
-	if (p->iovcnt > SMALL_IOV) {
-		large = malloc((size_t)p->iovcnt * sizeof(*large));
-		if (large == NULL)
-			return qcf_fail_oom(errp);
-		part = large;
-	}
-	count = qcf_iov_slice(p->iov, p->iovcnt, p->skip, len, part);
-	return qcf_storage_preadv(layer->storage, part, count, host_offset,
-	                          true, errp);
-}
 
 static int read_data(struct qcf_layer *layer, const struct qcf_payload *p,
                      struct qcf_run *run, struct qcowfmt_error **errp)
 {
-	if (layer->meta != NULL) {
-		int ret = qcf_layer_limit_to_file(layer, run->host_offset,
-		                                  &run->length, errp);
+	int ret = qcf_layer_limit_to_file(layer, run->host_offset, &run->length,
+	                                  errp);
 
-		if (ret < 0)
-			return ret;
-	}
-	return read_host(layer, p, run->host_offset, run->length, errp);
+	return ret < 0 ? ret
+	               : qcf_host_read(layer, p, run->host_offset, run->length,
+	                               errp);
 }
 
 /* Read what an extent stands for; may shorten it. */
@@ -74,6 +49,10 @@ int qcf_read(struct qcowfmt_image *image, const struct iovec *iov, int iovcnt,
 		.len = len,
 	};
 
+	if (image->no_data)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "%s was opened without access to guest data",
+		                qcf_image_top(image)->storage->name);
 	while (p.len > 0) {
 		struct qcf_extent extent;
 		int ret = qcf_extent_lookup_chain(image, p.guest_offset, p.len,

@@ -43,6 +43,11 @@ static bool is_file_protocol(const char *name)
 	return strncmp(name, "file:", 5) == 0;
 }
 
+static const char *without_protocol(const char *name)
+{
+	return is_file_protocol(name) ? name + 5 : name;
+}
+
 static bool is_local_name(const char *name)
 {
 	return protocol_len(name) == 0 || is_file_protocol(name);
@@ -77,7 +82,7 @@ int qcf_reference_path(const struct qcf_layer *layer, char **path,
 	if (directory == NULL)
 		return qcf_fail_oom(errp);
 	if (is_file_protocol(name))
-		*path = strdup(name + 5);
+		*path = strdup(without_protocol(name));
 	else if (protocol_len(name) > 0 || name[0] == '/')
 		*path = strdup(name);
 	else
@@ -265,6 +270,18 @@ int qcf_reference_open(const struct qcf_reference_rules *rules,
 
 /* --------------------------------------------------------------- data files */
 
+int qcf_reference_data_file_path(const char *name, const char **path,
+                                 struct qcowfmt_error **errp)
+{
+	if (!is_local_name(name))
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "data file '%s': protocol '%.*s' is not "
+		                "supported",
+		                name, (int)protocol_len(name), name);
+	*path = without_protocol(name);
+	return 0;
+}
+
 /* Guest data must not be written over the metadata that says where it is. */
 static int check_data_storage(const struct wanted *w,
                               const struct qcowfmt_storage *data, int format,
@@ -322,7 +339,7 @@ int qcf_reference_open_data_file(const struct qcf_reference_rules *rules,
 	ret = check_name(&w, errp);
 	if (ret < 0)
 		return ret;
-	w.path = is_file_protocol(w.name) ? w.name + 5 : w.name;
+	w.path = without_protocol(w.name);
 	ret = open_wanted(rules, &w, storage, &format, &beneath, errp);
 	if (ret == 0)
 		ret = check_data_storage(&w, *storage, format, errp);

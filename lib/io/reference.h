@@ -38,6 +38,13 @@ int qcf_reference_open(const struct qcf_reference_rules *rules,
                        char **beneath, struct qcowfmt_error **errp);
 
 /*
+ * The path that the name of a data file stands for: "file:" taken off.  Points
+ * into name.  -ENOTSUP for the names that are never opened.
+ */
+int qcf_reference_data_file_path(const char *name, const char **path,
+                                 struct qcowfmt_error **errp);
+
+/*
  * Open the data file of a layer under the same rules.  A relative name starts
  * where the process is, as in QEMU; with the policy "beneath", in the directory
  * of the layer's file.  *storage, which no lock is taken on yet, is the

@@ -23,7 +23,7 @@
 #include "alloc.h"
 #include "checked.h"
 #include "cow.h"
-#include "extent.h"
+#include "host_data.h"
 #include "image_flags.h"
 #include "probe.h"
 #include "write.h"
@@ -43,8 +43,8 @@ static int write_host(struct qcf_layer *layer, const struct qcf_payload *p,
 	struct qcf_payload part = *p;
 
 	part.len = len;
-	return qcf_cow_write(layer->storage, &nothing_around, &part,
-	                     host_offset, true, errp);
+	return qcf_host_write(layer, &nothing_around, &part, host_offset, true,
+	                      errp);
 }
 
 static int write_in_place(struct qcf_request *request,
@@ -52,18 +52,14 @@ static int write_in_place(struct qcf_request *request,
                           struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
-	struct qcf_meta *meta = layer->meta;
-	const struct qcf_geometry *g = &meta->geometry;
-	uint64_t first = qcf_host_cluster(g, run->host_offset);
-	uint64_t last;
 	int ret = qcf_layer_limit_to_file(layer, run->host_offset, &run->length,
 	                                  errp);
 
 	if (ret < 0)
 		return ret;
-	last = qcf_host_cluster(g, run->host_offset + run->length - 1);
-	if (qcf_overlap_hits(&meta->overlap, first, last - first + 1))
-		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
+	if (!layer->meta->geometry.data_file &&
+	    qcf_meta_is_metadata(layer->meta, run->host_offset, run->length))
+		return qcf_meta_corrupt(layer->meta, QCF_CHECK_OVERLAP,
 		                        run->host_offset, errp);
 	return write_host(layer, p, run->host_offset, run->length, errp);
 }
@@ -97,24 +93,13 @@ int qcf_write_freed_by_entries(const struct qcf_geometry *g,
 	return 0;
 }
 
-static void publish_data(struct qcf_meta *meta, const struct qcf_slice *slice,
-                         uint64_t host_cluster, uint64_t count,
-                         struct qcf_freed_batch *freed)
-{
-	const struct qcf_geometry *g = &meta->geometry;
-	struct qcf_be64 entries[QCF_STEP_CLUSTERS];
-
-	for (uint64_t i = 0; i < count; i++) {
-		struct qcf_mapping mapping = {
-			.kind = QCF_DATA,
-			.host_offset = qcf_host_offset(g, host_cluster + i),
-			.copied = true,
-		};
-
-		entries[i] = qcf_l2_entry_encode(g, mapping);
-	}
-	qcf_map_publish(meta, slice, entries, count, freed);
-}
+/* Clusters to which a step writes. */
+struct target {
+	enum qcf_write_action action;
+	uint64_t host_offset; /* of the first */
+	uint64_t clusters;
+	bool fresh; /* they read as zeros: nobody ever wrote there */
+};
 
 /* Guest bytes of a payload that fall into its first clusters. */
 static uint64_t len_in_clusters(const struct qcf_geometry *g,
@@ -126,31 +111,95 @@ static uint64_t len_in_clusters(const struct qcf_geometry *g,
 	return QCF_MIN(p->len, room);
 }
 
-/* Move head, data and tail to clusters from host_cluster on. */
+static struct qcf_cow_range range_to_write(const struct qcf_meta *meta,
+                                           const struct qcf_slice *slice,
+                                           const struct target *to,
+                                           const struct qcf_payload *p)
+{
+	struct qcf_cow_range range = {
+		.start = p->guest_offset,
+		.end = p->guest_offset +
+		       len_in_clusters(&meta->geometry, p, to->clusters),
+	};
+
+	qcf_plan_span(&meta->geometry, to->action, qcf_slice_get(slice, 0),
+	              qcf_slice_get(slice, to->clusters - 1),
+	              meta->crypto != NULL, range.start, range.end,
+	              &range.span_start, &range.span_end);
+	return range;
+}
+
+/* Make the clusters that a range was written to visible to the guest. */
+static void publish_data(struct qcf_meta *meta, const struct qcf_slice *slice,
+                         const struct target *to,
+                         const struct qcf_cow_range *range,
+                         struct qcf_freed_batch *freed)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	struct qcf_l2_raw entries[QCF_STEP_CLUSTERS];
+	uint64_t start = qcf_cluster_start(g, range->start);
+
+	for (uint64_t i = 0; i < to->clusters; i++) {
+		uint64_t at = i << g->cluster_bits;
+		uint64_t from = QCF_MAX(range->span_start, start + at);
+		uint64_t end =
+			QCF_MIN(range->span_end, start + at + g->cluster_size);
+
+		entries[i] = qcf_written_entry(
+			g, to->action, qcf_slice_get(slice, i),
+			to->host_offset + at, from - start - at,
+			end - start - at);
+	}
+	qcf_map_publish(meta, slice, entries, to->clusters, freed);
+}
+
+/* Write head, data and tail to the target. */
 static int fill_clusters(struct qcf_request *request,
-                         const struct qcf_payload *p,
-                         const struct qcf_reservation *to, bool read_as_zeros,
-                         uint64_t *len, struct qcowfmt_error **errp)
+                         const struct qcf_payload *p, const struct target *to,
+                         const struct qcf_cow_range *range,
+                         struct qcowfmt_error **errp)
 {
 	struct qcf_layer *layer = qcf_image_top(request->image);
 	const struct qcf_geometry *g = &layer->meta->geometry;
+	bool read_as_zeros = to->action == QCF_WRITE_FILL && !g->extended_l2;
 	struct qcf_payload part = *p;
 	struct qcf_cow cow;
-	int ret;
+	int ret = qcf_cow_prepare(request->image, range, read_as_zeros, &cow,
+	                          errp);
 
-	part.len = len_in_clusters(g, p, to->count);
-	ret = qcf_cow_prepare(request->image, p->guest_offset,
-	                      p->guest_offset + part.len, read_as_zeros, &cow,
-	                      errp);
 	if (ret < 0)
 		return ret;
-	ret = qcf_cow_write(layer->storage, &cow, &part,
-	                    qcf_host_offset(g, to->host_cluster) +
-	                            qcf_offset_in_cluster(g, p->guest_offset),
-	                    to->fresh, errp);
+	part.len = range->end - range->start;
+	ret = qcf_host_write(layer, &cow, &part,
+	                     to->host_offset +
+	                             qcf_offset_in_cluster(g, p->guest_offset),
+	                     to->fresh, errp);
 	qcf_cow_fini(&cow);
-	*len = part.len;
 	return ret;
+}
+
+/* Write to a target and publish it; *len gets what it took of the payload. */
+static int write_to(struct qcf_request *request, const struct qcf_payload *p,
+                    const struct qcf_slice *slice, const struct target *to,
+                    uint64_t *len, struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta = meta_of(request);
+	struct qcf_cow_range range = range_to_write(meta, slice, to, p);
+	struct qcf_freed_batch *freed = NULL;
+	int ret = 0;
+
+	if (to->action == QCF_WRITE_ALLOCATE)
+		ret = qcf_write_freed_by_entries(&meta->geometry, slice,
+		                                 to->clusters, &freed, errp);
+	if (ret == 0)
+		ret = fill_clusters(request, p, to, &range, errp);
+	if (ret < 0) {
+		free(freed);
+		return ret;
+	}
+	publish_data(meta, slice, to, &range, freed);
+	*len = range.end - range.start;
+	return 0;
 }
 
 static int allocate_and_write(struct qcf_request *request,
@@ -159,24 +208,20 @@ static int allocate_and_write(struct qcf_request *request,
                               uint64_t *len, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
-	struct qcf_freed_batch *freed = NULL;
 	struct qcf_reservation reservation;
+	struct target to = { .action = QCF_WRITE_ALLOCATE };
 	int ret = qcf_alloc_reserve(meta, clusters, &reservation, errp);
 
 	if (ret < 0)
 		return ret;
-	ret = qcf_write_freed_by_entries(&meta->geometry, slice,
-	                                 reservation.count, &freed, errp);
-	if (ret == 0)
-		ret = fill_clusters(request, p, &reservation, false, len, errp);
-	if (ret < 0) {
+	to.host_offset =
+		qcf_host_offset(&meta->geometry, reservation.host_cluster);
+	to.clusters = reservation.count;
+	to.fresh = reservation.fresh;
+	ret = write_to(request, p, slice, &to, len, errp);
+	if (ret < 0)
 		qcf_alloc_abandon(meta, &reservation);
-		free(freed);
-		return ret;
-	}
-	publish_data(meta, slice, reservation.host_cluster, reservation.count,
-	             freed);
-	return 0;
+	return ret;
 }
 
 static int fill_and_write(struct qcf_request *request,
@@ -187,22 +232,84 @@ static int fill_and_write(struct qcf_request *request,
 {
 	struct qcf_meta *meta = meta_of(request);
 	const struct qcf_geometry *g = &meta->geometry;
-	struct qcf_reservation to = {
-		.host_cluster = qcf_host_cluster(g, plan->host_offset),
-		.count = plan->clusters,
+	struct target to = {
+		.action = QCF_WRITE_FILL,
+		.host_offset = plan->host_offset,
+		.clusters = plan->clusters,
 	};
-	int ret;
 
+	if (g->data_file)
+		return write_to(request, p, slice, &to, len, errp);
 	if (!qcf_meta_is_cluster_offset(meta, plan->host_offset))
 		return qcf_meta_corrupt(meta, QCF_CHECK_DATA_OFFSET,
 		                        plan->host_offset, errp);
-	if (qcf_overlap_hits(&meta->overlap, to.host_cluster, to.count))
+	if (qcf_meta_is_metadata(meta, plan->host_offset,
+	                         plan->clusters << g->cluster_bits))
 		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP,
 		                        plan->host_offset, errp);
-	ret = fill_clusters(request, p, &to, true, len, errp);
-	if (ret == 0)
-		publish_data(meta, slice, to.host_cluster, to.count, NULL);
-	return ret;
+	return write_to(request, p, slice, &to, len, errp);
+}
+
+/* With a data file a cluster has its place from the start. */
+static int write_to_data_file(struct qcf_request *request,
+                              const struct qcf_payload *p,
+                              const struct qcf_slice *slice, uint64_t clusters,
+                              uint64_t *len, struct qcowfmt_error **errp)
+{
+	struct target to = {
+		.action = QCF_WRITE_ALLOCATE,
+		.host_offset = qcf_cluster_start(&meta_of(request)->geometry,
+		                                 p->guest_offset),
+		.clusters = clusters,
+	};
+
+	return write_to(request, p, slice, &to, len, errp);
+}
+
+static int write_planned(struct qcf_request *request,
+                         const struct qcf_payload *p,
+                         const struct qcf_slice *slice,
+                         const struct qcf_write_plan *plan, uint64_t *len,
+                         struct qcowfmt_error **errp)
+{
+	switch (plan->action) {
+	case QCF_WRITE_IN_PLACE:
+		*len = 0;
+		return 0;
+	case QCF_WRITE_FILL:
+		return fill_and_write(request, p, slice, plan, len, errp);
+	case QCF_WRITE_ALLOCATE:
+		if (meta_of(request)->geometry.data_file)
+			return write_to_data_file(request, p, slice,
+			                          plan->clusters, len, errp);
+		return allocate_and_write(request, p, slice, plan->clusters,
+		                          len, errp);
+	}
+	return -EINVAL;
+}
+
+/* An entry about to be replaced has to make sense. */
+static int check_entries(struct qcf_meta *meta, const struct qcf_slice *slice,
+                         uint64_t guest_offset, uint64_t count,
+                         struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+
+	for (uint64_t i = 0; i < count; i++) {
+		struct qcf_l2_raw raw = qcf_slice_get(slice, i);
+		struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
+		uint32_t corruption = qcf_mapping_check(g, raw);
+
+		if (corruption == 0 && g->data_file &&
+		    qcf_mapping_has_cluster(&m) &&
+		    m.host_offset != qcf_cluster_start(g, guest_offset) +
+		                             (i << g->cluster_bits))
+			corruption = QCF_CHECK_DATA_FILE_OFFSET;
+		if (corruption != 0)
+			return qcf_meta_corrupt(meta, corruption, m.host_offset,
+			                        errp);
+	}
+	return 0;
 }
 
 /* One step under a claim; *len is 0 if there is nothing to change any more. */
@@ -212,7 +319,7 @@ static int write_claimed(struct qcf_request *request,
 {
 	struct qcf_meta *meta = meta_of(request);
 	const struct qcf_geometry *g = &meta->geometry;
-	struct qcf_be64 entries[QCF_STEP_CLUSTERS];
+	struct qcf_l2_raw entries[QCF_STEP_CLUSTERS];
 	struct qcf_write_plan plan;
 	struct qcf_slice slice;
 	uint64_t count = qcf_clusters_for(
@@ -225,12 +332,9 @@ static int write_claimed(struct qcf_request *request,
 	for (uint64_t i = 0; i < count; i++)
 		entries[i] = qcf_slice_get(&slice, i);
 	plan = qcf_write_plan(g, entries, count);
-	*len = 0;
-	if (plan.action == QCF_WRITE_ALLOCATE)
-		ret = allocate_and_write(request, p, &slice, plan.clusters, len,
-		                         errp);
-	else if (plan.action == QCF_WRITE_FILL)
-		ret = fill_and_write(request, p, &slice, &plan, len, errp);
+	ret = check_entries(meta, &slice, p->guest_offset, plan.clusters, errp);
+	if (ret == 0)
+		ret = write_planned(request, p, &slice, &plan, len, errp);
 	qcf_map_unpin(meta, &slice);
 	return ret;
 }
@@ -258,20 +362,54 @@ static int write_changing(struct qcf_request *request,
 
 /* -------------------------------------------------------------- the request */
 
-static int write_step(struct qcf_request *request, const struct qcf_payload *p,
-                      uint64_t *len, struct qcowfmt_error **errp)
+/* Write what is mapped and private; *len is 0 if the first byte is not. */
+static int write_private(struct qcf_request *request,
+                         const struct qcf_payload *p, uint64_t *len,
+                         struct qcowfmt_error **errp)
 {
 	struct qcf_run run;
 	int ret = qcf_map_lookup(meta_of(request), p->guest_offset, p->len,
 	                         &run, errp);
 
-	if (ret < 0)
+	*len = 0;
+	if (ret < 0 || run.kind != QCF_DATA || !run.copied)
 		return ret;
-	if (run.kind != QCF_DATA || !run.copied)
-		return write_changing(request, p, len, errp);
 	ret = write_in_place(request, p, &run, errp);
 	*len = run.length;
 	return ret;
+}
+
+/*
+ * The same in an encrypted image.  A sector that is written in part is
+ * decrypted, changed and encrypted again, so nobody else may be writing to it.
+ */
+static int write_private_sectors(struct qcf_request *request,
+                                 const struct qcf_payload *p, uint64_t *len,
+                                 struct qcowfmt_error **errp)
+{
+	struct qcf_inflight *inflight = &request->image->inflight;
+	struct qcf_claim claim;
+	int ret;
+
+	qcf_inflight_claim(
+		inflight, &claim,
+		qcf_align_down(p->guest_offset, QCF_SECTOR_SIZE),
+		qcf_align_up(p->guest_offset + p->len, QCF_SECTOR_SIZE));
+	ret = write_private(request, p, len, errp);
+	qcf_inflight_release(inflight, &claim);
+	return ret;
+}
+
+static int write_step(struct qcf_request *request, const struct qcf_payload *p,
+                      uint64_t *len, struct qcowfmt_error **errp)
+{
+	int ret = meta_of(request)->crypto != NULL
+	                  ? write_private_sectors(request, p, len, errp)
+	                  : write_private(request, p, len, errp);
+
+	if (ret < 0 || *len > 0)
+		return ret;
+	return write_changing(request, p, len, errp);
 }
 
 bool qcf_write_make_space(struct qcf_request *request)

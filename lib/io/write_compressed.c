@@ -99,7 +99,7 @@ static void publish(struct qcf_meta *meta, const struct qcf_slice *slice,
 		.host_offset = host_offset,
 		.compressed_len = p->len,
 	};
-	struct qcf_be64 entry = qcf_l2_entry_encode(&meta->geometry, mapping);
+	struct qcf_l2_raw entry = qcf_l2_entry_encode(&meta->geometry, mapping);
 
 	qcf_map_publish(meta, slice, &entry, 1, freed);
 }

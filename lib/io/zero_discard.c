@@ -2,12 +2,18 @@
 /*
  * zero_discard.c - write-zeroes and discard
  *
- * Whole clusters are changed in the L2 tables alone, one slice at a time.  A
- * part of a cluster is written as zeros, unless the whole cluster reads as
- * zeros already and so can be made a zero cluster.
+ * Whole clusters are changed in the L2 tables alone, one slice at a time; with
+ * extended L2 entries also whole subclusters, which are the unit then.  A part
+ * of a unit is written as zeros, unless all of it reads as zeros already and so
+ * can be made a zero unit.
  *
  * Version 2 cannot say "zeros": without a backing file unallocated means the
- * same, with one zeros are written as data and a discard does nothing.
+ * same, with one zeros are written as data and a discard does nothing.  In
+ * version 1 nothing is ever freed, so a discard does nothing at all.
+ *
+ * With a data file there is nothing to free either, but its space is given back;
+ * if it is to be a raw image of the disk, zeros are in it before the tables say
+ * so.
  */
 #include <errno.h>
 
@@ -20,7 +26,7 @@
 enum change {
 	ZERO,         /* keep host clusters */
 	ZERO_UNMAP,   /* free host clusters */
-	ZERO_IF_ZERO, /* one cluster: only if it reads as zeros anyway */
+	ZERO_IF_ZERO, /* one unit: only if it reads as zeros anyway */
 	DISCARD,
 };
 
@@ -37,66 +43,114 @@ static struct qcf_layer *top_of(const struct change_range *r)
 	return qcf_image_top(r->request->image);
 }
 
+/* The subclusters of a range that lie in its i-th cluster. */
+static uint32_t mask_in_cluster(const struct change_range *r, uint64_t i)
+{
+	const struct qcf_geometry *g = &top_of(r)->meta->geometry;
+	uint64_t cluster =
+		qcf_cluster_start(g, r->guest_offset) + (i << g->cluster_bits);
+	uint64_t start = QCF_MAX(r->guest_offset, cluster);
+	uint64_t end =
+		QCF_MIN(r->guest_offset + r->len, cluster + g->cluster_size);
+	uint64_t count = (end - start) >> g->subcluster_bits;
+
+	return (QCF_ALL_SUBCLUSTERS >> (32 - count))
+	       << qcf_subcluster_index(g, start);
+}
+
 static struct qcf_entry_change plan_entry(const struct change_range *r,
-                                          struct qcf_be64 entry)
+                                          uint64_t i, struct qcf_l2_raw entry)
 {
 	const struct qcf_meta *meta = top_of(r)->meta;
 	const struct qcf_geometry *g = &meta->geometry;
 
 	if (r->change == DISCARD || g->version < 3)
 		return qcf_discard_plan(g, entry, meta->has_backing);
-	return qcf_zero_plan(g, entry, r->change == ZERO_UNMAP);
+	return qcf_zero_plan(g, entry, mask_in_cluster(r, i),
+	                     r->change == ZERO_UNMAP);
 }
 
-/* Decide for the clusters of a slice and publish. */
+/* Make the data file follow what is about to be published. */
+static int change_data_file(const struct change_range *r,
+                            struct qcowfmt_error **errp)
+{
+	const struct qcf_layer *top = top_of(r);
+	uint64_t end = QCF_MIN(r->guest_offset + r->len, top->virtual_size);
+	uint64_t len = end - r->guest_offset;
+	bool unmap = r->change == ZERO_UNMAP || r->change == DISCARD;
+
+	if (!top->meta->geometry.data_file)
+		return 0;
+	if ((top->meta->header.autoclear_features &
+	     QCF_AUTOCLEAR_RAW_DATA_FILE) != 0)
+		return qcf_storage_zero(top->data, r->guest_offset, len, unmap,
+		                        errp);
+	/* The tables will say what the content is, so this is a hint. */
+	if (unmap && r->request->image->discard_mode == QCOWFMT_DISCARD_UNMAP)
+		(void)qcf_storage_discard(top->data, r->guest_offset, len,
+		                          NULL);
+	return 0;
+}
+
+/*
+ * Decide for the clusters of a slice and publish.  *done is false afterwards if
+ * that cannot be said in the tables; it can for whole clusters.
+ */
 static int change_slice(const struct change_range *r,
                         const struct qcf_slice *slice, uint64_t count,
-                        struct qcowfmt_error **errp)
+                        bool *done, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = top_of(r)->meta;
-	struct qcf_be64 entries[QCF_STEP_CLUSTERS];
-	struct qcf_freed_batch *freed = qcf_freed_batch_new(count);
+	struct qcf_l2_raw entries[QCF_STEP_CLUSTERS];
+	QCF_AUTO_FREE struct qcf_freed_batch *freed =
+		qcf_freed_batch_new(count);
 	bool changed = false;
+	int ret =
+		freed == NULL ? qcf_fail_oom(errp) : change_data_file(r, errp);
 
-	if (freed == NULL)
-		return qcf_fail_oom(errp);
+	if (ret < 0)
+		return ret;
 	freed->discard =
 		r->request->image->discard_mode == QCOWFMT_DISCARD_UNMAP;
 	for (uint64_t i = 0; i < count; i++) {
-		struct qcf_be64 old = qcf_slice_get(slice, i);
-		struct qcf_entry_change change = plan_entry(r, old);
+		struct qcf_l2_raw old = qcf_slice_get(slice, i);
+		struct qcf_entry_change change = plan_entry(r, i, old);
 		uint64_t first;
 		uint64_t n =
 			qcf_entry_host_clusters(&meta->geometry, old, &first);
 
+		if (change.impossible) {
+			*done = false;
+			return 0;
+		}
 		entries[i] = change.entry;
 		changed |= change.changed;
-		if (change.frees)
+		if (change.frees && n > 0)
 			qcf_freed_batch_add(freed, first, n);
 	}
 	if (changed)
-		qcf_map_publish(meta, slice, entries, count, freed);
-	else
-		free(freed);
+		qcf_map_publish(meta, slice, entries, count, qcf_take(&freed));
 	return 0;
 }
 
-static int change_claimed(const struct change_range *r,
+static int change_claimed(const struct change_range *r, bool *done,
                           struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = top_of(r)->meta;
+	const struct qcf_geometry *g = &meta->geometry;
 	struct qcf_slice slice;
-	uint64_t count = r->len >> meta->geometry.cluster_bits;
+	uint64_t count = qcf_clusters_for(
+		g, qcf_offset_in_cluster(g, r->guest_offset) + r->len);
 	int ret = qcf_map_pin(meta, r->guest_offset, &slice, errp);
 
 	if (ret < 0)
 		return ret;
-	ret = change_slice(r, &slice, QCF_MIN(count, slice.count), errp);
+	ret = change_slice(r, &slice, QCF_MIN(count, slice.count), done, errp);
 	qcf_map_unpin(meta, &slice);
 	return ret;
 }
 
-/* Whether a cluster can become a zero cluster without anybody noticing. */
+/* Whether a unit can become a zero unit without anybody noticing. */
 static int reads_as_zeros(const struct change_range *r, bool *is_zero,
                           struct qcowfmt_error **errp)
 {
@@ -112,21 +166,24 @@ static int reads_as_zeros(const struct change_range *r, bool *is_zero,
 	                          is_zero, errp);
 }
 
-/* One step of a change: clusters of one slice, under a claim. */
+/* One step of a change: units of one slice, under a claim.  *done is false
+ * afterwards if zeros have to be written. */
 static int change_step(const struct change_range *r, bool *done,
                        struct qcowfmt_error **errp)
 {
+	const struct qcf_geometry *g = &top_of(r)->meta->geometry;
 	struct qcf_inflight *inflight = &r->request->image->inflight;
 	struct qcf_claim claim;
 	int ret = 0;
 
 	*done = true;
-	qcf_inflight_claim(inflight, &claim, r->guest_offset,
-	                   r->guest_offset + r->len);
+	qcf_inflight_claim(
+		inflight, &claim, qcf_cluster_start(g, r->guest_offset),
+		qcf_align_up(r->guest_offset + r->len, g->cluster_size));
 	if (r->change == ZERO_IF_ZERO)
 		ret = reads_as_zeros(r, done, errp);
 	if (ret == 0 && *done)
-		ret = change_claimed(r, errp);
+		ret = change_claimed(r, done, errp);
 	qcf_inflight_release(inflight, &claim);
 	return ret;
 }
@@ -154,11 +211,28 @@ static uint64_t nothing_to_change(const struct change_range *r, uint64_t end)
 	                      top->meta->geometry.cluster_size);
 }
 
-/* Change, or skip, some of the clusters up to end; r->len says how much. */
+/*
+ * How much one step takes: units of one slice.  A cluster of which only some
+ * subclusters are meant gets a step of its own.
+ */
+static uint64_t step_len(const struct change_range *r, uint64_t end)
+{
+	const struct qcf_geometry *g = &top_of(r)->meta->geometry;
+	uint64_t in_cluster = qcf_offset_in_cluster(g, r->guest_offset);
+	uint64_t len = QCF_MIN(end - r->guest_offset,
+	                       qcf_left_in_slice(g, r->guest_offset));
+
+	if (in_cluster != 0)
+		return QCF_MIN(len, g->cluster_size - in_cluster);
+	return len > g->cluster_size ? qcf_align_down(len, g->cluster_size)
+	                             : len;
+}
+
+/* Change, or skip, some of the units up to end; r->len says how much. */
 static int change_some(struct change_range *r, uint64_t end,
                        struct qcowfmt_error **errp)
 {
-	const struct qcf_geometry *g = &top_of(r)->meta->geometry;
+	uint64_t left = top_of(r)->virtual_size - r->guest_offset;
 	bool done;
 	int ret = qcf_request_breathe(r->request, errp);
 
@@ -167,15 +241,18 @@ static int change_some(struct change_range *r, uint64_t end,
 	r->len = nothing_to_change(r, end);
 	if (r->len > 0)
 		return 0;
-	r->len = QCF_MIN(end - r->guest_offset,
-	                 qcf_left_in_slice(g, r->guest_offset));
-	return change_step(r, &done, errp);
+	r->len = step_len(r, end);
+	ret = change_step(r, &done, errp);
+	if (ret < 0 || done)
+		return ret;
+	return qcf_write_zero_data(r->request, r->guest_offset,
+	                           QCF_MIN(r->len, left), errp);
 }
 
-/* Change whole clusters. */
-static int change_clusters(struct qcf_request *request, enum change change,
-                           uint64_t start, uint64_t end,
-                           struct qcowfmt_error **errp)
+/* Change whole units. */
+static int change_units(struct qcf_request *request, enum change change,
+                        uint64_t start, uint64_t end,
+                        struct qcowfmt_error **errp)
 {
 	struct change_range r = {
 		.request = request,
@@ -194,17 +271,17 @@ static int change_clusters(struct qcf_request *request, enum change change,
 	return 0;
 }
 
-/* Zero a part of one cluster. */
+/* Zero a part of one unit. */
 static int zero_part(struct qcf_request *request, uint64_t guest_offset,
                      uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
-	uint64_t cluster_size = top->meta->geometry.cluster_size;
+	uint64_t unit = top->meta->geometry.subcluster_size;
 	struct change_range r = {
 		.request = request,
 		.change = ZERO_IF_ZERO,
-		.guest_offset = qcf_align_down(guest_offset, cluster_size),
-		.len = cluster_size,
+		.guest_offset = qcf_align_down(guest_offset, unit),
+		.len = unit,
 	};
 	bool done = false;
 	int ret;
@@ -219,37 +296,60 @@ static int zero_part(struct qcf_request *request, uint64_t guest_offset,
 	return qcf_write_zero_data(request, guest_offset, len, errp);
 }
 
-/* The end of a range up to which clusters count as whole: the last cluster of
- * the disk may be cut short by the virtual size. */
-static uint64_t whole_end(const struct qcf_layer *top, uint64_t end)
+/* The end of a range up to which units count as whole: the last cluster of the
+ * disk may be cut short by the virtual size. */
+static uint64_t whole_end(const struct qcf_layer *top, uint64_t end,
+                          uint64_t unit)
 {
-	uint64_t cluster_size = top->meta->geometry.cluster_size;
-
-	return end == top->virtual_size ? qcf_align_up(end, cluster_size)
-	                                : qcf_align_down(end, cluster_size);
+	return end == top->virtual_size
+	               ? qcf_align_up(end, top->meta->geometry.cluster_size)
+	               : qcf_align_down(end, unit);
 }
 
-static int zero_qcow2(struct qcf_request *request, uint64_t guest_offset,
-                      uint64_t len, bool may_unmap, struct qcowfmt_error **errp)
+/* Zeros as data, but not where the guest sees zeros already. */
+static int zero_as_data(struct qcf_request *request, uint64_t guest_offset,
+                        uint64_t len, struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	while (len > 0 && ret == 0) {
+		struct qcf_extent extent;
+		bool known =
+			qcf_extent_lookup_chain(request->image, guest_offset,
+		                                len, &extent, NULL) == 0;
+		uint64_t part = known ? extent.run.length : len;
+
+		if (!known || extent.run.kind == QCF_DATA ||
+		    extent.run.kind == QCF_COMPRESSED)
+			ret = qcf_write_zero_data(request, guest_offset, part,
+			                          errp);
+		guest_offset += part;
+		len -= part;
+	}
+	return ret;
+}
+
+static int zero_qcow(struct qcf_request *request, uint64_t guest_offset,
+                     uint64_t len, bool may_unmap, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
+	const struct qcf_geometry *g = &top->meta->geometry;
 	uint64_t end = guest_offset + len;
-	uint64_t body =
-		qcf_align_up(guest_offset, top->meta->geometry.cluster_size);
-	uint64_t body_end = whole_end(top, end);
+	uint64_t body = qcf_align_up(guest_offset, g->subcluster_size);
+	uint64_t body_end = whole_end(top, end, g->subcluster_size);
 	int ret;
 
-	if (top->meta->geometry.version < 3 && top->meta->has_backing)
-		return qcf_write_zero_data(request, guest_offset, len, errp);
+	if (g->version == 1 || (g->version == 2 && top->meta->has_backing))
+		return zero_as_data(request, guest_offset, len, errp);
 	if (body >= end || body_end <= body) {
-		/* No whole cluster: at most two parts. */
+		/* No whole unit: at most two parts. */
 		body = QCF_MIN(body, end);
 		body_end = body;
 	}
 	ret = zero_part(request, guest_offset, body - guest_offset, errp);
 	if (ret == 0)
-		ret = change_clusters(request, may_unmap ? ZERO_UNMAP : ZERO,
-		                      body, body_end, errp);
+		ret = change_units(request, may_unmap ? ZERO_UNMAP : ZERO, body,
+		                   body_end, errp);
 	if (ret == 0 && body_end < end)
 		ret = zero_part(request, body_end, end - body_end, errp);
 	return ret;
@@ -263,7 +363,7 @@ int qcf_write_zeroes(struct qcf_request *request, uint64_t guest_offset,
 	if (len == 0)
 		return 0;
 	if (top->meta != NULL)
-		return zero_qcow2(request, guest_offset, len, may_unmap, errp);
+		return zero_qcow(request, guest_offset, len, may_unmap, errp);
 	return qcf_storage_zero(top->storage, guest_offset, len, may_unmap,
 	                        errp);
 }
@@ -279,9 +379,12 @@ int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
 	if (top->meta == NULL)
 		return qcf_storage_zero(top->storage, guest_offset, len, true,
 		                        errp);
-	if (top->meta->geometry.version < 3 && top->meta->has_backing)
+	if (top->meta->geometry.version == 1 ||
+	    (top->meta->geometry.version == 2 && top->meta->has_backing))
 		return 0;
 	start = qcf_align_up(guest_offset, top->meta->geometry.cluster_size);
-	return change_clusters(request, DISCARD, start,
-	                       whole_end(top, guest_offset + len), errp);
+	return change_units(request, DISCARD, start,
+	                    whole_end(top, guest_offset + len,
+	                              top->meta->geometry.cluster_size),
+	                    errp);
 }

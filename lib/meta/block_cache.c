@@ -6,7 +6,8 @@
  *
  *   - a linked block is in the bucket of its key, and no other linked block has
  *     that key;
- *   - seq is even exactly for linked blocks that are not loading;
+ *   - seq is even exactly for linked blocks that are not loading (but for the
+ *     moment in which a holder of a pin changes words in pairs);
  *   - a dirty, pinned or loading block is linked and keeps its key.
  *
  * Lock-free readers walk bucket chains that may change under them.  They can

@@ -39,7 +39,8 @@ struct qcf_budget {
 };
 
 struct qcf_block {
-	_Atomic uint64_t seq; /* odd while words belong to no slice */
+	_Atomic uint64_t seq; /* odd while words belong to no slice, or are
+			       * being changed in pairs */
 	_Atomic uint64_t key; /* host offset of the slice */
 	_Atomic(struct qcf_block *) next_in_bucket;
 	atomic_bool recent;      /* used since the clock hand passed */
@@ -111,6 +112,20 @@ static inline void qcf_block_set_word(struct qcf_block *block, uint64_t index,
 static inline void *qcf_block_bytes(struct qcf_block *block)
 {
 	return (void *)(uintptr_t)block->words;
+}
+
+/*
+ * Around changes that readers without a lock must see all or none of.  The
+ * caller has the block pinned and holds the lock under which words change.
+ */
+static inline void qcf_block_begin_change(struct qcf_block *block)
+{
+	atomic_fetch_add(&block->seq, 1);
+}
+
+static inline void qcf_block_end_change(struct qcf_block *block)
+{
+	atomic_fetch_add(&block->seq, 1);
 }
 
 void qcf_cache_mark_dirty(struct qcf_cache *cache, struct qcf_block *block);

@@ -16,7 +16,7 @@ static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)
 {
 	struct qcf_be64 raw = { atomic_load(&meta->l1.entries[l1_index]) };
 
-	return qcf_l1_entry_decode(raw);
+	return qcf_l1_entry_decode(&meta->geometry, raw);
 }
 
 /* An entry whose offset, if it has one, can be that of an L2 table. */
@@ -37,9 +37,7 @@ static int lookup_entry(struct qcf_meta *meta, uint64_t l1_index,
 		                        errp);
 	/* Writing through a table that is other metadata, too, would change
 	 * both; writing where its entries point could hit anything. */
-	if (meta->writable &&
-	    qcf_overlap_is_not_only(&meta->overlap, QCF_OVERLAP_L2,
-	                            qcf_host_cluster(&meta->geometry, offset)))
+	if (meta->writable && qcf_meta_is_not_only_l2(meta, offset))
 		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP, offset, errp);
 	return 0;
 }
@@ -77,7 +75,7 @@ static int reserve_dirty(struct qcf_meta *meta, struct qcowfmt_error **errp)
 static int copy_table(struct qcf_meta *meta, uint64_t from, uint64_t to,
                       struct qcowfmt_error **errp)
 {
-	uint64_t size = meta->geometry.cluster_size;
+	uint64_t size = meta->geometry.l2_table_size;
 	QCF_AUTO_FREE void *table = malloc(size);
 	int ret;
 
@@ -96,7 +94,8 @@ static void link_table(struct qcf_meta *meta, uint64_t l1_index,
 	struct qcf_l1 *l1 = &meta->l1;
 
 	QCF_GUARD(&meta->map_lock);
-	atomic_store(&l1->entries[l1_index], qcf_l1_entry_encode(entry).raw);
+	atomic_store(&l1->entries[l1_index],
+	             qcf_l1_entry_encode(&meta->geometry, entry).raw);
 	l1->dirty[l1->dirty_count++] = (uint32_t)l1_index;
 	qcf_quarantine_add(&meta->quarantine, old);
 }
@@ -112,13 +111,12 @@ static int make_table(struct qcf_meta *meta, uint64_t l1_index,
 	int ret = old == NULL ? qcf_fail_oom(errp) : reserve_dirty(meta, errp);
 
 	if (ret == 0 && old_offset == 0)
-		ret = qcf_storage_zero(meta->storage, offset, g->cluster_size,
+		ret = qcf_storage_zero(meta->storage, offset, g->l2_table_size,
 		                       true, errp);
 	else if (ret == 0)
 		ret = copy_table(meta, old_offset, offset, errp);
 	if (ret == 0)
-		ret = qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2,
-		                      host_cluster, errp);
+		ret = qcf_meta_protect_l2(meta, offset, errp);
 	if (ret < 0)
 		return ret;
 	old->metadata = true;
@@ -133,7 +131,11 @@ static int make_private(struct qcf_meta *meta, uint64_t l1_index,
                         uint64_t *l2_offset, struct qcowfmt_error **errp)
 {
 	struct qcf_reservation reservation;
-	int ret = qcf_alloc_reserve(meta, 1, &reservation, errp);
+	/* One cluster, but for version 1, which gets all it asks for. */
+	int ret = qcf_alloc_reserve(
+		meta,
+		qcf_clusters_for(&meta->geometry, meta->geometry.l2_table_size),
+		&reservation, errp);
 
 	if (ret < 0)
 		return ret;
@@ -177,7 +179,7 @@ int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
 	entry.copied = copied;
 	QCF_GUARD(&meta->map_lock);
 	atomic_store(&meta->l1.entries[l1_index],
-	             qcf_l1_entry_encode(entry).raw);
+	             qcf_l1_entry_encode(&meta->geometry, entry).raw);
 	meta->l1.dirty[meta->l1.dirty_count++] = (uint32_t)l1_index;
 	return 0;
 }
@@ -208,7 +210,8 @@ int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
 		(*changes)[i] = (struct qcf_l1_change){
 			.host_offset = meta->header.l1_table_offset +
 			               (uint64_t)index * 8,
-			.l2_offset = qcf_l1_entry_decode(raw).l2_offset,
+			.l2_offset = qcf_l1_entry_decode(&meta->geometry, raw)
+			                     .l2_offset,
 			.raw = raw,
 			.index = index,
 		};

@@ -10,58 +10,71 @@
  * enough for the stack. */
 #define MAX_ENTRIES 64
 
+static void get_entries(const struct qcf_slice *slice, uint64_t count,
+                        struct qcf_l2_raw *entries)
+{
+	for (uint64_t i = 0; i < count; i++)
+		entries[i] = qcf_slice_get(slice, i);
+}
+
 /* Copy entries of a slice without a lock; false if it is not in the cache. */
-static bool peek(struct qcf_meta *meta, uint64_t slice_offset, uint64_t index,
-                 uint64_t count, struct qcf_be64 *entries)
+static bool peek(struct qcf_meta *meta, uint64_t slice_offset,
+                 struct qcf_slice *slice, uint64_t count,
+                 struct qcf_l2_raw *entries)
 {
 	uint64_t seq;
-	struct qcf_block *block =
-		qcf_cache_find(&meta->l2_cache, slice_offset, &seq);
 
-	if (block == NULL)
+	slice->block = qcf_cache_find(&meta->l2_cache, slice_offset, &seq);
+	if (slice->block == NULL)
 		return false;
-	for (uint64_t i = 0; i < count; i++)
-		entries[i] = qcf_block_word(block, index + i);
-	return qcf_block_unchanged(block, seq);
+	get_entries(slice, count, entries);
+	return qcf_block_unchanged(slice->block, seq);
 }
 
 static int load_entries(struct qcf_meta *meta, uint64_t slice_offset,
-                        uint64_t index, uint64_t count,
-                        struct qcf_be64 *entries, struct qcowfmt_error **errp)
+                        struct qcf_slice *slice, uint64_t count,
+                        struct qcf_l2_raw *entries, struct qcowfmt_error **errp)
 {
-	struct qcf_block *block;
 	int ret;
 
-	if (peek(meta, slice_offset, index, count, entries))
+	if (peek(meta, slice_offset, slice, count, entries))
 		return 0;
-	ret = qcf_cache_pin(&meta->l2_cache, slice_offset, &block, errp);
+	ret = qcf_cache_pin(&meta->l2_cache, slice_offset, &slice->block, errp);
 	if (ret < 0)
 		return ret;
-	for (uint64_t i = 0; i < count; i++)
-		entries[i] = qcf_block_word(block, index + i);
-	qcf_cache_unpin(&meta->l2_cache, block);
+	/* Entries of two words must not change between them. */
+	if (slice->words > 1)
+		qcf_mutex_lock(&meta->map_lock);
+	get_entries(slice, count, entries);
+	if (slice->words > 1)
+		qcf_mutex_unlock(&meta->map_lock);
+	qcf_cache_unpin(&meta->l2_cache, slice->block);
 	return 0;
 }
 
-/* A run of whole clusters, cut to a range that begins inside the first. */
-static struct qcf_run cut_run(const struct qcf_geometry *g,
-                              const struct qcf_mapping *first,
-                              uint64_t clusters, uint64_t guest_offset,
-                              uint64_t len)
+static struct qcf_slice slice_at(const struct qcf_geometry *g,
+                                 uint64_t l2_index)
 {
-	uint64_t in_cluster = qcf_offset_in_cluster(g, guest_offset);
-	struct qcf_run run = {
-		.kind = first->kind,
-		.length = QCF_MIN(len,
-		                  (clusters << g->cluster_bits) - in_cluster),
-		.host_offset = first->host_offset,
-		.compressed_len = first->compressed_len,
-		.copied = first->copied,
+	struct qcf_slice slice = {
+		.index = qcf_slice_index(g, l2_index),
+		.words = g->l2_entry_size / 8,
 	};
 
-	if (run.kind == QCF_DATA || run.kind == QCF_ZERO_ALLOCATED)
-		run.host_offset += in_cluster;
-	return run;
+	slice.count = g->slice_entry_count - slice.index;
+	return slice;
+}
+
+/* With a data file a cluster can be in one place only. */
+static int check_data_file(struct qcf_meta *meta, uint64_t guest_offset,
+                           const struct qcf_run *run,
+                           struct qcowfmt_error **errp)
+{
+	if (!meta->geometry.data_file ||
+	    (run->kind != QCF_DATA && run->kind != QCF_ZERO_ALLOCATED) ||
+	    run->host_offset == guest_offset)
+		return 0;
+	return qcf_meta_corrupt(meta, QCF_CHECK_DATA_FILE_OFFSET,
+	                        run->host_offset, errp);
 }
 
 /* The run inside one L2 table, in at most MAX_ENTRIES entries of one slice. */
@@ -70,28 +83,25 @@ static int lookup_in_table(struct qcf_meta *meta, uint64_t l2_offset,
                            struct qcf_run *run, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	struct qcf_be64 entries[MAX_ENTRIES];
+	struct qcf_l2_raw entries[MAX_ENTRIES];
 	uint64_t l2_index = qcf_l2_index(g, guest_offset);
-	uint64_t index = qcf_slice_index(g, l2_index);
-	uint64_t want = qcf_clusters_for(
-		g, qcf_offset_in_cluster(g, guest_offset) + len);
-	struct qcf_mapping first;
+	uint64_t in_cluster = qcf_offset_in_cluster(g, guest_offset);
+	struct qcf_slice slice = slice_at(g, l2_index);
+	uint64_t want = qcf_clusters_for(g, in_cluster + len);
 	uint32_t corruption;
-	uint64_t clusters;
 	int ret;
 
-	want = QCF_MIN(want, g->slice_entry_count - index);
+	want = QCF_MIN(want, slice.count);
 	want = QCF_MIN(want, (uint64_t)MAX_ENTRIES);
 	ret = load_entries(meta, l2_offset + qcf_slice_offset(g, l2_index),
-	                   index, want, entries, errp);
+	                   &slice, want, entries, errp);
 	if (ret < 0)
 		return ret;
-	clusters = qcf_map_range(g, entries, want, &first, &corruption);
-	if (clusters == 0)
-		return qcf_meta_corrupt(meta, corruption, first.host_offset,
+	corruption = qcf_map_range(g, entries, want, in_cluster, len, run);
+	if (corruption != 0)
+		return qcf_meta_corrupt(meta, corruption, run->host_offset,
 		                        errp);
-	*run = cut_run(g, &first, clusters, guest_offset, len);
-	return 0;
+	return check_data_file(meta, guest_offset, run, errp);
 }
 
 static int lookup_piece(struct qcf_meta *meta, uint64_t guest_offset,
@@ -143,8 +153,7 @@ int qcf_map_pin(struct qcf_meta *meta, uint64_t guest_offset,
 
 	if (ret < 0)
 		return ret;
-	slice->index = qcf_slice_index(g, l2_index);
-	slice->count = g->slice_entry_count - slice->index;
+	*slice = slice_at(g, l2_index);
 	return qcf_cache_pin(&meta->l2_cache,
 	                     l2_offset + qcf_slice_offset(g, l2_index),
 	                     &slice->block, errp);
@@ -155,14 +164,36 @@ void qcf_map_unpin(struct qcf_meta *meta, struct qcf_slice *slice)
 	qcf_cache_unpin(&meta->l2_cache, slice->block);
 }
 
+/*
+ * Readers without a lock notice from the sequence number that an entry of two
+ * words was being changed; one word changes at once.
+ */
+static void set_entries(const struct qcf_slice *slice,
+                        const struct qcf_l2_raw *entries, uint64_t count)
+{
+	struct qcf_block *block = slice->block;
+	uint64_t at = slice->index * slice->words;
+
+	if (slice->words == 1) {
+		for (uint64_t i = 0; i < count; i++)
+			qcf_block_set_word(block, at + i, entries[i].word);
+		return;
+	}
+	qcf_block_begin_change(block);
+	for (uint64_t i = 0; i < count; i++) {
+		qcf_block_set_word(block, at + 2 * i, entries[i].word);
+		qcf_block_set_word(block, at + 2 * i + 1, entries[i].bitmap);
+	}
+	qcf_block_end_change(block);
+}
+
 void qcf_map_publish(struct qcf_meta *meta, const struct qcf_slice *slice,
-                     const struct qcf_be64 *entries, uint64_t count,
+                     const struct qcf_l2_raw *entries, uint64_t count,
                      struct qcf_freed_batch *freed)
 {
 	QCF_GUARD(&meta->map_lock);
 
-	for (uint64_t i = 0; i < count; i++)
-		qcf_block_set_word(slice->block, slice->index + i, entries[i]);
+	set_entries(slice, entries, count);
 	qcf_cache_mark_dirty(&meta->l2_cache, slice->block);
 	qcf_quarantine_add(&meta->quarantine, freed);
 }

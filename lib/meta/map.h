@@ -23,6 +23,7 @@ struct qcf_slice {
 	struct qcf_block *block;
 	uint64_t index; /* of the guest cluster asked for */
 	uint64_t count; /* entries from index to the end of the slice */
+	uint32_t words; /* of an entry: 1, or 2 with extended L2 */
 };
 
 /* Pin the slice for a guest offset; makes or unshares its L2 table. */
@@ -31,10 +32,15 @@ int qcf_map_pin(struct qcf_meta *meta, uint64_t guest_offset,
 void qcf_map_unpin(struct qcf_meta *meta, struct qcf_slice *slice);
 
 /* The entry i clusters after the one asked for. */
-static inline struct qcf_be64 qcf_slice_get(const struct qcf_slice *slice,
-                                            uint64_t i)
+static inline struct qcf_l2_raw qcf_slice_get(const struct qcf_slice *slice,
+                                              uint64_t i)
 {
-	return qcf_block_word(slice->block, slice->index + i);
+	uint64_t at = (slice->index + i) * slice->words;
+	struct qcf_l2_raw raw = { .word = qcf_block_word(slice->block, at) };
+
+	if (slice->words > 1)
+		raw.bitmap = qcf_block_word(slice->block, at + 1);
+	return raw;
 }
 
 /*
@@ -46,7 +52,7 @@ static inline struct qcf_be64 qcf_slice_get(const struct qcf_slice *slice,
  * mapping on storage (CS-5).
  */
 void qcf_map_publish(struct qcf_meta *meta, const struct qcf_slice *slice,
-                     const struct qcf_be64 *entries, uint64_t count,
+                     const struct qcf_l2_raw *entries, uint64_t count,
                      struct qcf_freed_batch *freed);
 
 #endif

@@ -1,47 +1,85 @@
 /* SPDX-License-Identifier: MIT */
-/* map_range.c - from L2 entries to runs of equal clusters */
+/* map_range.c - from L2 entries to runs of equal bytes */
 #include "map_range.h"
 
-/* Whether a mapping goes on where another one, n clusters earlier, began. */
-static bool continues(const struct qcf_geometry *g,
-                      const struct qcf_mapping *first,
-                      const struct qcf_mapping *next, uint64_t n)
+/* Cut a run at offset to the subclusters that are like the first one. */
+static void cut_to_subclusters(const struct qcf_geometry *g,
+                               const struct qcf_mapping *m, uint64_t offset,
+                               struct qcf_run *run)
 {
-	if (next->kind != first->kind)
-		return false;
-	switch (first->kind) {
-	case QCF_UNALLOCATED:
-	case QCF_ZERO_PLAIN:
-		return true;
-	case QCF_DATA:
-	case QCF_ZERO_ALLOCATED:
-		return next->copied == first->copied &&
-		       next->host_offset ==
-		               first->host_offset + (n << g->cluster_bits);
-	case QCF_COMPRESSED:
-		return false;
-	}
-	return false;
+	uint32_t i = qcf_subcluster_index(g, offset);
+	bool allocated = (m->allocated >> i & 1) != 0;
+	bool zero = (m->zero >> i & 1) != 0;
+	uint32_t alike = (allocated ? m->allocated : ~m->allocated) &
+	                 (zero ? m->zero : ~m->zero);
+	uint32_t others = ~alike >> i;
+	uint32_t count = others == 0 ? g->subcluster_count - i
+	                             : (uint32_t)__builtin_ctz(others);
+
+	run->length = ((uint64_t)(i + count) << g->subcluster_bits) - offset;
+	if (zero)
+		run->kind = run->kind == QCF_DATA ? QCF_ZERO_ALLOCATED
+		                                  : QCF_ZERO_PLAIN;
+	else if (!allocated)
+		*run = (struct qcf_run){ .kind = QCF_UNALLOCATED,
+			                 .length = run->length };
 }
 
-uint64_t qcf_map_range(const struct qcf_geometry *g,
-                       const struct qcf_be64 *entries, uint64_t count,
-                       struct qcf_mapping *first, uint32_t *corruption)
+struct qcf_run qcf_mapping_piece(const struct qcf_geometry *g,
+                                 const struct qcf_mapping *m, uint64_t offset)
 {
-	uint64_t n = 1;
+	struct qcf_run run = {
+		.kind = m->kind,
+		.length = g->cluster_size - offset,
+		.host_offset = m->host_offset,
+		.compressed_len = m->compressed_len,
+		.copied = m->copied,
+	};
 
-	*corruption = qcf_mapping_check(g, entries[0]);
-	*first = qcf_l2_entry_decode(g, entries[0]);
-	if (*corruption != 0)
-		return 0;
-	for (; n < count; n++) {
-		struct qcf_mapping next = qcf_l2_entry_decode(g, entries[n]);
+	if (qcf_mapping_has_cluster(m))
+		run.host_offset += offset;
+	if (g->extended_l2 && m->kind != QCF_COMPRESSED)
+		cut_to_subclusters(g, m, offset, &run);
+	return run;
+}
 
-		if (!continues(g, first, &next, n) ||
-		    qcf_mapping_check(g, entries[n]) != 0)
+/*
+ * Append the pieces of one cluster from offset on; false if one does not fit to
+ * the run, which then ends before it.
+ */
+static bool append_cluster(const struct qcf_geometry *g,
+                           const struct qcf_mapping *m, uint64_t offset,
+                           struct qcf_run *run)
+{
+	while (offset < g->cluster_size) {
+		struct qcf_run piece = qcf_mapping_piece(g, m, offset);
+
+		if (!qcf_run_append(run, &piece))
+			return false;
+		offset += piece.length;
+	}
+	return true;
+}
+
+uint32_t qcf_map_range(const struct qcf_geometry *g,
+                       const struct qcf_l2_raw *entries, uint64_t count,
+                       uint64_t offset, uint64_t len, struct qcf_run *run)
+{
+	*run = (struct qcf_run){ 0 };
+	for (uint64_t i = 0; i < count && run->length < len; i++) {
+		struct qcf_mapping m = qcf_l2_entry_decode(g, entries[i]);
+		uint32_t corruption = qcf_mapping_check(g, entries[i]);
+
+		if (corruption != 0) {
+			if (i == 0)
+				run->host_offset = m.host_offset;
+			return i == 0 ? corruption : 0;
+		}
+		if (!append_cluster(g, &m, i == 0 ? offset : 0, run))
 			break;
 	}
-	return n;
+	run->length = QCF_MIN(run->length, len);
+	return 0;
 }
 
 bool qcf_run_append(struct qcf_run *run, const struct qcf_run *next)

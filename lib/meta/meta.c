@@ -20,7 +20,48 @@ bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
                                 uint64_t host_offset)
 {
 	return host_offset != 0 && host_offset < QCF_HOST_OFFSET_LIMIT &&
-	       qcf_is_aligned(host_offset, meta->geometry.cluster_size);
+	       qcf_is_aligned(host_offset, meta->geometry.host_alignment);
+}
+
+bool qcf_meta_is_metadata(const struct qcf_meta *meta, uint64_t host_offset,
+                          uint64_t len)
+{
+	uint32_t bits = meta->geometry.guard_bits;
+	uint64_t first = host_offset >> bits;
+
+	return len > 0 &&
+	       qcf_overlap_hits(&meta->overlap, first,
+	                        ((host_offset + len - 1) >> bits) - first + 1);
+}
+
+/* The units of an L2 table: one, but for version 1. */
+static uint64_t l2_units(const struct qcf_geometry *g)
+{
+	return g->l2_table_size >> g->guard_bits;
+}
+
+int qcf_meta_protect_l2(struct qcf_meta *meta, uint64_t l2_offset,
+                        struct qcowfmt_error **errp)
+{
+	uint64_t first = l2_offset >> meta->geometry.guard_bits;
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < l2_units(&meta->geometry); i++)
+		ret = qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2, first + i,
+		                      errp);
+	return ret;
+}
+
+bool qcf_meta_is_not_only_l2(const struct qcf_meta *meta, uint64_t l2_offset)
+{
+	uint64_t first = l2_offset >> meta->geometry.guard_bits;
+
+	for (uint64_t i = 0; i < l2_units(&meta->geometry); i++) {
+		if (qcf_overlap_is_not_only(&meta->overlap, QCF_OVERLAP_L2,
+		                            first + i))
+			return true;
+	}
+	return false;
 }
 
 int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
@@ -46,7 +87,13 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
 
 int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	return qcf_flush_or_poison(meta->storage, &meta->poison, errp);
+	int ret = 0;
+
+	if (meta->data != NULL && meta->data != meta->storage)
+		ret = qcf_flush_or_poison(meta->data, &meta->poison, errp);
+	return ret < 0 ? ret
+	               : qcf_flush_or_poison(meta->storage, &meta->poison,
+	                                     errp);
 }
 
 /* ----------------------------------------------------------------- header */
@@ -124,6 +171,17 @@ static int check_in_file(struct qcf_meta *meta, enum qcf_check id,
 	return 0;
 }
 
+/* Units that the table shares with something else are protected, too: in
+ * version 1 with the header in front of it. */
+static void protect_l1(struct qcf_meta *meta, uint64_t offset, uint64_t size)
+{
+	uint32_t bits = meta->geometry.guard_bits;
+	uint64_t first = offset >> bits;
+
+	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1, first,
+	                      ((offset + size - 1) >> bits) - first + 1);
+}
+
 static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
                    struct qcowfmt_error **errp)
 {
@@ -142,9 +200,7 @@ static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
 		return qcf_fail_oom(errp);
 	if (size == 0)
 		return 0;
-	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1,
-	                      qcf_host_cluster(&meta->geometry, offset),
-	                      qcf_clusters_for(&meta->geometry, size));
+	protect_l1(meta, offset, size);
 	return qcf_wrap(errp, "reading the L1 table",
 	                qcf_meta_read_table(meta, offset,
 	                                    (void *)(uintptr_t)meta->l1.entries,
@@ -187,15 +243,6 @@ static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
 
 /* ---------------------------------------------------------------- overlap */
 
-static int protect_cluster(struct qcf_meta *meta, enum qcf_overlap_kind kind,
-                           uint64_t offset, struct qcowfmt_error **errp)
-{
-	if (!qcf_meta_is_cluster_offset(meta, offset))
-		return 0;
-	return qcf_overlap_add(&meta->overlap, kind,
-	                       qcf_host_cluster(&meta->geometry, offset), errp);
-}
-
 static int protect_l2_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	size_t count = 0;
@@ -203,12 +250,15 @@ static int protect_l2_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
 		count += meta->l1.entries[i] != 0;
-	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2, count, errp);
+	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2,
+	                          count * l2_units(&meta->geometry), errp);
 	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
 		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
+		uint64_t offset =
+			qcf_l1_entry_decode(&meta->geometry, raw).l2_offset;
 
-		ret = protect_cluster(meta, QCF_OVERLAP_L2,
-		                      qcf_l1_entry_decode(raw).l2_offset, errp);
+		if (qcf_meta_is_cluster_offset(meta, offset))
+			ret = qcf_meta_protect_l2(meta, offset, errp);
 	}
 	return ret;
 }
@@ -223,9 +273,13 @@ static int protect_blocks(struct qcf_meta *meta, struct qcowfmt_error **errp)
 		count += r->table[i] != 0;
 	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_BLOCK, count,
 	                          errp);
-	for (uint64_t i = 0; ret == 0 && i < r->entry_count; i++)
-		ret = protect_cluster(meta, QCF_OVERLAP_BLOCK, r->table[i],
-		                      errp);
+	for (uint64_t i = 0; ret == 0 && i < r->entry_count; i++) {
+		if (qcf_meta_is_cluster_offset(meta, r->table[i]))
+			ret = qcf_overlap_add(
+				&meta->overlap, QCF_OVERLAP_BLOCK,
+				qcf_host_cluster(&meta->geometry, r->table[i]),
+				errp);
+	}
 	return ret;
 }
 
@@ -250,18 +304,30 @@ int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
 	                               errp);
 }
 
-static int protect_snapshots(struct qcf_meta *meta, struct qcowfmt_error **errp)
+static struct qcf_overlap_range range_of(const struct qcf_geometry *g,
+                                         uint64_t host_offset, uint64_t len)
+{
+	uint64_t first = host_offset >> g->guard_bits;
+
+	return (struct qcf_overlap_range){
+		.first = first,
+		.end = qcf_align_up(host_offset + len,
+		                    UINT64_C(1) << g->guard_bits) >>
+		       g->guard_bits,
+	};
+}
+
+/* The snapshot table and the L1 tables it names, behind the first count ranges,
+ * which have room for them. */
+static int add_snapshot_ranges(struct qcf_meta *meta,
+                               struct qcf_overlap_range *ranges, size_t *count,
+                               struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	QCF_AUTO_FREE uint8_t *table = NULL;
-	QCF_AUTO_FREE struct qcf_overlap_range *ranges =
-		calloc(meta->header.snapshot_count + 1, sizeof(*ranges));
 	struct qcf_reader reader;
 	size_t len = 0;
-	size_t count = 0;
-	int ret = ranges == NULL ? qcf_fail_oom(errp)
-	                         : qcf_meta_read_snapshot_table(meta, &table,
-	                                                        &len, errp);
+	int ret = qcf_meta_read_snapshot_table(meta, &table, &len, errp);
 
 	if (ret < 0)
 		return qcf_wrap(errp, "reading the snapshot table", ret);
@@ -273,19 +339,33 @@ static int protect_snapshots(struct qcf_meta *meta, struct qcowfmt_error **errp)
 		if (ret < 0)
 			return qcf_wrapf(errp, ret, "snapshot table entry %u",
 			                 i);
-		ranges[count].first =
-			qcf_host_cluster(g, entry.l1_table_offset);
-		ranges[count].end =
-			ranges[count].first +
-			qcf_clusters_for(g, (uint64_t)entry.l1_size * 8);
-		count++;
+		ranges[(*count)++] = range_of(g, entry.l1_table_offset,
+		                              (uint64_t)entry.l1_size * 8);
 		qcf_snapshot_entry_fini(&entry);
 	}
-	ranges[count].first =
-		qcf_host_cluster(g, meta->header.snapshots_offset);
-	ranges[count].end =
-		ranges[count].first + qcf_clusters_for(g, reader.pos);
-	qcf_overlap_set_ranges(&meta->overlap, qcf_take(&ranges), count + 1);
+	ranges[(*count)++] =
+		range_of(g, meta->header.snapshots_offset, reader.pos);
+	return 0;
+}
+
+/* Tables that stay where they are while the image is open. */
+static int protect_ranges(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE struct qcf_overlap_range *ranges = calloc(
+		(size_t)meta->header.snapshot_count + 2, sizeof(*ranges));
+	uint64_t offset = 0;
+	uint64_t len = 0;
+	size_t count = 0;
+	int ret = ranges == NULL ? qcf_fail_oom(errp) : 0;
+
+	if (ret == 0 && meta->header.snapshot_count > 0)
+		ret = add_snapshot_ranges(meta, ranges, &count, errp);
+	if (ret < 0)
+		return ret;
+	qcf_crypto_area(&meta->header, &offset, &len);
+	if (len > 0)
+		ranges[count++] = range_of(&meta->geometry, offset, len);
+	qcf_overlap_set_ranges(&meta->overlap, qcf_take(&ranges), count);
 	return 0;
 }
 
@@ -329,6 +409,7 @@ static void init_members(struct qcf_meta *meta, struct qcowfmt_storage *storage,
 {
 	*meta = (struct qcf_meta){
 		.storage = storage,
+		.data = storage,
 		.writable = options->writable,
 		.gate = options->gate,
 		.budget = options->budget,
@@ -356,7 +437,33 @@ static void fini_members(struct qcf_meta *meta)
 	qcf_quarantine_fini(&meta->quarantine);
 	qcf_overlap_fini(&meta->overlap);
 	qcf_poison_fini(&meta->poison);
+	qcf_crypto_free(meta->crypto);
 	qcf_header_fini(&meta->header);
+}
+
+/*
+ * Version 1 appends.  The last cluster may have been written in part only, and
+ * need not begin where a whole one would, so a file that does not end at a
+ * cluster boundary gets room for one that began just before its end.
+ */
+static int prepare_appending(struct qcf_meta *meta, uint64_t file_size,
+                             struct qcowfmt_error **errp)
+{
+	uint64_t cluster_size = meta->geometry.cluster_size;
+	uint64_t l1_end = meta->header.l1_table_offset +
+	                  (uint64_t)meta->header.l1_size * 8;
+
+	if (!qcf_is_aligned(meta->header.l1_table_offset, 8))
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "the L1 table at %" PRIu64
+		                " is not aligned to 8 bytes: its entries "
+		                "cannot be changed safely",
+		                meta->header.l1_table_offset);
+	meta->refcounts.append_at = file_size;
+	if (!qcf_is_aligned(file_size, cluster_size) &&
+	    file_size > qcf_align_up(l1_end, QCF_SECTOR_SIZE))
+		meta->refcounts.append_at += cluster_size - QCF_SECTOR_SIZE;
+	return 0;
 }
 
 /* Facts about storage and flags that only a writer needs. */
@@ -372,6 +479,8 @@ static int prepare_writing(struct qcf_meta *meta,
 	meta->refcounts.fresh_from =
 		qcf_clusters_for(&meta->geometry, file_size);
 	meta->refcounts.growing_zeroes = meta->storage->reads_zero_when_grown;
+	if (meta->header.version == 1)
+		return prepare_appending(meta, file_size, errp);
 	meta->lazy_refcounts = meta->header.version >= 3 &&
 	                       (options->lazy_refcounts >= 0
 	                                ? options->lazy_refcounts > 0
@@ -397,16 +506,20 @@ static int read_tables(struct qcf_meta *meta,
 	atomic_store(&meta->incompatible, meta->header.incompatible_features);
 	if (ret == 0)
 		ret = read_l1(meta, options->max_table_size, errp);
-	if (ret == 0)
+	if (ret == 0 && meta->header.version > 1)
 		ret = read_reftable(meta, options->max_table_size, errp);
+	if (ret == 0 && meta->header.crypt_method != 0)
+		ret = qcf_crypto_open(meta->storage, &meta->header,
+		                      &meta->geometry, options->secrets,
+		                      &meta->crypto, errp);
 	if (ret == 0)
 		ret = init_caches(meta, errp);
 	if (ret == 0 && meta->writable)
 		ret = protect_l2_tables(meta, errp);
 	if (ret == 0 && meta->writable)
 		ret = protect_blocks(meta, errp);
-	if (ret == 0 && meta->writable && meta->header.snapshot_count > 0)
-		ret = protect_snapshots(meta, errp);
+	if (ret == 0 && meta->writable)
+		ret = protect_ranges(meta, errp);
 	if (ret == 0 && meta->writable)
 		ret = prepare_writing(meta, options, errp);
 	return ret;

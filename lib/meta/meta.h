@@ -9,6 +9,7 @@
 #define QCF_META_H
 
 #include "block_cache.h"
+#include "crypto.h"
 #include "feature.h"
 #include "gate.h"
 #include "header.h"
@@ -70,17 +71,24 @@ struct qcf_meta_options {
 	bool repair;
 	int lazy_refcounts;      /* -1 as in the image, 0 off, 1 on */
 	uint64_t max_table_size; /* bytes of L1 or refcount table */
+	const struct qcf_secret_source *secrets; /* NULL: guest data will not be
+						  * read */
 	struct qcf_budget *budget;
 	struct qcf_gate *gate;
 };
 
 struct qcf_meta {
 	struct qcowfmt_storage *storage; /* not owned */
+	struct qcowfmt_storage *data;    /* where guest data is: storage, or a
+					  * data file; not owned; NULL if that
+					  * is not open */
 	struct qcf_header header; /* as read; refcount table fields follow the
 				   * header under commit.lock */
 	struct qcf_geometry geometry;
 	_Atomic uint64_t incompatible; /* features, as in the header now */
 	_Atomic uint64_t reclaims; /* times clusters became free for reuse */
+	struct qcf_crypto *crypto; /* of guest data; owned, NULL if there is
+				    * none */
 	bool writable;
 	bool lazy_refcounts;
 	bool has_backing;      /* unallocated clusters show the backing file */
@@ -130,11 +138,21 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
 int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
                                  size_t *len, struct qcowfmt_error **errp);
 
-/* Flush the storage; a failure poisons the image. */
+/* Flush guest data and metadata; a failure poisons the image. */
 int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
-/* Whether a host offset can be that of a whole cluster. */
+/* Whether a host offset can be that of a table or a whole cluster. */
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
                                 uint64_t host_offset);
+
+/* Whether a range of the image file holds metadata. */
+bool qcf_meta_is_metadata(const struct qcf_meta *meta, uint64_t host_offset,
+                          uint64_t len);
+
+/* Protect an L2 table, and ask whether one is other metadata at the same time:
+ * then it must not be written to. */
+int qcf_meta_protect_l2(struct qcf_meta *meta, uint64_t l2_offset,
+                        struct qcowfmt_error **errp);
+bool qcf_meta_is_not_only_l2(const struct qcf_meta *meta, uint64_t l2_offset);
 
 #endif

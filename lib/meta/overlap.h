@@ -6,7 +6,8 @@
  * refcount table, refcount blocks, active L2 tables, the snapshot table or the
  * L1 tables of snapshots, whatever an image claims.  Everything that lives in
  * single clusters (L2 tables, refcount blocks) is in a set; the rest are a few
- * ranges.
+ * ranges.  In version 1, where everything may begin at any sector, sectors take
+ * the place of clusters; meta.h has functions that know.
  *
  * Asking takes no lock.
  */

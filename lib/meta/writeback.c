@@ -53,7 +53,7 @@ struct batch {
 	struct qcf_write_set mappings;
 	struct qcf_l1_change *links; /* sorted by l2_offset */
 	size_t link_count;
-	uint64_t cluster_size;
+	uint64_t l2_table_size;
 	bool links_uncertain;
 
 	bool with_counts;
@@ -169,21 +169,22 @@ static int collect_mappings(struct qcf_meta *meta, struct batch *batch,
 static bool is_unlinked(const void *opaque, uint64_t host_offset)
 {
 	const struct batch *batch = opaque;
-	uint64_t table = host_offset & ~(batch->cluster_size - 1);
 	size_t low = 0;
 	size_t high = batch->link_count;
 
 	if (batch->links_uncertain)
 		return false;
+	/* The first table behind host_offset: what counts is the one before. */
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (batch->links[middle].l2_offset < table)
+		if (batch->links[middle].l2_offset <= host_offset)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < batch->link_count && batch->links[low].l2_offset == table;
+	return low > 0 && host_offset - batch->links[low - 1].l2_offset <
+	                          batch->l2_table_size;
 }
 
 static bool is_linked(const void *opaque, uint64_t host_offset)
@@ -360,7 +361,7 @@ static int commit_locked(struct qcf_meta *meta, bool with_counts,
                          struct qcowfmt_error **errp)
 {
 	struct batch batch = {
-		.cluster_size = meta->geometry.cluster_size,
+		.l2_table_size = meta->geometry.l2_table_size,
 		.links_uncertain = meta->commit.links_uncertain,
 		.with_counts = with_counts,
 	};

@@ -131,7 +131,7 @@ static int fix_l2_entry(struct qcf_meta *meta, uint64_t at, struct qcf_be64 raw,
 }
 
 static int check_l2_entry(struct qcf_checker *c, uint64_t at,
-                          struct qcf_be64 raw, bool fix,
+                          struct qcf_l2_raw raw, bool fix,
                           struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
@@ -148,13 +148,14 @@ static int check_l2_entry(struct qcf_checker *c, uint64_t at,
 		return ret;
 	if (!fix) {
 		report_copied(c, QCF_CHECK_DATA_COPIED,
-		              "data cluster: l2_entry", m.host_offset, raw,
+		              "data cluster: l2_entry", m.host_offset, raw.word,
 		              count);
 		return 0;
 	}
 	return fix_l2_entry(
 		c->meta, at,
-		(struct qcf_be64){ raw.raw ^ htobe64(QCF_ENTRY_COPIED) }, errp);
+		(struct qcf_be64){ raw.word.raw ^ htobe64(QCF_ENTRY_COPIED) },
+		errp);
 }
 
 static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset, bool fix,
@@ -172,7 +173,8 @@ static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset, bool fix,
 	for (uint64_t i = 0;
 	     ret == 0 && entries != NULL && i < g->l2_entry_count; i++)
 		ret = check_l2_entry(c, l2_offset + i * g->l2_entry_size,
-		                     entries[i], fix, errp);
+		                     qcf_l2_table_get(g, entries, i), fix,
+		                     errp);
 	return ret;
 }
 
@@ -180,7 +182,7 @@ static int check_l1_entry(struct qcf_checker *c, uint64_t l1_index, bool fix,
                           struct qcowfmt_error **errp)
 {
 	struct qcf_be64 raw = { atomic_load(&c->meta->l1.entries[l1_index]) };
-	struct qcf_l1_entry e = qcf_l1_entry_decode(raw);
+	struct qcf_l1_entry e = qcf_l1_entry_decode(&c->meta->geometry, raw);
 	uint64_t count;
 	int ret;
 

@@ -145,7 +145,7 @@ static void count_guest_cluster(struct qcf_checker *c, struct active_stats *s,
 	s->expected = m->host_offset + cluster_size;
 }
 
-static int walk_entry(struct qcf_checker *c, uint64_t at, struct qcf_be64 raw,
+static int walk_entry(struct qcf_checker *c, uint64_t at, struct qcf_l2_raw raw,
                       uint32_t n, struct active_stats *stats,
                       struct qcowfmt_error **errp)
 {
@@ -195,7 +195,8 @@ static int walk_l2(struct qcf_checker *c, uint64_t l2_offset, uint32_t n,
 	for (uint64_t i = 0;
 	     ret == 0 && entries != NULL && i < g->l2_entry_count; i++)
 		ret = walk_entry(c, l2_offset + i * g->l2_entry_size,
-		                 entries[i], n, &stats, errp);
+		                 qcf_l2_table_get(g, entries, i), n, &stats,
+		                 errp);
 	return ret;
 }
 
@@ -228,7 +229,8 @@ static int walk_l1_entries(struct qcf_checker *c, uint64_t offset,
                            struct l2_names *names, struct qcowfmt_error **errp)
 {
 	for (uint64_t i = 0; i < count; i++) {
-		struct qcf_l1_entry e = qcf_l1_entry_decode(entries[i]);
+		struct qcf_l1_entry e =
+			qcf_l1_entry_decode(&c->meta->geometry, entries[i]);
 		int ret;
 
 		if (e.reserved != 0)

@@ -5,7 +5,8 @@
 
 #include "storage.h"
 
-/* options is complete and of this library's version of the structure. */
+/* options is complete and of this library's version of the structure; so is
+ * options->encryption. */
 int qcf_create(struct qcowfmt_storage *storage,
                const struct qcowfmt_create_options *options,
                struct qcowfmt_error **errp);

@@ -25,7 +25,8 @@ static int check_flags(const struct qcowfmt_open_options *o,
 	const uint32_t known = QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_NO_LOCK |
 	                       QCOWFMT_OPEN_DIRECT | QCOWFMT_OPEN_REPAIR |
 	                       QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
-	                       QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
+	                       QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF |
+	                       QCOWFMT_OPEN_NO_DATA;
 	const uint32_t both = QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
 	                      QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
 
@@ -35,6 +36,24 @@ static int check_flags(const struct qcowfmt_open_options *o,
 	if ((o->flags & both) == both)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "lazy refcounts cannot be both on and off");
+	if ((o->flags & QCOWFMT_OPEN_NO_DATA) != 0 &&
+	    (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "an image cannot be opened read-write without "
+		                "its data");
+	return 0;
+}
+
+static int check_secret(const struct qcowfmt_open_options *o,
+                        struct qcowfmt_error **errp)
+{
+	if (o->secret == NULL && o->secret_len > 0)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "the secret has a length, but no bytes");
+	if (o->secret_len > QCOWFMT_MAX_SECRET)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "the secret has %zu bytes, want at most %d",
+		                o->secret_len, QCOWFMT_MAX_SECRET);
 	return 0;
 }
 
@@ -105,11 +124,20 @@ static int open_chain(struct qcowfmt_image *image,
                       struct qcowfmt_error **errp)
 {
 	bool no_lock = (o->flags & QCOWFMT_OPEN_NO_LOCK) != 0;
+	struct qcf_secret_source secrets = {
+		.secret = o->secret,
+		.secret_len = o->secret_len,
+		.callback = o->secret_callback,
+		.opaque = o->secret_opaque,
+	};
 	struct qcf_layer_options layer = {
 		.format = o->format,
 		.writable = (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0,
 		.repair = (o->flags & QCOWFMT_OPEN_REPAIR) != 0,
 		.no_lock = no_lock,
+		.no_data = image->no_data,
+		.secrets = &secrets,
+		.data_storage = o->data_storage,
 		.lazy_refcounts = lazy_choice(o),
 		.max_table_size = o->max_metadata_size != 0
 		                          ? o->max_metadata_size
@@ -162,6 +190,19 @@ static int prepare_writing(struct qcowfmt_image *image, bool repair_later,
 	return ret;
 }
 
+/* What the caller supplied becomes the image's only if opening succeeds. */
+static void give_back_data_file(struct qcowfmt_image *image,
+                                const struct qcowfmt_open_options *o)
+{
+	struct qcf_layer *top;
+
+	if (image->layer_count == 0 || o->data_storage == NULL)
+		return;
+	top = qcf_image_top(image);
+	if (top->data_file == o->data_storage)
+		top->data_file = NULL;
+}
+
 int qcf_open(struct qcowfmt_storage *storage,
              const struct qcowfmt_open_options *o,
              struct qcowfmt_image **result, struct qcowfmt_error **errp)
@@ -170,6 +211,8 @@ int qcf_open(struct qcowfmt_storage *storage,
 	int ret = check_flags(o, errp);
 
 	if (ret == 0)
+		ret = check_secret(o, errp);
+	if (ret == 0)
 		ret = check_choices(o, errp);
 	if (ret == 0)
 		ret = qcf_image_new(&image, errp);
@@ -177,6 +220,7 @@ int qcf_open(struct qcowfmt_storage *storage,
 		return ret;
 	image->discard_mode = o->discard_mode;
 	image->compression_level = o->compression_level;
+	image->no_data = (o->flags & QCOWFMT_OPEN_NO_DATA) != 0;
 	image->budget.limit =
 		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE;
 	ret = open_chain(image, storage, o, errp);
@@ -187,6 +231,7 @@ int qcf_open(struct qcowfmt_storage *storage,
 		ret = prepare_writing(
 			image, (o->flags & QCOWFMT_OPEN_REPAIR) != 0, errp);
 	if (ret < 0) {
+		give_back_data_file(image, o);
 		qcf_image_abandon(image);
 		return ret;
 	}

@@ -51,6 +51,21 @@ START_TEST(plain_images)
 
 END_TEST
 
+START_TEST(version_1)
+{
+	struct qcf_header v1 = { .version = 1 };
+	/* Xen's block: magic, checksum, allocation unit, flags */
+	uint8_t xen[16] = { 'X', 'E', 'N', 0xfb, [15] = 1 };
+	struct qcf_header xen_v1 = { .version = 1,
+		                     .unknown = xen,
+		                     .unknown_len = sizeof(xen) };
+
+	check(&v1, NEVER, UNSUPPORTED, "qcow version 1");
+	check(&xen_v1, NEVER, UNSUPPORTED, "Xen");
+}
+
+END_TEST
+
 START_TEST(incompatible_features)
 {
 	static const struct {
@@ -272,6 +287,7 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, plain_images);
+	tcase_add_test(tcase, version_1);
 	tcase_add_test(tcase, incompatible_features);
 	tcase_add_test(tcase, encryption_methods);
 	tcase_add_test(tcase, compatible_features_never_matter);

@@ -85,6 +85,69 @@ static void check_image(const char *path, const char *what)
 	qcf_header_fini(&h);
 }
 
+/* Of a version 1 image the header is what precedes the L1 table. */
+static void check_version_1(const char *options, const char *backing,
+                            const char *size)
+{
+	static uint8_t theirs[1 << 16];
+	static uint8_t ours[1 << 16];
+	char path[sizeof(dir) + 16];
+	const char *args[16] = { qemu_img, "create", "-q", "-u", "-f", "qcow" };
+	size_t count = 6;
+	struct qcowfmt_error *error = NULL;
+	struct qcf_header h;
+
+	snprintf(path, sizeof(path), "%s/x.qcow2", dir);
+	if (backing != NULL) {
+		args[count++] = "-b";
+		args[count++] = backing;
+		args[count++] = "-F";
+		args[count++] = "raw";
+	}
+	args[count++] = "-o";
+	args[count++] = options;
+	args[count++] = path;
+	args[count++] = size;
+	args[count] = NULL;
+	ck_assert_int_eq(run(args), 0);
+
+	size_t len = read_cluster(path, theirs, sizeof(theirs));
+
+	unlink(path);
+	ck_assert_msg(qcf_header_decode(&h, theirs, len, &error) == 0, "%s",
+	              qcowfmt_error_message(error));
+	ck_assert_int_eq(qcf_header_encode(&h, ours, sizeof(ours), NULL), 0);
+	ck_assert_mem_eq(ours, theirs, (size_t)h.l1_table_offset);
+	/* They write the table in whole sectors, which has to be enough. */
+	ck_assert_uint_ge(len, QCF_MIN(sizeof(theirs),
+	                               (size_t)h.l1_table_offset +
+	                                       h.l1_size * sizeof(uint64_t)));
+	qcf_header_fini(&h);
+}
+
+START_TEST(version_1)
+{
+	static const char *const sizes[] = { "1",   "513", "1M",
+		                             "10G", "1T",  "2199023256064" };
+	char name[1024];
+
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	for (size_t i = 0; i < QCF_ARRAY_LEN(sizes); i++) {
+		check_version_1("backing_fmt=raw", "base.raw", sizes[i]);
+		check_version_1("backing_fmt=raw", "b", sizes[i]);
+		check_version_1("backing_fmt=raw", name, sizes[i]);
+	}
+	for (size_t i = 0; i < QCF_ARRAY_LEN(sizes); i++) {
+		char size[64];
+
+		snprintf(size, sizeof(size), "size=%s", sizes[i]);
+		check_version_1(size, NULL, NULL);
+	}
+}
+
+END_TEST
+
 /* Returns false if qemu-img does not allow the combination. */
 static bool create_and_check(const char *options, const char *backing,
                              const char *format)
@@ -247,6 +310,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, data_files);
 	tcase_add_test(tcase, long_backing_names);
 	tcase_add_test(tcase, snapshots_and_bitmaps);
+	tcase_add_test(tcase, version_1);
 }
 
 int main(int argc, char **argv)

@@ -19,11 +19,16 @@ static struct qcf_geometry geometry(uint32_t version, uint32_t cluster_bits)
 	return g;
 }
 
+static struct qcf_l2_raw raw(uint64_t word)
+{
+	return (struct qcf_l2_raw){ .word = qcf_be64_encode(word) };
+}
+
 static struct qcf_mapping decode(uint32_t cluster_bits, uint64_t word)
 {
 	struct qcf_geometry g = geometry(3, cluster_bits);
 
-	return qcf_l2_entry_decode(&g, qcf_be64_encode(word));
+	return qcf_l2_entry_decode(&g, raw(word));
 }
 
 START_TEST(standard_entries)
@@ -57,7 +62,8 @@ START_TEST(standard_entries)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct qcf_mapping m = decode(16, rows[i].word);
-		uint64_t again = qcf_be64_decode(qcf_l2_entry_encode(&g, m));
+		uint64_t again =
+			qcf_be64_decode(qcf_l2_entry_encode(&g, m).word);
 
 		ck_assert_int_eq(m.kind, rows[i].kind);
 		ck_assert_uint_eq(m.host_offset, rows[i].host_offset);
@@ -129,11 +135,10 @@ START_TEST(entries_round_trip)
 		    (word & QCF_ENTRY_OFFSET) == 0)
 			want &= ~QCF_ENTRY_COPIED;
 
-		struct qcf_mapping m =
-			qcf_l2_entry_decode(&g, qcf_be64_encode(word));
+		struct qcf_mapping m = qcf_l2_entry_decode(&g, raw(word));
 
-		ck_assert_uint_eq(qcf_be64_decode(qcf_l2_entry_encode(&g, m)),
-		                  want);
+		ck_assert_uint_eq(
+			qcf_be64_decode(qcf_l2_entry_encode(&g, m).word), want);
 	}
 }
 
@@ -179,16 +184,18 @@ START_TEST(l1_entries)
 		  UINT64_C(0x7f000000000001ff) },
 	};
 
+	struct qcf_geometry g = geometry(3, 16);
+
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct qcf_l1_entry e =
-			qcf_l1_entry_decode(qcf_be64_encode(rows[i].word));
+			qcf_l1_entry_decode(&g, qcf_be64_encode(rows[i].word));
 
 		ck_assert_uint_eq(e.l2_offset, rows[i].l2_offset);
 		ck_assert_int_eq(e.copied, rows[i].copied);
 		ck_assert_uint_eq(e.reserved, rows[i].reserved);
 		if (rows[i].l2_offset != 0)
 			ck_assert_uint_eq(
-				qcf_be64_decode(qcf_l1_entry_encode(e)),
+				qcf_be64_decode(qcf_l1_entry_encode(&g, e)),
 				rows[i].word);
 	}
 }
@@ -223,9 +230,8 @@ START_TEST(unusable_entries_have_an_id)
 		struct qcf_geometry g =
 			geometry(rows[i].version, rows[i].cluster_bits);
 
-		ck_assert_uint_eq(
-			qcf_mapping_check(&g, qcf_be64_encode(rows[i].word)),
-			rows[i].id);
+		ck_assert_uint_eq(qcf_mapping_check(&g, raw(rows[i].word)),
+		                  rows[i].id);
 	}
 }
 
@@ -236,8 +242,7 @@ START_TEST(extended_entries_have_no_zero_flag)
 	struct qcf_geometry g;
 
 	ck_assert_int_eq(qcf_geometry_init(&g, 3, 16, 4, true, NULL), 0);
-	ck_assert_int_eq(qcf_l2_entry_decode(&g, qcf_be64_encode(1)).kind,
-	                 QCF_UNALLOCATED);
+	ck_assert_int_eq(qcf_l2_entry_decode(&g, raw(1)).kind, QCF_UNALLOCATED);
 }
 
 END_TEST

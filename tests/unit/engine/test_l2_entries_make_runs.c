@@ -17,14 +17,19 @@ static void set_up(void)
 	ck_assert_int_eq(qcf_geometry_init(&g, 3, 16, 4, false, NULL), 0);
 }
 
-static uint64_t range(const uint64_t *values, size_t count,
-                      struct qcf_mapping *first, uint32_t *corruption)
+/* The run of count entries from the start of the first; in clusters. */
+static uint64_t range(const uint64_t *values, size_t count, struct qcf_run *run,
+                      uint32_t *corruption)
 {
-	struct qcf_be64 entries[16];
+	struct qcf_l2_raw entries[16];
 
 	for (size_t i = 0; i < count; i++)
-		entries[i] = qcf_be64_encode(values[i]);
-	return qcf_map_range(&g, entries, count, first, corruption);
+		entries[i] = (struct qcf_l2_raw){
+			.word = qcf_be64_encode(values[i]),
+		};
+	*corruption =
+		qcf_map_range(&g, entries, count, 0, count * CLUSTER, run);
+	return run->length / CLUSTER;
 }
 
 struct row {
@@ -74,7 +79,7 @@ static const struct row rows[] = {
 START_TEST(test_runs)
 {
 	const struct row *row = &rows[_i];
-	struct qcf_mapping first;
+	struct qcf_run first;
 	uint32_t corruption;
 
 	ck_assert_msg(range(row->entries, row->count, &first, &corruption) ==
@@ -89,7 +94,7 @@ END_TEST
 START_TEST(test_bad_first_entry_is_named)
 {
 	const uint64_t unaligned[] = { COPIED | (5 * CLUSTER + 512) };
-	struct qcf_mapping first;
+	struct qcf_run first;
 	uint32_t corruption;
 
 	ck_assert_uint_eq(range(unaligned, 1, &first, &corruption), 0);
@@ -101,7 +106,7 @@ END_TEST
 START_TEST(test_bad_later_entry_ends_the_run)
 {
 	const uint64_t values[] = { 1, 1, COPIED | (5 * CLUSTER + 512) };
-	struct qcf_mapping first;
+	struct qcf_run first;
 	uint32_t corruption;
 
 	ck_assert_uint_eq(range(values, 3, &first, &corruption), 2);

@@ -13,6 +13,11 @@
 static struct qcf_geometry v2;
 static struct qcf_geometry v3;
 
+static struct qcf_l2_raw raw(uint64_t word)
+{
+	return (struct qcf_l2_raw){ .word = qcf_be64_encode(word) };
+}
+
 static void set_up(void)
 {
 	ck_assert_int_eq(qcf_geometry_init(&v2, 2, 16, 4, false, NULL), 0);
@@ -48,11 +53,11 @@ static const struct write_row write_rows[] = {
 START_TEST(test_write)
 {
 	const struct write_row *row = &write_rows[_i];
-	struct qcf_be64 entries[4];
+	struct qcf_l2_raw entries[4];
 	struct qcf_write_plan plan;
 
 	for (size_t i = 0; i < row->count; i++)
-		entries[i] = qcf_be64_encode(row->entries[i]);
+		entries[i] = raw(row->entries[i]);
 	plan = qcf_write_plan(&v3, entries, row->count);
 	ck_assert_int_eq(plan.action, row->action);
 	ck_assert_uint_eq(plan.clusters, row->clusters);
@@ -100,7 +105,7 @@ static const struct change_row discard_v2[] = {
 
 static void expect(struct qcf_entry_change change, const struct change_row *row)
 {
-	ck_assert_uint_eq(qcf_be64_decode(change.entry), row->new);
+	ck_assert_uint_eq(qcf_be64_decode(change.entry.word), row->new);
 	ck_assert_int_eq(change.changed, row->old != row->new);
 	ck_assert_int_eq(change.frees, row->frees);
 }
@@ -112,9 +117,9 @@ static void expect(struct qcf_entry_change change, const struct change_row *row)
 START_TEST(test_zero)
 {
 	FOR_EACH(row, zero_keep)
-	expect(qcf_zero_plan(&v3, qcf_be64_encode(row->old), false), row);
+	expect(qcf_zero_plan(&v3, raw(row->old), 1, false), row);
 	FOR_EACH(row, zero_unmap)
-	expect(qcf_zero_plan(&v3, qcf_be64_encode(row->old), true), row);
+	expect(qcf_zero_plan(&v3, raw(row->old), 1, true), row);
 }
 
 END_TEST
@@ -124,10 +129,10 @@ START_TEST(test_discard)
 	const struct change_row unbacked = { 0, 0, false };
 
 	FOR_EACH(row, discard_v3_backed)
-	expect(qcf_discard_plan(&v3, qcf_be64_encode(row->old), true), row);
+	expect(qcf_discard_plan(&v3, raw(row->old), true), row);
 	FOR_EACH(row, discard_v2)
-	expect(qcf_discard_plan(&v2, qcf_be64_encode(row->old), false), row);
-	expect(qcf_discard_plan(&v3, qcf_be64_encode(0), false), &unbacked);
+	expect(qcf_discard_plan(&v2, raw(row->old), false), row);
+	expect(qcf_discard_plan(&v3, raw(0), false), &unbacked);
 }
 
 END_TEST
@@ -139,17 +144,13 @@ START_TEST(test_host_clusters)
 		QCF_ENTRY_COMPRESSED | UINT64_C(2) << 54 | (6 * CLUSTER - 512);
 	uint64_t first;
 
-	ck_assert_uint_eq(
-		qcf_entry_host_clusters(&v3, qcf_be64_encode(across), &first),
-		2);
+	ck_assert_uint_eq(qcf_entry_host_clusters(&v3, raw(across), &first), 2);
 	ck_assert_uint_eq(first, 5);
 	ck_assert_uint_eq(
-		qcf_entry_host_clusters(
-			&v3, qcf_be64_encode(COPIED | 7 * CLUSTER), &first),
+		qcf_entry_host_clusters(&v3, raw(COPIED | 7 * CLUSTER), &first),
 		1);
 	ck_assert_uint_eq(first, 7);
-	ck_assert_uint_eq(
-		qcf_entry_host_clusters(&v3, qcf_be64_encode(1), &first), 0);
+	ck_assert_uint_eq(qcf_entry_host_clusters(&v3, raw(1), &first), 0);
 }
 
 END_TEST
