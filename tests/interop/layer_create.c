@@ -203,8 +203,6 @@ static void print_options(const struct qcf_layer *layer, char *out, size_t size)
 		print_encryption(s, out, size);
 	if (s->preallocation)
 		add_option(out, size, "preallocation=%s", s->preallocation);
-	if (out[0] == '\0')
-		add_option(out, size, "size=%" PRIu64, s->size);
 }
 
 static bool create_with_qemu(const struct qcf_layer *layer,
@@ -223,8 +221,10 @@ static bool create_with_qemu(const struct qcf_layer *layer,
 	snprintf(size, sizeof(size), "%" PRIu64, layer->shape.size);
 	snprintf(object, sizeof(object), "secret,id=secret0,data=%s",
 	         layer->secret);
-	argv[n++] = "-o";
-	argv[n++] = options;
+	if (options[0] != '\0') {
+		argv[n++] = "-o";
+		argv[n++] = options;
+	}
 	if (layer->shape.encryption) {
 		argv[n++] = "--object";
 		argv[n++] = object;
