@@ -779,6 +779,31 @@ int qcowfmt_create(struct qcowfmt_storage *storage,
                    const struct qcowfmt_create_options *options,
                    struct qcowfmt_error **errp);
 
+/* ------------------------------------------------------------------ resize */
+
+struct qcowfmt_resize_options {
+	size_t struct_size;
+	int32_t preallocation; /* enum qcowfmt_preallocation: of what is added */
+	uint32_t flags;        /* QCOWFMT_RESIZE_* */
+};
+
+#define QCOWFMT_RESIZE_SHRINK 0x1u /* the end of the disk may be cut off */
+
+/*
+ * qcowfmt_resize - change the virtual size
+ *
+ * virtual_size is in bytes and a multiple of 512.  What is added reads as zeros,
+ * also where a backing file is longer than the image was.  Shrinking needs
+ * QCOWFMT_RESIZE_SHRINK; what is cut off does not come back when the image grows
+ * again.  -ENOTSUP for version 1, and for version 2 with snapshots; -EFBIG if the
+ * cluster size does not allow so much.  After a failure, or a power cut, the
+ * image has its old size or its new one.  Guest I/O waits meanwhile.  Stable when
+ * it returns.  Since 0.1.
+ */
+int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
+                   const struct qcowfmt_resize_options *options,
+                   struct qcowfmt_error **errp);
+
 /* -------------------------------------------------------------------- keys */
 
 /* Which key slot of a LUKS image. */

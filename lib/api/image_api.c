@@ -7,6 +7,7 @@
 #include "describe.h"
 #include "open.h"
 #include "options.h"
+#include "resize.h"
 #include "storage_file.h"
 
 int qcowfmt_open(struct qcowfmt_storage *storage,
@@ -109,6 +110,17 @@ int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
 	return ret < 0 ? ret
 	               : qcf_result_copy(info, &ours, sizeof(ours),
 	                                 "qcowfmt_info", errp);
+}
+
+int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
+                   const struct qcowfmt_resize_options *options,
+                   struct qcowfmt_error **errp)
+{
+	struct qcowfmt_resize_options ours;
+	int ret = qcf_options_copy(&ours, sizeof(ours), options,
+	                           "qcowfmt_resize_options", errp);
+
+	return ret < 0 ? ret : qcf_resize(image, virtual_size, &ours, errp);
 }
 
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image)

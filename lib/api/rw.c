@@ -8,15 +8,14 @@
 #include "write_compressed.h"
 #include "zero_discard.h"
 
-static int vector_len(struct qcowfmt_image *image, const struct iovec *iov,
-                      int iovcnt, uint64_t guest_offset, uint64_t *len,
+static int vector_len(const struct iovec *iov, int iovcnt, uint64_t *len,
                       struct qcowfmt_error **errp)
 {
-	if (!qcf_iov_len(iov, iovcnt, len))
-		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		                "the vector has a bad element count or its "
-		                "length overflows");
-	return qcf_image_check_range(image, guest_offset, *len, errp);
+	if (qcf_iov_len(iov, iovcnt, len))
+		return 0;
+	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+	                "the vector has a bad element count or its length "
+	                "overflows");
 }
 
 int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
@@ -25,12 +24,14 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
 {
 	struct qcf_request request;
 	uint64_t len = 0;
-	int ret = vector_len(image, iov, iovcnt, guest_offset, &len, errp);
+	int ret = vector_len(iov, iovcnt, &len, errp);
 
 	if (ret < 0)
 		return ret;
 	qcf_request_begin_read(&request, image);
-	ret = qcf_read(image, iov, iovcnt, guest_offset, len, errp);
+	ret = qcf_image_check_range(image, guest_offset, len, errp);
+	if (ret == 0)
+		ret = qcf_read(image, iov, iovcnt, guest_offset, len, errp);
 	qcf_request_end(&request);
 	return ret;
 }
@@ -49,13 +50,15 @@ int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
 {
 	struct qcf_request request;
 	uint64_t len = 0;
-	int ret = vector_len(image, iov, iovcnt, guest_offset, &len, errp);
+	int ret = vector_len(iov, iovcnt, &len, errp);
 
 	if (ret == 0)
 		ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
-	ret = qcf_write(&request, iov, iovcnt, guest_offset, len, errp);
+	ret = qcf_image_check_range(image, guest_offset, len, errp);
+	if (ret == 0)
+		ret = qcf_write(&request, iov, iovcnt, guest_offset, len, errp);
 	qcf_request_end(&request);
 	return ret;
 }
@@ -77,13 +80,14 @@ int qcowfmt_pwrite_compressed(struct qcowfmt_image *image, const void *buffer,
                               struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
-	int ret = qcf_image_check_range(image, guest_offset, len, errp);
+	int ret = qcf_request_begin_write(&request, image, errp);
 
-	if (ret == 0)
-		ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
-	ret = qcf_write_compressed(&request, buffer, len, guest_offset, errp);
+	ret = qcf_image_check_range(image, guest_offset, len, errp);
+	if (ret == 0)
+		ret = qcf_write_compressed(&request, buffer, len, guest_offset,
+		                           errp);
 	qcf_request_end(&request);
 	return ret;
 }
@@ -93,9 +97,9 @@ int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
                          struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
-	int ret = qcf_image_check_range(image, guest_offset, len, errp);
+	int ret = 0;
 
-	if (ret == 0 && (flags & ~QCOWFMT_ZERO_MAY_UNMAP) != 0)
+	if ((flags & ~QCOWFMT_ZERO_MAY_UNMAP) != 0)
 		ret = qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		               "unknown write-zeroes flags 0x%x",
 		               flags & ~QCOWFMT_ZERO_MAY_UNMAP);
@@ -103,8 +107,11 @@ int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
 		ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
-	ret = qcf_write_zeroes(&request, guest_offset, len,
-	                       (flags & QCOWFMT_ZERO_MAY_UNMAP) != 0, errp);
+	ret = qcf_image_check_range(image, guest_offset, len, errp);
+	if (ret == 0)
+		ret = qcf_write_zeroes(&request, guest_offset, len,
+		                       (flags & QCOWFMT_ZERO_MAY_UNMAP) != 0,
+		                       errp);
 	qcf_request_end(&request);
 	return ret;
 }
@@ -113,13 +120,13 @@ int qcowfmt_discard(struct qcowfmt_image *image, uint64_t guest_offset,
                     uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
-	int ret = qcf_image_check_range(image, guest_offset, len, errp);
+	int ret = qcf_request_begin_write(&request, image, errp);
 
-	if (ret == 0)
-		ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
-	ret = qcf_discard(&request, guest_offset, len, errp);
+	ret = qcf_image_check_range(image, guest_offset, len, errp);
+	if (ret == 0)
+		ret = qcf_discard(&request, guest_offset, len, errp);
 	qcf_request_end(&request);
 	return ret;
 }
@@ -135,18 +142,18 @@ int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
 {
 	const uint32_t known = QCOWFMT_MAP_HOLES | QCOWFMT_MAP_TOP;
 	struct qcf_request request;
-	int ret = qcf_image_check_range(image, guest_offset, len, errp);
+	int ret;
 
-	if (ret < 0)
-		return ret;
 	if ((flags & ~known) != 0 || max < 1)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "map needs room for an extent and takes flags "
 		                "0x%x, have room for %d and flags 0x%x",
 		                known, max, flags);
 	qcf_request_begin_read(&request, image);
-	ret = qcf_describe_map(image, guest_offset, len, flags, extents, max,
-	                       errp);
+	ret = qcf_image_check_range(image, guest_offset, len, errp);
+	if (ret == 0)
+		ret = qcf_describe_map(image, guest_offset, len, flags, extents,
+		                       max, errp);
 	qcf_request_end(&request);
 	return ret;
 }

@@ -15,7 +15,7 @@
 /* Whether it is found in the header, so that the image cannot be opened. */
 static bool is_header_id(uint32_t id)
 {
-	return id < 20 || (id >= 100 && id < 110);
+	return id < 20 || (id >= 80 && id < 110);
 }
 
 struct check_info {
@@ -58,7 +58,7 @@ enum qcf_repair_class qcf_check_repair(uint32_t id)
 static int raise_corrupt(struct qcowfmt_error **errp, enum qcf_check id,
                          uint64_t host_offset, const char *detail)
 {
-	int err = is_header_id((uint32_t)id) ? EINVAL : EIO;
+	int err = is_header_id(id) ? EINVAL : EIO;
 
 	if (errp == NULL || *errp != NULL)
 		return -err;

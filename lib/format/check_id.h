@@ -27,7 +27,7 @@ enum qcf_repair_class qcf_check_repair(uint32_t id);
 
 /*
  * Raise code CORRUPT: "<text of id> at host offset 0x...".  host_offset may be
- * QCOWFMT_NO_OFFSET.  Returns -EINVAL for ids of the header (below 20, and 100
+ * QCOWFMT_NO_OFFSET.  Returns -EINVAL for ids of the headers (below 20, and 80
  * to 109) and -EIO for those found at run time.
  */
 int qcf_corrupt(struct qcowfmt_error **errp, enum qcf_check id,

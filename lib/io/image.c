@@ -84,16 +84,22 @@ void qcf_request_end(struct qcf_request *request)
 	qcf_gate_leave(&request->image->gate, request->slot);
 }
 
+void qcf_request_renew(struct qcf_request *request)
+{
+	if (request->slot != NULL)
+		qcf_gate_renew(&request->image->gate, request->slot);
+}
+
 int qcf_request_breathe(struct qcf_request *request,
                         struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = qcf_image_top(request->image)->meta;
 	int ret = 0;
 
-	qcf_gate_renew(&request->image->gate, request->slot);
+	qcf_request_renew(request);
 	if (qcf_writeback_is_due(meta)) {
 		ret = qcf_writeback_commit(meta, errp);
-		qcf_gate_renew(&request->image->gate, request->slot);
+		qcf_request_renew(request);
 	}
 	if (ret == 0)
 		ret = qcf_alloc_reclaim(meta, errp);

@@ -45,7 +45,7 @@ struct qcf_payload {
 /* A running request. */
 struct qcf_request {
 	struct qcowfmt_image *image;
-	struct qcf_gate_slot *slot;
+	struct qcf_gate_slot *slot; /* NULL: the only one, the gate is closed */
 };
 
 /* An image without layers; the chain is opened into it. */
@@ -67,6 +67,9 @@ int qcf_request_begin_write(struct qcf_request *request,
 void qcf_request_begin_read(struct qcf_request *request,
                             struct qcowfmt_image *image);
 void qcf_request_end(struct qcf_request *request);
+
+/* Forget all mappings looked up so far. */
+void qcf_request_renew(struct qcf_request *request);
 
 /*
  * Between two steps of a request that changes mappings, holding nothing: write

@@ -19,10 +19,10 @@ struct qcf_layer {
 					  * data_file; NULL if that is not
 					  * open */
 	struct qcowfmt_storage *data_file; /* owned; NULL if there is none */
-	uint64_t virtual_size;
-	_Atomic uint64_t known_size;  /* a length the file is known to have */
-	struct qcf_meta *meta;        /* NULL for raw; owned */
-	struct qcf_poison raw_poison; /* raw: as meta->poison */
+	_Atomic uint64_t virtual_size; /* changes while the gate is closed */
+	_Atomic uint64_t known_size;   /* a length the file is known to have */
+	struct qcf_meta *meta;         /* NULL for raw; owned */
+	struct qcf_poison raw_poison;  /* raw: as meta->poison */
 	char *backing_path; /* the backing name as it would be opened; owned,
 			     * NULL if there is none */
 	char *beneath;      /* directory part below that of the first image,

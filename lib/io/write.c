@@ -419,7 +419,7 @@ bool qcf_write_make_space(struct qcf_request *request)
 	if (qcf_quarantine_unlinked(&meta->quarantine) == 0 ||
 	    qcf_writeback_commit(meta, NULL) < 0)
 		return false;
-	qcf_gate_renew(&request->image->gate, request->slot);
+	qcf_request_renew(request);
 	return qcf_alloc_reclaim(meta, NULL) == 0;
 }
 

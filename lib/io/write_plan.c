@@ -242,6 +242,17 @@ struct qcf_entry_change qcf_discard_plan(const struct qcf_geometry *g,
 	};
 }
 
+struct qcf_entry_change qcf_drop_plan(const struct qcf_geometry *g,
+                                      struct qcf_l2_raw entry)
+{
+	struct qcf_mapping mapping = qcf_l2_entry_decode(g, entry);
+
+	return (struct qcf_entry_change){
+		.changed = mapping.kind != QCF_UNALLOCATED || mapping.zero != 0,
+		.frees = mapping.kind != QCF_UNALLOCATED,
+	};
+}
+
 uint64_t qcf_entry_host_clusters(const struct qcf_geometry *g,
                                  struct qcf_l2_raw entry, uint64_t *first)
 {

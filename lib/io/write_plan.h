@@ -71,6 +71,10 @@ struct qcf_entry_change qcf_discard_plan(const struct qcf_geometry *g,
                                          struct qcf_l2_raw entry,
                                          bool has_backing);
 
+/* Make a cluster unallocated. */
+struct qcf_entry_change qcf_drop_plan(const struct qcf_geometry *g,
+                                      struct qcf_l2_raw entry);
+
 /*
  * How many counted host clusters the mapping of an entry refers to, and the
  * first.  The clusters of a data file are not counted.

@@ -28,6 +28,7 @@ enum change {
 	ZERO_UNMAP,   /* free host clusters */
 	ZERO_IF_ZERO, /* one unit: only if it reads as zeros anyway */
 	DISCARD,
+	DROP, /* whole clusters become unallocated, whatever is behind them */
 };
 
 /* A guest range in which mappings change. */
@@ -64,6 +65,8 @@ static struct qcf_entry_change plan_entry(const struct change_range *r,
 	const struct qcf_meta *meta = top_of(r)->meta;
 	const struct qcf_geometry *g = &meta->geometry;
 
+	if (r->change == DROP)
+		return qcf_drop_plan(g, entry);
 	if (r->change == DISCARD || g->version < 3)
 		return qcf_discard_plan(g, entry, meta->has_backing);
 	return qcf_zero_plan(g, entry, mask_in_cluster(r, i),
@@ -79,7 +82,7 @@ static int change_data_file(const struct change_range *r,
 	uint64_t len = end - r->guest_offset;
 	bool unmap = r->change == ZERO_UNMAP || r->change == DISCARD;
 
-	if (!top->meta->geometry.data_file)
+	if (!top->meta->geometry.data_file || r->change == DROP)
 		return 0;
 	if ((top->meta->header.autoclear_features &
 	     QCF_AUTOCLEAR_RAW_DATA_FILE) != 0)
@@ -198,7 +201,7 @@ static uint64_t nothing_to_change(const struct change_range *r, uint64_t end)
 	struct qcf_extent extent;
 	uint64_t reached;
 
-	if (top->meta->has_backing ||
+	if (top->meta->has_backing || r->change == DROP ||
 	    (r->change != DISCARD && top->meta->geometry.version >= 3) ||
 	    qcf_extent_lookup(r->request->image, r->guest_offset,
 	                      end - r->guest_offset, 0, &extent, NULL) < 0 ||
@@ -366,6 +369,12 @@ int qcf_write_zeroes(struct qcf_request *request, uint64_t guest_offset,
 		return zero_qcow(request, guest_offset, len, may_unmap, errp);
 	return qcf_storage_zero(top->storage, guest_offset, len, may_unmap,
 	                        errp);
+}
+
+int qcf_drop_clusters(struct qcf_request *request, uint64_t start, uint64_t end,
+                      struct qcowfmt_error **errp)
+{
+	return change_units(request, DROP, start, end, errp);
 }
 
 int qcf_discard(struct qcf_request *request, uint64_t guest_offset,

@@ -340,6 +340,35 @@ int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
 	return ret;
 }
 
+int qcf_alloc_end(struct qcf_meta *meta, uint64_t *host_end,
+                  struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	QCF_GUARD(&meta->refcounts.lock);
+	uint64_t size = 0;
+	uint64_t clusters;
+	int ret = qcf_storage_get_size(meta->storage, &size, errp);
+
+	for (clusters = qcf_clusters_for(g, size); ret == 0 && clusters > 0;
+	     clusters--) {
+		uint64_t count = 0;
+
+		ret = qcf_refcount_read(meta, clusters - 1, &count, errp);
+		if (count > 0)
+			break;
+	}
+	*host_end = qcf_host_offset(g, clusters);
+	return ret;
+}
+
+void qcf_alloc_file_cut(struct qcf_meta *meta, uint64_t host_end)
+{
+	QCF_GUARD(&meta->refcounts.lock);
+
+	meta->refcounts.fresh_from =
+		qcf_clusters_for(&meta->geometry, host_end);
+}
+
 /* ---------------------------------------------------------- after quarantine */
 
 static int release_run(struct qcf_meta *meta,

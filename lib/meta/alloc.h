@@ -63,6 +63,13 @@ int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
 int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
                           struct qcowfmt_error **errp);
 
+/* Where the last host cluster in use ends; nothing is dirty or in quarantine. */
+int qcf_alloc_end(struct qcf_meta *meta, uint64_t *host_end,
+                  struct qcowfmt_error **errp);
+
+/* The file was cut to a length: what is behind it is new when used again. */
+void qcf_alloc_file_cut(struct qcf_meta *meta, uint64_t host_end);
+
 /*
  * Take what has left quarantine: give its host space back where wanted and free
  * the clusters.  Called without locks; cheap if there is nothing to do.

@@ -12,7 +12,16 @@
 
 #include "geometry.h"
 #include "header.h"
+#include "poison.h"
 #include "storage.h"
+
+/*
+ * A key derivation that asks for more iterations is refused, unless the caller
+ * allows more: the count comes from the image and costs processor time.  What
+ * other software writes by default is at least ten times less on any machine
+ * of today.
+ */
+#define QCF_DEFAULT_MAX_ITERATIONS (UINT32_C(1) << 26)
 
 struct qcf_crypto;
 
@@ -22,8 +31,9 @@ struct qcf_secret_source {
 	size_t secret_len;
 	qcowfmt_secret_callback callback; /* else asked, if not NULL */
 	void *opaque;
-	uint32_t depth;   /* of the image in the chain */
-	const char *name; /* of the image */
+	uint32_t depth;          /* of the image in the chain */
+	const char *name;        /* of the image */
+	uint32_t max_iterations; /* 0 = QCF_DEFAULT_MAX_ITERATIONS */
 };
 
 /*
@@ -31,7 +41,8 @@ struct qcf_secret_source {
  * source NULL: read the header only; encrypting is not possible then.
  *
  * Errors: NO_SECRET (-ENOKEY), WRONG_SECRET (-EKEYREJECTED), CORRUPT for a
- * damaged header, UNSUPPORTED (-ENOTSUP) for an algorithm this build lacks.
+ * damaged header, UNSUPPORTED (-ENOTSUP) for an algorithm this build lacks,
+ * LIMIT (-EINVAL) if only slots with too many iterations are left to try.
  */
 int qcf_crypto_open(struct qcowfmt_storage *storage, const struct qcf_header *h,
                     const struct qcf_geometry *g,
@@ -53,7 +64,7 @@ int qcf_crypto_decrypt(struct qcf_crypto *crypto, const void *in, void *out,
                        struct qcowfmt_error **errp);
 
 /* What the image says about its encryption; strings belong to crypto. */
-void qcf_crypto_describe(const struct qcf_crypto *crypto,
+void qcf_crypto_describe(struct qcf_crypto *crypto,
                          struct qcowfmt_encryption_info *info);
 
 /* The LUKS area in the image file, for reference counting and overlap
@@ -74,7 +85,8 @@ struct qcf_crypto_plan {
 int qcf_crypto_check_options(const struct qcowfmt_encryption_options *options,
                              struct qcowfmt_error **errp);
 
-/* Make keys and headers.  Takes as long as iter_time_ms says. */
+/* Make keys and headers.  Takes about as long as iter_time_ms says.  On failure
+ * *plan needs no qcf_crypto_plan_fini(). */
 int qcf_crypto_plan_init(struct qcf_crypto_plan *plan,
                          const struct qcowfmt_encryption_options *options,
                          struct qcowfmt_error **errp);
@@ -83,15 +95,18 @@ void qcf_crypto_plan_fini(struct qcf_crypto_plan *plan);
 /* --------------------------------------------------------------------- keys */
 
 /*
- * As qcowfmt_add_key() and qcowfmt_erase_key(), on an unlocked LUKS image whose
- * storage is writable.  The caller keeps other key changes away.
+ * As qcowfmt_add_key() and qcowfmt_erase_key(), on an image whose storage is
+ * writable.  Key changes wait for each other; encrypting and decrypting go on
+ * meanwhile.  A failed flush poisons.
  */
 int qcf_crypto_add_key(struct qcf_crypto *crypto,
                        struct qcowfmt_storage *storage,
+                       struct qcf_poison *poison,
                        const struct qcowfmt_key_options *options,
                        struct qcowfmt_error **errp);
 int qcf_crypto_erase_key(struct qcf_crypto *crypto,
                          struct qcowfmt_storage *storage,
+                         struct qcf_poison *poison,
                          const struct qcowfmt_key_options *options,
                          struct qcowfmt_error **errp);
 

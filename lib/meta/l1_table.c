@@ -11,6 +11,7 @@
 #include "alloc.h"
 #include "image_flags.h"
 #include "l1_table.h"
+#include "writeback.h"
 
 static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)
 {
@@ -90,7 +91,8 @@ static int copy_table(struct qcf_meta *meta, uint64_t from, uint64_t to,
 static void link_table(struct qcf_meta *meta, uint64_t l1_index,
                        uint64_t l2_offset, struct qcf_freed_batch *old)
 {
-	struct qcf_l1_entry entry = { .l2_offset = l2_offset, .copied = true };
+	struct qcf_l1_entry entry = { .l2_offset = l2_offset,
+		                      .copied = l2_offset != 0 };
 	struct qcf_l1 *l1 = &meta->l1;
 
 	QCF_GUARD(&meta->map_lock);
@@ -166,6 +168,117 @@ int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
 		return ret;
 	return qcf_wrap(errp, "making an L2 table",
 	                make_private(meta, l1_index, l2_offset, errp));
+}
+
+int qcf_l1_drop_table(struct qcf_meta *meta, uint64_t l1_index,
+                      struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t old = load_entry(meta, l1_index).l2_offset;
+	QCF_AUTO_FREE struct qcf_freed_batch *freed = qcf_freed_batch_new(1);
+	int ret =
+		freed == NULL ? qcf_fail_oom(errp) : reserve_dirty(meta, errp);
+
+	if (ret < 0)
+		return ret;
+	freed->metadata = true;
+	qcf_freed_batch_add(freed, qcf_host_cluster(g, old), 1);
+	link_table(meta, l1_index, 0, qcf_take(&freed));
+	return 0;
+}
+
+/* ------------------------------------------------------------------ growing */
+
+/* A longer copy of the table in memory; the caller frees it. */
+static _Atomic uint64_t *longer_copy(const struct qcf_meta *meta,
+                                     uint64_t entry_count)
+{
+	uint64_t bytes = qcf_clusters_for(&meta->geometry, entry_count * 8)
+	                 << meta->geometry.cluster_bits;
+	_Atomic uint64_t *entries = calloc(1, bytes);
+
+	for (uint64_t i = 0; entries != NULL && i < meta->l1.entry_count; i++)
+		atomic_store(&entries[i], atomic_load(&meta->l1.entries[i]));
+	return entries;
+}
+
+/* Point the header to a table that is stable. */
+static int switch_header(struct qcf_meta *meta, uint64_t offset,
+                         uint64_t entry_count, struct qcowfmt_error **errp)
+{
+	uint8_t bytes[12];
+	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
+	int ret;
+
+	qcf_write_u32(&w, (uint32_t)entry_count);
+	qcf_write_u64(&w, offset);
+	ret = qcf_storage_pwrite(meta->storage, bytes, sizeof(bytes),
+	                         QCF_HEADER_AT_L1, errp);
+	return ret < 0 ? ret : qcf_meta_flush(meta, errp);
+}
+
+/* Write the new table to its clusters and make it and their counts stable. */
+static int store_table(struct qcf_meta *meta, uint64_t offset,
+                       _Atomic uint64_t *entries, uint64_t clusters,
+                       struct qcowfmt_error **errp)
+{
+	int ret = qcf_storage_pwrite(meta->storage, (void *)(uintptr_t)entries,
+	                             clusters << meta->geometry.cluster_bits,
+	                             offset, errp);
+
+	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);
+}
+
+static int move_table(struct qcf_meta *meta, uint64_t first, uint64_t clusters,
+                      uint64_t entry_count, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t offset = qcf_host_offset(g, first);
+	uint64_t old_offset = meta->header.l1_table_offset;
+	uint64_t old_count = qcf_clusters_for(g, meta->l1.entry_count * 8);
+	_Atomic uint64_t *entries = longer_copy(meta, entry_count);
+	int ret = entries == NULL
+	                  ? qcf_fail_oom(errp)
+	                  : store_table(meta, offset, entries, clusters, errp);
+
+	if (ret == 0)
+		ret = switch_header(meta, offset, entry_count, errp);
+	if (ret < 0) {
+		free((void *)(uintptr_t)entries);
+		return ret;
+	}
+	free((void *)(uintptr_t)meta->l1.entries);
+	meta->l1.entries = entries;
+	meta->l1.entry_count = entry_count;
+	meta->header.l1_size = (uint32_t)entry_count;
+	meta->header.l1_table_offset = offset;
+	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1, first, clusters);
+	return qcf_alloc_free(meta, qcf_host_cluster(g, old_offset), old_count,
+	                      errp);
+}
+
+static int reserve_table(struct qcf_meta *meta, uint64_t clusters,
+                         uint64_t *first, struct qcowfmt_error **errp)
+{
+	QCF_GUARD(&meta->refcounts.lock);
+
+	return qcf_alloc_reserve_exact_locked(meta, clusters, first, errp);
+}
+
+int qcf_l1_grow(struct qcf_meta *meta, uint64_t entry_count,
+                struct qcowfmt_error **errp)
+{
+	uint64_t clusters = qcf_clusters_for(&meta->geometry, entry_count * 8);
+	uint64_t first = 0;
+	int ret = reserve_table(meta, clusters, &first, errp);
+
+	if (ret == 0) {
+		ret = move_table(meta, first, clusters, entry_count, errp);
+		/* What is counted for nothing after a failure is a leak. */
+		if (ret < 0 && meta->l1.entry_count < entry_count)
+			(void)qcf_alloc_free(meta, first, clusters, NULL);
+	}
+	return qcf_wrap(errp, "growing the L1 table", ret);
 }
 
 int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,

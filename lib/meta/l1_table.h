@@ -19,6 +19,20 @@ int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
 int qcf_l1_writable_table(struct qcf_meta *meta, uint64_t l1_index,
                           uint64_t *l2_offset, struct qcowfmt_error **errp);
 
+/*
+ * Make the table longer.  The new one is stable before the header points to it,
+ * in one write.  No request is running and nothing is dirty.
+ */
+int qcf_l1_grow(struct qcf_meta *meta, uint64_t entry_count,
+                struct qcowfmt_error **errp);
+
+/*
+ * Unlink the private L2 table of an L1 index, none of whose entries refers to
+ * anything any more.
+ */
+int qcf_l1_drop_table(struct qcf_meta *meta, uint64_t l1_index,
+                      struct qcowfmt_error **errp);
+
 /* Set or clear the COPIED flag of an L1 entry, for repair. */
 int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
                       struct qcowfmt_error **errp);

@@ -6,6 +6,7 @@
 #include "create.h"
 #include "create_options.h"
 #include "create_qcow2.h"
+#include "create_v1.h"
 #include "preallocate.h"
 
 static int check_format(const struct qcowfmt_create_options *o,
@@ -15,11 +16,8 @@ static int check_format(const struct qcowfmt_create_options *o,
 	case QCOWFMT_FORMAT_PROBE:
 	case QCOWFMT_FORMAT_QCOW2:
 	case QCOWFMT_FORMAT_RAW:
-		return 0;
 	case QCOWFMT_FORMAT_QCOW:
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "creating qcow version 1 images is not "
-		                "supported");
+		return 0;
 	default:
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "unknown image format %d", o->format);
@@ -33,7 +31,8 @@ int qcf_create_check(const struct qcowfmt_create_options *o,
 
 	if (ret == 0)
 		ret = qcf_create_check_options(o, errp);
-	if (ret == 0 && o->format != QCOWFMT_FORMAT_RAW)
+	if (ret == 0 && o->format != QCOWFMT_FORMAT_RAW &&
+	    o->format != QCOWFMT_FORMAT_QCOW)
 		ret = qcf_create_qcow2_check(o, errp);
 	return ret;
 }
@@ -72,8 +71,11 @@ int qcf_create(struct qcowfmt_storage *storage,
 
 	if (ret < 0)
 		return ret;
-	ret = o->format == QCOWFMT_FORMAT_RAW
-	              ? create_raw(storage, o, errp)
-	              : qcf_create_qcow2(storage, o, errp);
+	if (o->format == QCOWFMT_FORMAT_RAW)
+		ret = create_raw(storage, o, errp);
+	else if (o->format == QCOWFMT_FORMAT_QCOW)
+		ret = qcf_create_v1(storage, o, errp);
+	else
+		ret = qcf_create_qcow2(storage, o, errp);
 	return qcf_wrap(errp, storage->name, ret);
 }

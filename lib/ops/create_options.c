@@ -12,6 +12,7 @@
 #include "checked.h"
 #include "compress.h"
 #include "create_options.h"
+#include "create_v1.h"
 #include "crypto.h"
 #include "limits.h"
 
@@ -252,6 +253,9 @@ int qcf_create_check_options(const struct qcowfmt_create_options *o,
 
 	if (ret < 0)
 		return ret;
-	return o->format == QCOWFMT_FORMAT_RAW ? check_raw(o, errp)
-	                                       : check_qcow2(o, errp);
+	if (o->format == QCOWFMT_FORMAT_RAW)
+		return check_raw(o, errp);
+	return o->format == QCOWFMT_FORMAT_QCOW
+	               ? qcf_create_v1_check_options(o, errp)
+	               : check_qcow2(o, errp);
 }

@@ -5,8 +5,8 @@
 
 #include "storage.h"
 
-/* Check all that can be said about the options of a qcow2 or raw image without
- * looking at any file. */
+/* Check all that can be said about the options of an image without looking at
+ * any file. */
 int qcf_create_check_options(const struct qcowfmt_create_options *options,
                              struct qcowfmt_error **errp);
 

@@ -345,6 +345,53 @@ int qcf_storage_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	return 0;
 }
 
+/* A device has all the space it will ever have. */
+static int allocate_fixed(struct qcowfmt_storage *s, uint64_t end,
+                          struct qcowfmt_error **errp)
+{
+	uint64_t size;
+	int ret = qcf_storage_get_size(s, &size, errp);
+
+	if (ret < 0 || end <= size)
+		return ret;
+	return -ENOSPC;
+}
+
+/* Write zeros behind the end; from there on if a gap would hold anything. */
+static int allocate_by_writing(struct qcowfmt_storage *s, uint64_t offset,
+                               uint64_t end, struct qcowfmt_error **errp)
+{
+	uint64_t size;
+	int ret = qcf_storage_get_size(s, &size, errp);
+
+	if (ret < 0 || end <= size)
+		return ret;
+	if (s->reads_zero_when_grown)
+		size = QCF_MAX(size, offset);
+	return write_zeros(s, size, end - size, errp);
+}
+
+int qcf_storage_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                         uint64_t len, struct qcowfmt_error **errp)
+{
+	int ret = check_writable(s, "reserving space", errp);
+
+	if (ret == 0)
+		ret = check_range(s, "reserve", offset, len, errp);
+	if (ret < 0 || len == 0)
+		return ret;
+	ret = -ENOTSUP;
+	if (s->fixed_size)
+		ret = allocate_fixed(s, offset + len, errp);
+	else if (s->verbs->allocate != NULL)
+		ret = s->verbs->allocate(s, offset, len, errp);
+	if (ret == -ENOTSUP)
+		ret = allocate_by_writing(s, offset, offset + len, errp);
+	if (ret < 0)
+		return fail_range(s, "reserve", offset, len, ret, errp);
+	return 0;
+}
+
 int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,
                         uint64_t len, struct qcowfmt_error **errp)
 {

@@ -17,8 +17,8 @@
  *     holds its old or its new content.
  *   - flush: everything that had completed is stable, or an error after which
  *     nothing is known.
- *   - zero and discard are allowed to be unsupported; the wrapper then writes
- *     zeros, or does nothing.
+ *   - zero, discard and allocate are allowed to be unsupported; the wrapper then
+ *     writes zeros, or does nothing.
  */
 #ifndef QCF_STORAGE_H
 #define QCF_STORAGE_H
@@ -134,6 +134,8 @@ int qcf_storage_truncate(struct qcowfmt_storage *s, uint64_t size,
 int qcf_storage_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                      bool may_unmap, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
+/* Nobody else may write behind the end meanwhile: without the verb, zeros are
+ * written there.  A failure may leave the storage longer than it was. */
 int qcf_storage_allocate(struct qcowfmt_storage *s, uint64_t offset,
                          uint64_t len, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;

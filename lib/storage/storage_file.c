@@ -39,6 +39,7 @@ struct file_storage {
 	atomic_bool unsynced;      /* written to since the last flush */
 	atomic_bool no_punch;      /* the file system cannot punch holes */
 	atomic_bool no_zero_range; /* nor zero a range */
+	atomic_bool no_reserve;    /* nor reserve one */
 	atomic_int new_in;         /* directory whose entry for the new file is
 				    * not stable yet, or -1 */
 };
@@ -214,11 +215,11 @@ static int file_truncate(struct qcowfmt_storage *s, uint64_t size,
 	return ret < 0 ? -errno : 0;
 }
 
-/* ------------------------------------------------------ zeroing, discarding */
+/* -------------------------------------------- zeroing, reserving, discarding */
 
 /* -ENOTSUP if the file system cannot do it, which *never then remembers. */
-static int allocate(struct file_storage *f, int mode, uint64_t offset,
-                    uint64_t len, atomic_bool *never)
+static int change_space(struct file_storage *f, int mode, uint64_t offset,
+                        uint64_t len, atomic_bool *never)
 {
 	struct qcf_direct_claim claim;
 	int err = 0;
@@ -250,8 +251,8 @@ static int allocate(struct file_storage *f, int mode, uint64_t offset,
 
 static int punch(struct file_storage *f, uint64_t offset, uint64_t len)
 {
-	return allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-	                len, &f->no_punch);
+	return change_space(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	                    offset, len, &f->no_punch);
 }
 
 /* A zeroed range that ends beyond the file: its last byte makes it longer. */
@@ -279,9 +280,19 @@ static int file_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	if (ret == 0)
 		return grow_to(f, offset + len);
 	if (ret == -ENOTSUP)
-		ret = allocate(f, FALLOC_FL_ZERO_RANGE, offset, len,
-		               &f->no_zero_range);
+		ret = change_space(f, FALLOC_FL_ZERO_RANGE, offset, len,
+		                   &f->no_zero_range);
 	return ret;
+}
+
+/* Mode 0: reserve what is a hole, and grow. */
+static int file_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                         uint64_t len, struct qcowfmt_error **errp)
+{
+	struct file_storage *f = of(s);
+
+	(void)errp;
+	return change_space(f, 0, offset, len, &f->no_reserve);
 }
 
 static int discard_device(struct file_storage *f, uint64_t offset, uint64_t len)
@@ -338,6 +349,7 @@ static const struct qcf_storage_verbs file_verbs = {
 	.truncate = file_truncate,
 	.zero = file_zero,
 	.discard = file_discard,
+	.allocate = file_allocate,
 	.extent = file_extent,
 	.get_allocated = file_get_allocated,
 	.lock = file_lock,

@@ -51,6 +51,7 @@ static const struct {
 	[QCF_LOCK_DATA_FILE_WRITE] = { PERM_READ | PERM_WRITE | PERM_RESIZE,
 	                               PERM_RESIZE },
 	[QCF_LOCK_TRUNCATE] = { PERM_WRITE | PERM_RESIZE, PERM_RESIZE },
+	[QCF_LOCK_DATA_FILE_READ] = { PERM_READ, PERM_RESIZE },
 };
 
 static struct flock one_byte(int type, off_t byte)

@@ -326,6 +326,36 @@ static int mem_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	return 0;
 }
 
+static int reserve_chunk(struct mem_storage *m, uint64_t index)
+{
+	QCF_GUARD(&m->mutex);
+
+	return need_chunk(m, index) == NULL ? -ENOMEM : 0;
+}
+
+/* All chunks, so that a later write cannot run out of memory. */
+static int mem_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                        uint64_t len, struct qcowfmt_error **errp)
+{
+	struct mem_storage *m = of(s);
+	uint64_t end = offset + len;
+
+	(void)errp;
+	if (!fits(m, end))
+		return -ENOSPC;
+	for (uint64_t i = offset >> CHUNK_BITS; i << CHUNK_BITS < end; i++) {
+		int ret = reserve_chunk(m, i);
+
+		if (ret < 0)
+			return ret;
+	}
+
+	QCF_GUARD(&m->mutex);
+
+	m->size = QCF_MAX(m->size, end);
+	return 0;
+}
+
 static int mem_discard(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                        struct qcowfmt_error **errp)
 {
@@ -387,6 +417,7 @@ static const struct qcf_storage_verbs mem_verbs = {
 	.truncate = mem_truncate,
 	.zero = mem_zero,
 	.discard = mem_discard,
+	.allocate = mem_allocate,
 	.extent = mem_extent,
 	.get_allocated = mem_get_allocated,
 	.close = mem_close,

@@ -174,6 +174,17 @@ static int user_discard(struct qcowfmt_storage *s, uint64_t offset,
 	return clean_status(u->ops.discard(u->opaque, offset, len));
 }
 
+static int user_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                         uint64_t len, struct qcowfmt_error **errp)
+{
+	struct user_storage *u = of(s);
+
+	(void)errp;
+	if (u->ops.allocate == NULL)
+		return -ENOTSUP;
+	return clean_status(u->ops.allocate(u->opaque, offset, len));
+}
+
 static int user_extent(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                        uint64_t *run, struct qcowfmt_error **errp)
 {
@@ -207,6 +218,7 @@ static const struct qcf_storage_verbs user_verbs = {
 	.truncate = user_truncate,
 	.zero = user_zero,
 	.discard = user_discard,
+	.allocate = user_allocate,
 	.extent = user_extent,
 	.close = user_close,
 };

@@ -256,7 +256,7 @@ static const struct {
 	{ { .flags = 0x80000000 }, EINVAL, QCOWFMT_ERR_USAGE },
 	{ { .format = 4 }, EINVAL, QCOWFMT_ERR_USAGE },
 	{ { .format = -1 }, EINVAL, QCOWFMT_ERR_USAGE },
-	{ { .format = QCOWFMT_FORMAT_QCOW }, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED },
+	{ { .format = QCOWFMT_FORMAT_QCOW }, EINVAL, QCOWFMT_ERR_USAGE },
 	{ { .format = QCOWFMT_FORMAT_RAW, .cluster_size = 65536 },
 	  EINVAL,
 	  QCOWFMT_ERR_USAGE },

@@ -102,6 +102,16 @@ static int image_discard(struct qcowfmt_storage *s, uint64_t offset,
 	return 0;
 }
 
+static int image_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                          uint64_t len, struct qcowfmt_error **errp)
+{
+	uint64_t end = offset + len;
+
+	if (end <= byte_image_size(image_of(s)))
+		return 0;
+	return image_truncate(s, end, errp);
+}
+
 static void image_close(struct qcowfmt_storage *s)
 {
 	free(s->name);
@@ -116,6 +126,7 @@ static const struct qcf_storage_verbs image_verbs = {
 	.truncate = image_truncate,
 	.zero = image_zero,
 	.discard = image_discard,
+	.allocate = image_allocate,
 	.close = image_close,
 };
 

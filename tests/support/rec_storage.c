@@ -264,6 +264,23 @@ static int rec_discard(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	return 0;
 }
 
+/* Of space content knows nothing; new bytes are zeros, as by truncating. */
+static int rec_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                        uint64_t len, struct qcowfmt_error **errp)
+{
+	struct rec_log *log = log_of(s);
+	QCF_GUARD(&log->mutex);
+
+	(void)errp;
+	if (!fits(log, offset, len))
+		return -ENOSPC;
+	if (offset + len <= byte_image_size(log->now))
+		return 0;
+	append_range(log, REC_TRUNCATE, offset + len, 0);
+	byte_image_set_size(log->now, (size_t)(offset + len));
+	return 0;
+}
+
 static void rec_close(struct qcowfmt_storage *s)
 {
 	free(s->name);
@@ -278,6 +295,7 @@ static const struct qcf_storage_verbs rec_verbs = {
 	.truncate = rec_truncate,
 	.zero = rec_zero,
 	.discard = rec_discard,
+	.allocate = rec_allocate,
 	.close = rec_close,
 };
 

@@ -91,6 +91,28 @@ START_TEST(part_of_a_write)
 
 END_TEST
 
+START_TEST(part_of_a_reservation)
+{
+	struct fail_plan plan = {
+		.verbs = VERB_BIT(VERB_ALLOCATE),
+		.nth = 1,
+		.error = ENOSPC,
+		.manner = FAIL_PARTLY,
+	};
+	struct qcowfmt_storage *s = fail_storage_new(new_memory(), &plan);
+	uint64_t size;
+
+	ck_assert_int_eq(qcf_storage_allocate(s, 0, 4096, NULL), -ENOSPC);
+	ck_assert_int_eq(qcf_storage_get_size(s, &size, NULL), 0);
+	ck_assert_uint_eq(size, 2048);
+	ck_assert_int_eq(qcf_storage_allocate(s, 0, 4096, NULL), 0);
+	ck_assert_int_eq(qcf_storage_get_size(s, &size, NULL), 0);
+	ck_assert_uint_eq(size, 4096);
+	qcowfmt_storage_free(s);
+}
+
+END_TEST
+
 START_TEST(short_read)
 {
 	struct fail_plan plan = {
@@ -129,11 +151,13 @@ START_TEST(counting)
 	ck_assert_int_eq(put(s, "three", 600), 0);
 	ck_assert_int_eq(qcf_storage_pread_exact(s, text, 3, 0, NULL), 0);
 	ck_assert_int_eq(qcf_storage_zero(s, 0, 4096, true, NULL), 0);
+	ck_assert_int_eq(qcf_storage_allocate(s, 0, 8192, NULL), 0);
 	ck_assert_int_eq(qcf_storage_flush(s, NULL), 0);
 	ck_assert_uint_eq(counts.calls[VERB_WRITE], 2);
 	ck_assert_uint_eq(counts.bytes[VERB_WRITE], 8);
 	ck_assert_uint_eq(counts.calls[VERB_READ], 1);
 	ck_assert_uint_eq(counts.bytes[VERB_ZERO], 4096);
+	ck_assert_uint_eq(counts.bytes[VERB_ALLOCATE], 8192);
 	ck_assert_uint_eq(counts.calls[VERB_FLUSH], 1);
 	ck_assert_uint_eq(counts.calls[VERB_DISCARD], 0);
 	storage_counts_reset(&counts);
@@ -171,6 +195,7 @@ static void add(TCase *tcase)
 	tcase_add_test(tcase, nth_call_fails_once);
 	tcase_add_test(tcase, sticky_failure_stays);
 	tcase_add_test(tcase, part_of_a_write);
+	tcase_add_test(tcase, part_of_a_reservation);
 	tcase_add_test(tcase, short_read);
 	tcase_add_test(tcase, counting);
 	tcase_add_test(tcase, delaying);

@@ -21,7 +21,7 @@ const char *storage_verb_name(enum storage_verb verb)
 		[VERB_FLUSH] = "flush",       [VERB_SIZE] = "size",
 		[VERB_TRUNCATE] = "truncate", [VERB_ZERO] = "zero",
 		[VERB_DISCARD] = "discard",   [VERB_EXTENT] = "extent",
-		[VERB_LOCK] = "lock",
+		[VERB_LOCK] = "lock",         [VERB_ALLOCATE] = "allocate",
 	};
 
 	return names[verb];
@@ -174,6 +174,24 @@ static int wrap_discard(struct qcowfmt_storage *s, uint64_t offset,
 	return ret < 0 ? ret : inner->verbs->discard(inner, offset, len, errp);
 }
 
+static int wrap_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                         uint64_t len, struct qcowfmt_error **errp)
+{
+	struct qcowfmt_storage *inner = of(s)->inner;
+	uint64_t done_len;
+
+	if (inner->verbs->allocate == NULL)
+		return -ENOTSUP;
+
+	int ret = ask(s, VERB_ALLOCATE, offset, len, &done_len);
+
+	if (ret == 0)
+		return inner->verbs->allocate(inner, offset, len, errp);
+	if (done_len > 0)
+		inner->verbs->allocate(inner, offset, done_len, NULL);
+	return ret;
+}
+
 static int wrap_extent(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                        uint64_t *run, struct qcowfmt_error **errp)
 {
@@ -219,6 +237,7 @@ static const struct qcf_storage_verbs wrap_verbs = {
 	.truncate = wrap_truncate,
 	.zero = wrap_zero,
 	.discard = wrap_discard,
+	.allocate = wrap_allocate,
 	.extent = wrap_extent,
 	.get_allocated = wrap_get_allocated,
 	.lock = wrap_lock,

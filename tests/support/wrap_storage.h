@@ -18,6 +18,7 @@ enum storage_verb {
 	VERB_TRUNCATE,
 	VERB_ZERO,
 	VERB_DISCARD,
+	VERB_ALLOCATE,
 	VERB_EXTENT,
 	VERB_LOCK,
 	VERB_COUNT
@@ -29,7 +30,8 @@ enum storage_verb {
 /* Everything that changes storage. */
 #define VERB_CHANGES                                      \
 	(VERB_BIT(VERB_WRITE) | VERB_BIT(VERB_TRUNCATE) | \
-	 VERB_BIT(VERB_ZERO) | VERB_BIT(VERB_DISCARD))
+	 VERB_BIT(VERB_ZERO) | VERB_BIT(VERB_DISCARD) |   \
+	 VERB_BIT(VERB_ALLOCATE))
 
 /* "read", "write" and so on. */
 const char *storage_verb_name(enum storage_verb verb);

@@ -53,7 +53,7 @@ START_TEST(raised_errors_carry_id_and_place)
 	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++) {
 		struct qcowfmt_error *error = NULL;
 		bool in_header = rows[i].id < 20 ||
-		                 (rows[i].id >= 100 && rows[i].id < 110);
+		                 (rows[i].id >= 80 && rows[i].id < 110);
 		int err = in_header ? EINVAL : EIO;
 
 		ck_assert_int_eq(

@@ -114,6 +114,15 @@ static inline int byte_array_discard(void *opaque, uint64_t offset,
 	return 0;
 }
 
+static inline int byte_array_allocate(void *opaque, uint64_t offset,
+                                      uint64_t len)
+{
+	struct byte_array *a = opaque;
+	uint64_t end = offset + len;
+
+	return end <= a->size ? 0 : byte_array_truncate(opaque, end);
+}
+
 static inline int byte_array_extent(void *opaque, uint64_t offset, uint64_t len,
                                     uint64_t *run)
 {
@@ -146,6 +155,7 @@ static const struct qcowfmt_storage_ops byte_array_ops
 		.discard = byte_array_discard,
 		.extent = byte_array_extent,
 		.close = byte_array_close,
+		.allocate = byte_array_allocate,
 	};
 
 #endif

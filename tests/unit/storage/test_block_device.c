@@ -55,6 +55,7 @@ static struct qcowfmt_storage *open_device(uint32_t flags)
 START_TEST(size_is_fixed)
 {
 	struct qcowfmt_storage *s = open_device(QCOWFMT_FILE_CREATE);
+	char kept[5] = "";
 	uint64_t size;
 
 	ck_assert(s->fixed_size);
@@ -69,6 +70,12 @@ START_TEST(size_is_fixed)
 	assert_fails(qcf_storage_truncate(s, DEVICE_SIZE + 1, errp), ENOSPC,
 	             QCOWFMT_ERR_NO_SPACE);
 	assert_fails(qcf_storage_pwrite(s, "x", 1, DEVICE_SIZE, errp), ENOSPC,
+	             QCOWFMT_ERR_NO_SPACE);
+	assert_works(qcf_storage_pwrite(s, "kept", 5, 0, errp));
+	assert_works(qcf_storage_allocate(s, 0, DEVICE_SIZE, errp));
+	assert_works(qcf_storage_pread_exact(s, kept, 5, 0, errp));
+	ck_assert_str_eq(kept, "kept");
+	assert_fails(qcf_storage_allocate(s, 0, DEVICE_SIZE + 1, errp), ENOSPC,
 	             QCOWFMT_ERR_NO_SPACE);
 	qcowfmt_storage_free(s);
 }

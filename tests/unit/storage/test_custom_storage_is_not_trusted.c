@@ -77,6 +77,7 @@ static const struct qcowfmt_storage_ops bad_ops = {
 	.zero = bad_range,
 	.discard = bad_range,
 	.extent = bad_extent,
+	.allocate = bad_range,
 };
 
 static struct qcowfmt_storage *new_bad(void)
@@ -102,6 +103,8 @@ START_TEST(nonsense)
 	assert_fails(qcf_storage_flush(s, errp), EIO, QCOWFMT_ERR_IO);
 	assert_fails(qcf_storage_truncate(s, 0, errp), EIO, QCOWFMT_ERR_IO);
 	assert_fails(qcf_storage_discard(s, 0, 512, errp), EIO, QCOWFMT_ERR_IO);
+	assert_fails(qcf_storage_allocate(s, 0, 512, errp), EIO,
+	             QCOWFMT_ERR_IO);
 	assert_fails(qcf_storage_extent(s, 0, 512, &run, errp), EIO,
 	             QCOWFMT_ERR_IO);
 	qcowfmt_storage_free(s);
@@ -230,6 +233,8 @@ START_TEST(read_only)
 	assert_fails(qcf_storage_discard(s, 0, 1, errp), EROFS,
 	             QCOWFMT_ERR_READ_ONLY);
 	assert_fails(qcf_storage_truncate(s, 1, errp), EROFS,
+	             QCOWFMT_ERR_READ_ONLY);
+	assert_fails(qcf_storage_allocate(s, 0, 1, errp), EROFS,
 	             QCOWFMT_ERR_READ_ONLY);
 	assert_works(qcf_storage_flush(s, errp));
 	qcowfmt_storage_free(s);

@@ -50,23 +50,30 @@ static const char *const bytes_of[] = {
 	[QCF_LOCK_RAW_WRITE] = "100 101",
 	[QCF_LOCK_DATA_FILE_WRITE] = "100 101 103 203",
 	[QCF_LOCK_TRUNCATE] = "101 103 203",
+	[QCF_LOCK_DATA_FILE_READ] = "100 203",
 };
 
 #define LOCK_COUNT ((int)QCF_ARRAY_LEN(bytes_of))
 
 /* Whether two locks may be held at once. */
-static const bool compatible[7][7] = {
-	/*		     none  iread  iwrite rread  rwrite data   trunc */
-	[QCF_LOCK_NONE] = { true, true, true, true, true, true, true },
-	[QCF_LOCK_IMAGE_READ] = { true, true, false, true, false, false,
-	                          false },
+static const bool compatible[8][8] = {
+	/*		     none  iread  iwrite rread  rwrite dwrite trunc
+	 *                   dread */
+	[QCF_LOCK_NONE] = { true, true, true, true, true, true, true, true },
+	[QCF_LOCK_IMAGE_READ] = { true, true, false, true, false, false, false,
+	                          true },
 	[QCF_LOCK_IMAGE_WRITE] = { true, false, false, true, false, false,
-	                           false },
-	[QCF_LOCK_RAW_READ] = { true, true, true, true, true, true, true },
-	[QCF_LOCK_RAW_WRITE] = { true, false, false, true, true, true, true },
+	                           false, false },
+	[QCF_LOCK_RAW_READ] = { true, true, true, true, true, true, true,
+	                        true },
+	[QCF_LOCK_RAW_WRITE] = { true, false, false, true, true, true, true,
+	                         true },
 	[QCF_LOCK_DATA_FILE_WRITE] = { true, false, false, true, true, false,
-	                               false },
-	[QCF_LOCK_TRUNCATE] = { true, false, false, true, true, false, false },
+	                               false, false },
+	[QCF_LOCK_TRUNCATE] = { true, false, false, true, true, false, false,
+	                        false },
+	[QCF_LOCK_DATA_FILE_READ] = { true, true, false, true, true, false,
+	                              false, true },
 };
 
 static void set_up(void)

@@ -27,9 +27,12 @@ static void set_up(void)
 	char command[1024];
 
 	snprintf(command, sizeof(command),
-	         "%s create -q -f qcow2 %s 1M && %s create -q -f raw %s 1M",
+	         "%s create -q -f qcow2 %s 1M && %s create -q -f raw %s 1M && "
+	         "%s create -q -f qcow %s 1M && "
+	         "%s create -q -f qcow2 -o data_file=%s %s 1M",
 	         QEMU_IMG, scratch_path("a.qcow2"), QEMU_IMG,
-	         scratch_path("a.raw"));
+	         scratch_path("a.raw"), QEMU_IMG, scratch_path("a.qcow"),
+	         QEMU_IMG, scratch_path("d.raw"), scratch_path("d.qcow2"));
 	ck_assert_int_eq(run(command), 0);
 }
 
@@ -101,20 +104,25 @@ static uint32_t locked(const char *path)
 }
 
 static const struct {
-	const char *format, *file;
+	const char *format, *image, *file; /* opened; looked at */
 	bool rw;
 	enum qcf_storage_lock lock;
 } users[] = {
-	{ "qcow2", "a.qcow2", true, QCF_LOCK_IMAGE_WRITE },
-	{ "qcow2", "a.qcow2", false, QCF_LOCK_IMAGE_READ },
-	{ "raw", "a.raw", true, QCF_LOCK_RAW_WRITE },
-	{ "raw", "a.raw", false, QCF_LOCK_RAW_READ },
+	{ "qcow2", "a.qcow2", "a.qcow2", true, QCF_LOCK_IMAGE_WRITE },
+	{ "qcow2", "a.qcow2", "a.qcow2", false, QCF_LOCK_IMAGE_READ },
+	{ "qcow", "a.qcow", "a.qcow", true, QCF_LOCK_IMAGE_WRITE },
+	{ "qcow", "a.qcow", "a.qcow", false, QCF_LOCK_IMAGE_READ },
+	{ "raw", "a.raw", "a.raw", true, QCF_LOCK_RAW_WRITE },
+	{ "raw", "a.raw", "a.raw", false, QCF_LOCK_RAW_READ },
+	{ "qcow2", "d.qcow2", "d.raw", true, QCF_LOCK_DATA_FILE_WRITE },
+	{ "qcow2", "d.qcow2", "d.raw", false, QCF_LOCK_DATA_FILE_READ },
 };
 
 START_TEST(same_bytes)
 {
 	const char *path = scratch_path(users[_i].file);
-	struct qemu q = start_qemu(users[_i].format, path, users[_i].rw);
+	struct qemu q = start_qemu(users[_i].format,
+	                           scratch_path(users[_i].image), users[_i].rw);
 	uint32_t theirs = locked(path);
 
 	stop_qemu(q);

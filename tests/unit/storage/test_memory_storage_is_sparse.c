@@ -49,6 +49,36 @@ START_TEST(far_offsets)
 
 END_TEST
 
+START_TEST(reserving)
+{
+	struct qcowfmt_storage *s = new_memory(1 << 20);
+	char text[8] = "";
+	uint64_t size;
+
+	assert_works(qcf_storage_pwrite(s, "kept", 5, 100, errp));
+	assert_works(qcf_storage_allocate(s, 0, 300000, errp));
+	ck_assert_uint_eq(allocated(s), 5u << 16);
+	assert_works(qcf_storage_pread_exact(s, text, 5, 100, errp));
+	ck_assert_str_eq(text, "kept");
+	assert_works(qcf_storage_get_size(s, &size, errp));
+	ck_assert_uint_eq(size, 300000);
+	assert_works(qcf_storage_allocate(s, 0, 100, errp));
+	assert_works(qcf_storage_get_size(s, &size, errp));
+	ck_assert_uint_eq(size, 300000);
+	assert_fails(qcf_storage_allocate(s, 0, (1 << 20) + 1, errp), ENOSPC,
+	             QCOWFMT_ERR_NO_SPACE);
+	assert_works(qcf_storage_get_size(s, &size, errp));
+	ck_assert_uint_eq(size, 300000);
+	ck_assert_uint_eq(allocated(s), 5u << 16);
+	/* Beyond the size as well. */
+	assert_works(qcf_storage_allocate(s, 900000, 65536, errp));
+	assert_works(qcf_storage_truncate(s, 0, errp));
+	ck_assert_uint_eq(allocated(s), 0);
+	qcowfmt_storage_free(s);
+}
+
+END_TEST
+
 START_TEST(many_chunks)
 {
 	struct qcowfmt_storage *s = new_memory(0);
@@ -165,6 +195,7 @@ END_TEST
 static void add(TCase *tcase)
 {
 	tcase_add_test(tcase, far_offsets);
+	tcase_add_test(tcase, reserving);
 	tcase_add_test(tcase, many_chunks);
 	tcase_add_test(tcase, extents);
 	tcase_add_test(tcase, ceiling);

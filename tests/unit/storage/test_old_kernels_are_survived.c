@@ -123,6 +123,25 @@ START_TEST(zeroing_without_fallocate)
 
 END_TEST
 
+START_TEST(reserving_without_fallocate)
+{
+	struct qcowfmt_storage *s = open_with_content();
+	uint64_t size;
+
+	fallocate_errno = unsupported[_i];
+	assert_works(qcf_storage_allocate(s, 1000, 2500000, errp));
+	assert_works(qcf_storage_get_size(s, &size, errp));
+	ck_assert_uint_eq(size, 3 << 20);
+	assert_works(qcf_storage_allocate(s, (3 << 20) - 1000, 6000, errp));
+	assert_works(qcf_storage_get_size(s, &size, errp));
+	ck_assert_uint_eq(size, (3 << 20) + 5000);
+	assert_bytes(s, 0, 3 << 20, 0x55);
+	assert_bytes(s, 3 << 20, (3 << 20) + 5000, 0);
+	qcowfmt_storage_free(s);
+}
+
+END_TEST
+
 START_TEST(missing_fallocate_is_remembered)
 {
 	struct qcowfmt_storage *s = open_with_content();
@@ -132,6 +151,9 @@ START_TEST(missing_fallocate_is_remembered)
 	for (int i = 0; i < 5; i++)
 		assert_works(qcf_storage_zero(s, 0, 512, true, errp));
 	ck_assert_int_eq(fallocate_calls, 2);
+	for (int i = 0; i < 5; i++)
+		assert_works(qcf_storage_allocate(s, 0, 512, errp));
+	ck_assert_int_eq(fallocate_calls, 3);
 	qcowfmt_storage_free(s);
 }
 
@@ -155,6 +177,8 @@ START_TEST(real_failures_are_reported)
 
 	fallocate_errno = ENOSPC;
 	assert_fails(qcf_storage_zero(s, 0, 512, false, errp), ENOSPC,
+	             QCOWFMT_ERR_NO_SPACE);
+	assert_fails(qcf_storage_allocate(s, 0, 512, errp), ENOSPC,
 	             QCOWFMT_ERR_NO_SPACE);
 	fallocate_errno = EIO;
 	assert_fails(qcf_storage_discard(s, 0, 512, errp), EIO, QCOWFMT_ERR_IO);
@@ -279,6 +303,8 @@ END_TEST
 static void add(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, zeroing_without_fallocate, 0,
+	                    QCF_ARRAY_LEN(unsupported));
+	tcase_add_loop_test(tcase, reserving_without_fallocate, 0,
 	                    QCF_ARRAY_LEN(unsupported));
 	tcase_add_test(tcase, missing_fallocate_is_remembered);
 	tcase_add_loop_test(tcase, discarding_without_fallocate, 0,

@@ -80,6 +80,15 @@ static int broken_discard(struct qcowfmt_storage *s, uint64_t offset,
 	return fail_now(errp);
 }
 
+static int broken_allocate(struct qcowfmt_storage *s, uint64_t offset,
+                           uint64_t len, struct qcowfmt_error **errp)
+{
+	(void)s;
+	(void)offset;
+	(void)len;
+	return fail_now(errp);
+}
+
 static int broken_extent(struct qcowfmt_storage *s, uint64_t offset,
                          uint64_t len, uint64_t *run,
                          struct qcowfmt_error **errp)
@@ -99,6 +108,7 @@ static const struct qcf_storage_verbs broken_verbs = {
 	.truncate = broken_truncate,
 	.zero = broken_zero,
 	.discard = broken_discard,
+	.allocate = broken_allocate,
 	.extent = broken_extent,
 };
 
@@ -148,6 +158,8 @@ START_TEST(every_verb)
 	            "1536");
 	assert_says(qcf_storage_discard(s, 1536, 512, errp), "discard", "512",
 	            "1536");
+	assert_says(qcf_storage_allocate(s, 1536, 512, errp), "reserve", "512",
+	            "1536");
 	assert_says(qcf_storage_extent(s, 1536, 512, &number, errp), "hole",
 	            "512", "1536");
 	assert_says(qcf_storage_flush(s, errp), "flush");
@@ -196,6 +208,8 @@ START_TEST(impossible_ranges)
 	             QCOWFMT_ERR_NO_SPACE);
 	assert_fails(qcf_storage_discard(s, UINT64_MAX, 1, errp), EFBIG,
 	             QCOWFMT_ERR_NO_SPACE);
+	assert_fails(qcf_storage_allocate(s, INT64_MAX, 1, errp), EFBIG,
+	             QCOWFMT_ERR_NO_SPACE);
 	assert_fails(qcf_storage_truncate(s, UINT64_MAX, errp), EFBIG,
 	             QCOWFMT_ERR_NO_SPACE);
 	assert_fails(qcf_storage_extent(s, 1, INT64_MAX, &run, errp), EFBIG,
@@ -227,6 +241,7 @@ START_TEST(nothing_to_do)
 	assert_works(qcf_storage_preadv(&broken, NULL, 0, 5, false, errp));
 	assert_works(qcf_storage_zero(&broken, 5, 0, true, errp));
 	assert_works(qcf_storage_discard(&broken, 5, 0, errp));
+	assert_works(qcf_storage_allocate(&broken, 5, 0, errp));
 }
 
 END_TEST

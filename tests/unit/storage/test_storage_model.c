@@ -132,6 +132,17 @@ static void step_zero(struct model *m)
 	m->size = QCF_MAX(m->size, offset + len);
 }
 
+/* Wherever it begins: a gap before it has to be zeros, too. */
+static void step_allocate(struct model *m)
+{
+	uint64_t offset;
+	size_t len;
+
+	random_range(m, &offset, &len);
+	ck_assert_int_eq(qcf_storage_allocate(m->s, offset, len, NULL), 0);
+	m->size = QCF_MAX(m->size, offset + len);
+}
+
 static void step_truncate(struct model *m)
 {
 	uint64_t size = random_value(m, SPACE);
@@ -177,8 +188,9 @@ static void step_extent(struct model *m)
 static void step(struct model *m)
 {
 	static void (*const steps[])(struct model *) = {
-		step_write, step_write,    step_read,   step_read,
-		step_zero,  step_truncate, step_extent, step_discard,
+		step_write,  step_write,   step_read,
+		step_read,   step_zero,    step_truncate,
+		step_extent, step_discard, step_allocate,
 	};
 	uint64_t size;
 
@@ -267,6 +279,7 @@ START_TEST(few_functions)
 	ops.zero = NULL;
 	ops.discard = NULL;
 	ops.extent = NULL;
+	ops.allocate = NULL;
 	ck_assert_int_eq(qcf_storage_user_new(&ops, array, "few", &s, NULL), 0);
 	run_model(s, STEPS);
 }
