@@ -33,7 +33,9 @@ static uint64_t empty(const struct world *w)
 static uint64_t boundary(const struct world *w)
 {
 	uint64_t entry_size = w->geometry->extended_l2 ? 16 : 8;
-	uint64_t entries = w->cluster_size / entry_size;
+	uint64_t entries = w->geometry->l2_bits != 0
+	                           ? UINT64_C(1) << w->geometry->l2_bits
+	                           : w->cluster_size / entry_size;
 
 	return QCF_MIN(entries, w->geometry->virtual_clusters - 2);
 }

@@ -7,6 +7,7 @@
 
 #include "auto.h"
 #include "crash_parts.h"
+#include "forge_v1.h"
 #include "scratch.h"
 
 #define CAPACITY (24u << 20)
@@ -85,6 +86,25 @@ bool image_is_like(struct qcowfmt_image *image, const struct geometry *g)
 		       g->name, info.version, info.cluster_size,
 		       info.refcount_bits, info.encryption, info.flags);
 	return fine;
+}
+
+static void forge(struct world *w)
+{
+	const struct geometry *g = w->geometry;
+	struct forged_v1 v1 = {
+		.l2_bits = g->l2_bits,
+		.virtual_size = g->virtual_clusters * g->cluster_size,
+		.crypt_method = (uint32_t)g->encryption,
+		.backing = g->backing ? "backing" : NULL,
+	};
+	uint8_t *bytes;
+	size_t len;
+
+	while (UINT32_C(1) << v1.cluster_bits < g->cluster_size)
+		v1.cluster_bits++;
+	bytes = forge_v1(&v1, &len);
+	byte_image_write(w->log->now[REC_IMAGE], 0, bytes, len);
+	free(bytes);
 }
 
 static void create(struct world *w)
@@ -235,7 +255,10 @@ struct world *world_new(const struct geometry *geometry, const char *qemu_img)
 	w->generation = 1;
 	if (geometry->backing)
 		fill_backing(w);
-	create(w);
+	if (geometry->l2_bits != 0)
+		forge(w);
+	else
+		create(w);
 	world_open_recorded(w);
 	if (!image_is_like(w->image, geometry))
 		world_give_up(w, "create makes another kind", NULL);

@@ -19,6 +19,7 @@
 struct geometry {
 	const char *name;
 	uint32_t version; /* 1, 2 or 3 */
+	uint32_t l2_bits; /* of version 1; 0: as the library makes them */
 	uint32_t cluster_size;
 	uint32_t refcount_bits;
 	bool lazy;

@@ -355,7 +355,8 @@ static void add(TCase *tcase)
 {
 	tcase_set_timeout(tcase, 0);
 	tcase_add_loop_test(tcase, each_allocation, 0, 2);
-	tcase_add_loop_test(tcase, each_allocation_of_create, 0, 2);
+	if (crash_arguments.geometry->l2_bits == 0)
+		tcase_add_loop_test(tcase, each_allocation_of_create, 0, 2);
 }
 
 int main(int argc, char **argv)

@@ -15,6 +15,7 @@
 enum qcf_maker {
 	QCF_MADE_BY_LIBRARY,
 	QCF_MADE_BY_QEMU,
+	QCF_MADE_BY_HAND, /* version 1: geometries that neither makes */
 };
 
 enum qcf_data_file {
@@ -28,6 +29,7 @@ struct qcf_shape {
 	bool raw;         /* the members below up to size do not apply */
 	uint32_t version; /* 1, 2 or 3 */
 	uint64_t cluster_size;
+	uint32_t l2_bits; /* of version 1 made by hand */
 	uint32_t refcount_bits;
 	bool lazy_refcounts;
 	bool extended_l2;

@@ -5,8 +5,10 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "forge_v1.h"
 #include "run.h"
 
 static const char *encryption_name(const struct qcf_shape *s)
@@ -26,6 +28,12 @@ static const char *data_file_name(const struct qcf_shape *s)
 
 void qcf_shape_print(const struct qcf_shape *s, char *out, size_t size)
 {
+	static const char *const makers[] = {
+		[QCF_MADE_BY_LIBRARY] = "library",
+		[QCF_MADE_BY_QEMU] = "qemu",
+		[QCF_MADE_BY_HAND] = "hand",
+	};
+
 	if (s->raw)
 		snprintf(out, size, "raw, %" PRIu64 " bytes", s->size);
 	else
@@ -40,7 +48,7 @@ void qcf_shape_print(const struct qcf_shape *s, char *out, size_t size)
 		         s->zstd ? " with zstd" : "", data_file_name(s),
 		         encryption_name(s),
 		         s->preallocation ? s->preallocation : "off", s->size,
-		         s->maker == QCF_MADE_BY_QEMU ? "qemu" : "library");
+		         makers[s->maker]);
 }
 
 const char *qcf_layer_driver(const struct qcf_layer *layer)
@@ -251,12 +259,41 @@ static bool create_raw(const struct qcf_layer *layer,
 	return good;
 }
 
+static bool create_by_hand(const struct qcf_layer *layer,
+                           const struct qcf_layer *backing,
+                           struct qcf_finding *finding)
+{
+	struct forged_v1 v1 = {
+		.l2_bits = layer->shape.l2_bits,
+		.virtual_size = layer->shape.size,
+		.crypt_method = (uint32_t)layer->shape.encryption,
+		.backing = backing ? backing->name : NULL,
+	};
+	FILE *file = fopen(layer->path, "w");
+	uint8_t *bytes;
+	size_t len;
+	bool good;
+
+	while (UINT64_C(1) << v1.cluster_bits < layer->shape.cluster_size)
+		v1.cluster_bits++;
+	bytes = forge_v1(&v1, &len);
+	good = file && fwrite(bytes, 1, len, file) == len;
+	if (file)
+		good = fclose(file) == 0 && good;
+	free(bytes);
+	return good ? true
+	            : qcf_found(finding, QCF_FOUND_HARNESS, "cannot make %s",
+	                        layer->path);
+}
+
 bool qcf_layer_create(const struct qcf_layer *layer,
                       const struct qcf_layer *backing,
                       struct qcf_finding *finding)
 {
 	if (layer->shape.raw)
 		return create_raw(layer, finding);
+	if (layer->shape.maker == QCF_MADE_BY_HAND)
+		return create_by_hand(layer, backing, finding);
 	if (layer->shape.maker == QCF_MADE_BY_QEMU || qcf_subject_is_qemu())
 		return create_with_qemu(layer, backing, finding);
 	return create_with_library(layer, backing, finding);

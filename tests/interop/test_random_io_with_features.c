@@ -6,7 +6,7 @@
  *
  * One image per kind, cluster size and what is below it: nothing, a raw file, a
  * plain image, or an image of the same kind with a secret of its own.  The
- * library and QEMU make the images in turns.  Where there is a raw data file it
+ * library and QEMU make the images in turns, where they can.  Where there is a raw data file it
  * must equal the array after every flush.
  *
  * An argument "K/N" runs only every N-th image, from number K on.
@@ -105,15 +105,17 @@ static uint64_t any_size(struct qcf_rng *rng, const struct qcf_shape *s)
 	return size - size % 512;
 }
 
-/* QEMU makes version 1 in one way only, and takes seconds for LUKS. */
-static bool qemu_can_make(const struct image *image)
+/* QEMU takes seconds to make LUKS. */
+static enum qcf_maker any_maker(const struct image *image)
 {
 	const struct qcf_shape *s = &image->shape;
 
-	if (s->version == 1)
-		return s->cluster_size ==
-		       (image->below == BELOW_NOTHING ? 4096 : 512);
-	return s->encryption != LUKS || image->index % 16 == 0;
+	if (s->version == 1 &&
+	    s->cluster_size != (image->below == BELOW_NOTHING ? 4096 : 512))
+		return QCF_MADE_BY_HAND;
+	if (s->encryption == LUKS && image->index % 16 != 0)
+		return QCF_MADE_BY_LIBRARY;
+	return image->index / 2 % 2 ? QCF_MADE_BY_QEMU : QCF_MADE_BY_LIBRARY;
 }
 
 static void choose_image(struct image *image, int index)
@@ -134,8 +136,8 @@ static void choose_image(struct image *image, int index)
 	if (!kind->alone)
 		image->below =
 			(enum below)((index + index / SIZES) % BELOW_COUNT);
-	s->maker = index / 2 % 2 && qemu_can_make(image) ? QCF_MADE_BY_QEMU
-	                                                 : QCF_MADE_BY_LIBRARY;
+	s->l2_bits = 6 + (uint32_t)index % 8;
+	s->maker = any_maker(image);
 	qcf_target_init(&image->target, s->size, s->cluster_size, true);
 	image->open.cache_size = cache_sizes[index % 3];
 	image->open.seed = qcf_rng_next(&image->rng);
@@ -145,7 +147,8 @@ static void choose_image(struct image *image, int index)
 static bool shape_below(const struct image *image, struct qcf_shape *shape)
 {
 	*shape = image->shape;
-	shape->maker = QCF_MADE_BY_LIBRARY;
+	shape->maker =
+		shape->version == 1 ? QCF_MADE_BY_HAND : QCF_MADE_BY_LIBRARY;
 	if (image->index % 3 == 0)
 		shape->size -= shape->size / 4 / 512 * 512;
 	if (image->below == BELOW_RAW)

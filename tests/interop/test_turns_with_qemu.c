@@ -199,12 +199,13 @@ static uint64_t any_size(const struct game *game, struct qcf_rng *rng)
 	return size - size % 512;
 }
 
-/* QEMU makes version 1 in one way only, and takes seconds for LUKS. */
-static bool qemu_can_make(const struct qcf_shape *s, bool with_backing)
+/* QEMU takes seconds to make LUKS. */
+static enum qcf_maker any_maker(const struct qcf_shape *s, bool with_backing)
 {
-	return (s->version > 1 ||
-	        s->cluster_size == (with_backing ? 512 : 4096)) &&
-	       s->encryption != QCOWFMT_ENCRYPTION_LUKS;
+	if (s->version == 1 && s->cluster_size != (with_backing ? 512 : 4096))
+		return QCF_MADE_BY_HAND;
+	return s->encryption == QCOWFMT_ENCRYPTION_LUKS ? QCF_MADE_BY_LIBRARY
+	                                                : QCF_MADE_BY_QEMU;
 }
 
 static void choose_game(struct game *game, int index)
@@ -219,9 +220,8 @@ static void choose_game(struct game *game, int index)
 	game->shape = kind->shape;
 	game->shape.cluster_size = kind->sizes[size];
 	game->shape.luks = index;
-	game->shape.maker = qemu_can_make(&game->shape, kind->with_backing)
-	                            ? QCF_MADE_BY_QEMU
-	                            : QCF_MADE_BY_LIBRARY;
+	game->shape.l2_bits = 6 + (uint32_t)size;
+	game->shape.maker = any_maker(&game->shape, kind->with_backing);
 	game->shape.size = any_size(game, &game->rng);
 	game->with_backing = kind->with_backing;
 	game->with_snapshots = kind->with_snapshots;
@@ -243,12 +243,10 @@ static bool set_up(struct game *game, struct qcf_finding *finding)
 		.size = game->shape.size / 4 * 3,
 		.encryption = game->shape.encryption,
 		.luks = game->shape.luks + 1,
-		.maker = QCF_MADE_BY_QEMU,
 	};
 	struct qcf_target target;
 
-	if (!qemu_can_make(&base, false))
-		base.maker = QCF_MADE_BY_LIBRARY;
+	base.maker = any_maker(&base, false);
 	qcf_target_init(&target, game->shape.size, game->shape.cluster_size,
 	                true);
 	if (!base.raw)

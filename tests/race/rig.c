@@ -40,7 +40,7 @@ const struct qcf_rig_shape qcf_rig_feature_shapes[] = {
 	{ false, 16384, 8 << 20, 3, 16, .extended_l2 = true,
 	  .data_file = true },
 	{ true, 4096, 8 << 20, 1, 0 },
-	{ false, 512, 2 << 20, 1, 0, .encryption = QCOWFMT_ENCRYPTION_AES },
+	{ false, 4096, 4 << 20, 1, 0, .encryption = QCOWFMT_ENCRYPTION_AES },
 };
 const int qcf_rig_feature_shape_count =
 	(int)(sizeof(qcf_rig_feature_shapes) /

@@ -70,7 +70,8 @@ static void oracle_discard(const struct job *job, struct piece piece)
 	uint64_t first = (piece.offset + cs - 1) / cs * cs;
 	uint64_t last = (piece.offset + piece.len) / cs * cs;
 
-	if (first < last)
+	/* Version 1 cannot give anything back. */
+	if (job->rig.shape.version > 1 && first < last)
 		memset(job->oracle + first, 0, last - first);
 }
 

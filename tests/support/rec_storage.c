@@ -268,16 +268,16 @@ static int rec_discard(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 static int rec_allocate(struct qcowfmt_storage *s, uint64_t offset,
                         uint64_t len, struct qcowfmt_error **errp)
 {
-	struct rec_log *log = log_of(s);
-	QCF_GUARD(&log->mutex);
+	struct rec_storage *rec = rec_of(s);
+	QCF_GUARD(&rec->log->mutex);
 
 	(void)errp;
-	if (!fits(log, offset, len))
+	if (!fits(rec, offset, len))
 		return -ENOSPC;
-	if (offset + len <= byte_image_size(log->now))
+	if (offset + len <= byte_image_size(now_of(rec)))
 		return 0;
-	append_range(log, REC_TRUNCATE, offset + len, 0);
-	byte_image_set_size(log->now, (size_t)(offset + len));
+	append_range(rec, REC_TRUNCATE, offset + len, 0);
+	byte_image_set_size(now_of(rec), (size_t)(offset + len));
 	return 0;
 }
 
