@@ -354,7 +354,7 @@ const struct geometry crash_geometries[] = {
 		.encryption = QCOWFMT_ENCRYPTION_LUKS,
 		.virtual_clusters = 600,
 		.filled = 5,
-		.budget = 1500,
+		.budget = 400,
 	},
 	{
 		.name = "v2_4096_luks_overlay",
@@ -365,7 +365,7 @@ const struct geometry crash_geometries[] = {
 		.encryption = QCOWFMT_ENCRYPTION_LUKS,
 		.virtual_clusters = 600,
 		.filled = 5,
-		.budget = 1000,
+		.budget = 400,
 	},
 	{
 		.name = "v3_64k_subclusters_luks_overlay",
@@ -377,7 +377,7 @@ const struct geometry crash_geometries[] = {
 		.encryption = QCOWFMT_ENCRYPTION_LUKS,
 		.virtual_clusters = 48,
 		.filled = 4,
-		.budget = 800,
+		.budget = 400,
 	},
 	{
 		.name = "v3_4096_luks_data_file",
@@ -388,7 +388,7 @@ const struct geometry crash_geometries[] = {
 		.encryption = QCOWFMT_ENCRYPTION_LUKS,
 		.virtual_clusters = 600,
 		.filled = 5,
-		.budget = 800,
+		.budget = 400,
 	},
 	{
 		.name = "v3_512_aes",

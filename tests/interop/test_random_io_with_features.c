@@ -84,10 +84,14 @@ struct image {
 	struct qcf_rng rng;
 };
 
-/* Where everything is mapped beforehand, a disk is not to be huge. */
-static bool is_mapped(const struct qcf_shape *s)
+/*
+ * Where everything is mapped beforehand, a disk is not to be huge; and QEMU 7.2
+ * aborts when it meets 2 GiB of nothing in an encrypted image.
+ */
+static bool is_to_be_small(const struct qcf_shape *s)
 {
-	return s->preallocation || s->data_file == QCF_DATA_FILE_RAW;
+	return s->preallocation || s->data_file == QCF_DATA_FILE_RAW ||
+	       (s->encryption && s->cluster_size > 65536);
 }
 
 static uint64_t any_size(struct qcf_rng *rng, const struct qcf_shape *s)
@@ -96,7 +100,7 @@ static uint64_t any_size(struct qcf_rng *rng, const struct qcf_shape *s)
 	uint64_t l2_span = cs * (cs / (s->extended_l2 ? 16 : 8));
 	uint64_t size = qcf_rng_between(rng, 256 << 10, 1536 << 10);
 
-	if (is_mapped(s))
+	if (is_to_be_small(s))
 		size += 8 * cs;
 	else if (cs > 4096)
 		size = 2 * l2_span + qcf_rng_below(rng, l2_span);

@@ -193,8 +193,11 @@ static uint64_t any_size(const struct game *game, struct qcf_rng *rng)
 	uint64_t cs = game->shape.cluster_size;
 	uint64_t size = qcf_rng_between(rng, 192 << 10, 768 << 10) + 3 * cs;
 
+	/* QEMU 7.2 aborts when it meets 2 GiB of nothing in an encrypted
+	 * image. */
 	if (!game->shape.preallocation && cs > 4096 &&
-	    game->shape.data_file != QCF_DATA_FILE_RAW)
+	    game->shape.data_file != QCF_DATA_FILE_RAW &&
+	    (!game->shape.encryption || cs <= 65536))
 		size += cs * (cs / (game->shape.extended_l2 ? 16 : 8));
 	return size - size % 512;
 }
