@@ -20,6 +20,20 @@ static const struct qcf_compress_method *const methods[] = {
 #endif
 };
 
+void qcf_compressor_init(struct qcf_compressor *c, int level)
+{
+	c->level = level;
+	qcf_contexts_init(&c->zstd_writers);
+	qcf_contexts_init(&c->zstd_readers);
+}
+
+void qcf_compressor_fini(struct qcf_compressor *c)
+{
+	for (size_t i = 0; i < QCF_ARRAY_LEN(methods); i++)
+		if (methods[i] != NULL && methods[i]->forget != NULL)
+			methods[i]->forget(c);
+}
+
 const char *qcf_compression_name(uint32_t type)
 {
 	return type < QCF_ARRAY_LEN(names) ? names[type] : NULL;
@@ -45,14 +59,15 @@ static int find_method(uint32_t type, const struct qcf_compress_method **method,
 	return 0;
 }
 
-int qcf_decompress(uint32_t type, const void *in, size_t in_len, void *out,
-                   size_t out_len, struct qcowfmt_error **errp)
+int qcf_decompress(struct qcf_compressor *c, uint32_t type, const void *in,
+                   size_t in_len, void *out, size_t out_len,
+                   struct qcowfmt_error **errp)
 {
 	const struct qcf_compress_method *method = NULL;
 	int ret = find_method(type, &method, errp);
 
 	if (ret == 0)
-		ret = method->decompress(in, in_len, out, out_len);
+		ret = method->decompress(c, in, in_len, out, out_len);
 	if (ret == -ENOMEM)
 		return qcf_fail_oom(errp);
 	if (ret == -EIO)
@@ -63,22 +78,23 @@ int qcf_decompress(uint32_t type, const void *in, size_t in_len, void *out,
 	return ret;
 }
 
-int64_t qcf_compress(uint32_t type, int level, const void *in, size_t in_len,
-                     void *out, size_t out_room, struct qcowfmt_error **errp)
+int64_t qcf_compress(struct qcf_compressor *c, uint32_t type, const void *in,
+                     size_t in_len, void *out, size_t out_room,
+                     struct qcowfmt_error **errp)
 {
 	const struct qcf_compress_method *method = NULL;
 	int64_t ret = find_method(type, &method, errp);
 
 	if (ret < 0)
 		return ret;
-	if (level != 0 &&
-	    (level < method->lowest_level || level > method->highest_level))
+	if (c->level != 0 && (c->level < method->lowest_level ||
+	                      c->level > method->highest_level))
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "compression level %d is out of range: %s has "
 		                "%d to %d",
-		                level, method->name, method->lowest_level,
+		                c->level, method->name, method->lowest_level,
 		                method->highest_level);
-	ret = method->compress(level, in, in_len, out, out_room);
+	ret = method->compress(c, in, in_len, out, out_room);
 	if (ret == -ENOMEM)
 		return qcf_fail_oom(errp);
 	return ret;

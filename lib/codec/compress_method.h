@@ -10,16 +10,31 @@ struct qcf_compress_method {
 	int lowest_level;
 	int highest_level;
 	/* 0, -EIO for damaged input, -ENOMEM */
-	int (*decompress)(const void *in, size_t in_len, void *out,
-	                  size_t out_len);
+	int (*decompress)(struct qcf_compressor *c, const void *in,
+	                  size_t in_len, void *out, size_t out_len);
 	/* the length, 0 if it does not fit, -ENOMEM, -EINVAL */
-	int64_t (*compress)(int level, const void *in, size_t in_len, void *out,
-	                    size_t out_room);
+	int64_t (*compress)(struct qcf_compressor *c, const void *in,
+	                    size_t in_len, void *out, size_t out_room);
+	/* free the contexts kept; may be NULL */
+	void (*forget)(struct qcf_compressor *c);
 };
 
 extern const struct qcf_compress_method qcf_method_zlib;
 #ifdef QCF_HAVE_ZSTD
 extern const struct qcf_compress_method qcf_method_zstd;
+#endif
+
+#ifdef QCF_HAVE_ISAL
+/* Compress by ISA-L's level 1, 2 or 3.  As compress above. */
+int64_t qcf_isal_deflate(int level, const void *in, size_t in_len, void *out,
+                         size_t out_room);
+#endif
+
+#ifdef QCF_HAVE_LIBDEFLATE
+/* Whether the input is a complete stream of exactly out_len bytes, which are in
+ * out then.  Otherwise it may still be one that readers accept. */
+bool qcf_libdeflate_inflate(const void *in, size_t in_len, void *out,
+                            size_t out_len);
 #endif
 
 #endif

@@ -14,9 +14,11 @@
 #include "compressed.h"
 
 /* Read and decompress into the cluster's buffer. */
-static int decode(struct qcf_layer *layer, const struct qcf_run *run,
+static int decode(struct qcowfmt_image *image, const struct qcf_extent *extent,
                   struct qcf_decoded *decoded, struct qcowfmt_error **errp)
 {
+	struct qcf_layer *layer = image->layers[extent->depth];
+	const struct qcf_run *run = &extent->run;
 	QCF_AUTO_FREE uint8_t *in = malloc(run->compressed_len);
 	int64_t got;
 
@@ -26,7 +28,8 @@ static int decode(struct qcf_layer *layer, const struct qcf_run *run,
 	                               run->host_offset, errp);
 	if (got < 0)
 		return (int)got;
-	return qcf_decompress(layer->meta->header.compression_type, in,
+	return qcf_decompress(&image->compressor,
+	                      layer->meta->header.compression_type, in,
 	                      (size_t)got, decoded->bytes,
 	                      layer->meta->geometry.cluster_size, errp);
 }
@@ -51,7 +54,7 @@ static int get_cluster(struct qcowfmt_image *image,
 	decoded->depth = extent->depth;
 	decoded->host_offset = host_offset;
 	decoded->reclaims = reclaims;
-	ret = decode(layer, &extent->run, decoded, errp);
+	ret = decode(image, extent, decoded, errp);
 	if (ret < 0) {
 		qcf_decoded_put(decoded);
 		qcf_error_at_host(errp, host_offset);

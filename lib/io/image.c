@@ -19,6 +19,7 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 	qcf_gate_init(&new_image->gate);
 	qcf_inflight_init(&new_image->inflight);
 	qcf_decoded_cache_init(&new_image->decoded);
+	qcf_compressor_init(&new_image->compressor, 0);
 	*image = new_image;
 	return 0;
 }
@@ -26,6 +27,7 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 static void free_image(struct qcowfmt_image *image)
 {
 	free(image->layers);
+	qcf_compressor_fini(&image->compressor);
 	qcf_decoded_cache_fini(&image->decoded);
 	qcf_inflight_fini(&image->inflight);
 	qcf_gate_fini(&image->gate);

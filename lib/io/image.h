@@ -9,6 +9,7 @@
 #ifndef QCF_IMAGE_H
 #define QCF_IMAGE_H
 
+#include "compress.h"
 #include "decoded.h"
 #include "gate.h"
 #include "inflight.h"
@@ -21,11 +22,11 @@ struct qcowfmt_image {
 			  * opened (QCOWFMT_REFERENCES_IGNORE) */
 	bool no_data;     /* opened to look at metadata only */
 	int discard_mode; /* enum qcowfmt_discard_mode */
-	int compression_level; /* for layers[0]; 0 = the default */
 	struct qcf_gate gate;
 	struct qcf_inflight inflight; /* guest clusters of layers[0] */
 	struct qcf_budget budget;
 	struct qcf_decoded_cache decoded; /* of all layers */
+	struct qcf_compressor compressor; /* the level is for layers[0] */
 };
 
 static inline struct qcf_layer *qcf_image_top(const struct qcowfmt_image *image)

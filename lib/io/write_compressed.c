@@ -181,10 +181,9 @@ static int write_cluster(struct qcf_request *request, struct packed *p,
 {
 	const struct qcf_meta *meta = meta_of(request);
 	uint64_t cluster_size = meta->geometry.cluster_size;
-	int64_t len =
-		qcf_compress(meta->header.compression_type,
-	                     request->image->compression_level, p->data,
-	                     cluster_size, p->bytes, cluster_size - 1, errp);
+	int64_t len = qcf_compress(
+		&request->image->compressor, meta->header.compression_type,
+		p->data, cluster_size, p->bytes, cluster_size - 1, errp);
 
 	if (len < 0)
 		return (int)len;

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 #include "check_compare.h"
-#include "check_walk.h"
+#include "check_l2.h"
 #include "checked.h"
 #include "l1_table.h"
 #include "refcount.h"
@@ -130,21 +130,58 @@ static int fix_l2_entry(struct qcf_meta *meta, uint64_t at, struct qcf_be64 raw,
 	return 0;
 }
 
-static int check_l2_entry(struct qcf_checker *c, uint64_t at,
-                          struct qcf_l2_raw raw, bool fix,
-                          struct qcowfmt_error **errp)
+/*
+ * The count that the flag of a mapping follows.  False if there is nothing to
+ * hold against each other.
+ */
+static int data_count(struct qcf_checker *c, const struct qcf_mapping *m,
+                      bool fix, bool *known, uint64_t *count,
+                      struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
-	struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
-	uint64_t count;
+
+	*known = qcf_mapping_has_cluster(m);
+	if (g->data_file) {
+		/* Nothing else can refer to it. */
+		*count = 1;
+		return 0;
+	}
+	*known = *known &&
+	         qcf_meta_is_cluster_offset(c->meta, m->host_offset) &&
+	         qcf_host_cluster(g, m->host_offset) < c->file_clusters;
+	return *known ? deciding_count(c, m->host_offset, fix, count, errp) : 0;
+}
+
+/* In a data file every guest cluster has its fixed place. */
+static bool check_place(struct qcf_checker *c, const struct qcf_mapping *m,
+                        uint64_t guest_offset, bool fix)
+{
+	if (!c->meta->geometry.data_file || !qcf_mapping_has_cluster(m) ||
+	    m->host_offset == guest_offset)
+		return true;
+	if (!fix) {
+		qcf_finding(c, QCF_CHECK_DATA_FILE_OFFSET, m->host_offset,
+		            "ERROR data file offset=0x%" PRIx64
+		            " of guest offset 0x%" PRIx64,
+		            m->host_offset, guest_offset);
+		c->result->corruptions++;
+	}
+	return false;
+}
+
+static int check_l2_entry(struct qcf_checker *c, uint64_t at,
+                          struct qcf_l2_raw raw, uint64_t guest_offset,
+                          bool fix, struct qcowfmt_error **errp)
+{
+	struct qcf_mapping m = qcf_l2_entry_decode(&c->meta->geometry, raw);
+	uint64_t count = 0;
+	bool known = false;
 	int ret;
 
-	if ((m.kind != QCF_DATA && m.kind != QCF_ZERO_ALLOCATED) ||
-	    !qcf_meta_is_cluster_offset(c->meta, m.host_offset) ||
-	    qcf_host_cluster(g, m.host_offset) >= c->file_clusters)
+	if (!check_place(c, &m, guest_offset, fix))
 		return 0;
-	ret = deciding_count(c, m.host_offset, fix, &count, errp);
-	if (ret < 0 || m.copied == (count == 1))
+	ret = data_count(c, &m, fix, &known, &count, errp);
+	if (ret < 0 || !known || m.copied == (count == 1))
 		return ret;
 	if (!fix) {
 		report_copied(c, QCF_CHECK_DATA_COPIED,
@@ -158,7 +195,8 @@ static int check_l2_entry(struct qcf_checker *c, uint64_t at,
 		errp);
 }
 
-static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset, bool fix,
+static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset,
+                          uint64_t guest_offset, bool fix,
                           struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
@@ -173,7 +211,8 @@ static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset, bool fix,
 	for (uint64_t i = 0;
 	     ret == 0 && entries != NULL && i < g->l2_entry_count; i++)
 		ret = check_l2_entry(c, l2_offset + i * g->l2_entry_size,
-		                     qcf_l2_table_get(g, entries, i), fix,
+		                     qcf_l2_table_get(g, entries, i),
+		                     guest_offset + (i << g->cluster_bits), fix,
 		                     errp);
 	return ret;
 }
@@ -200,7 +239,11 @@ static int check_l1_entry(struct qcf_checker *c, uint64_t l1_index, bool fix,
 			              "L2 cluster: l1_entry", e.l2_offset, raw,
 			              count);
 	}
-	return ret < 0 ? ret : check_l2_table(c, e.l2_offset, fix, errp);
+	if (ret < 0)
+		return ret;
+	return check_l2_table(c, e.l2_offset,
+	                      l1_index << c->meta->geometry.l1_shift, fix,
+	                      errp);
 }
 
 int qcf_check_copied(struct qcf_checker *c, bool fix,

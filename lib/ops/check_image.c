@@ -154,6 +154,10 @@ int qcf_check(struct qcowfmt_image *image, uint32_t flags,
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: a raw image has nothing to check",
 		                top->storage->name);
+	if (top->meta->geometry.version == 1)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s: version 1 images have no reference counts",
+		                top->storage->name);
 	if (has_bitmaps(top->meta))
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: checking an image with dirty bitmaps is "

@@ -9,11 +9,4 @@
  * that make no sense. */
 int qcf_check_walk(struct qcf_checker *checker, struct qcowfmt_error **errp);
 
-/*
- * Read an L2 table from storage.  A table that cannot be read counts as a check
- * error; *entries is then NULL.  The caller frees it.
- */
-int qcf_check_read_l2(struct qcf_checker *checker, uint64_t l2_offset,
-                      struct qcf_be64 **entries, struct qcowfmt_error **errp);
-
 #endif

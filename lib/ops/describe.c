@@ -34,6 +34,13 @@ static void describe_meta(struct qcf_meta *meta, struct qcowfmt_info *info)
 		info->flags |= QCOWFMT_INFO_LAZY_REFCOUNTS;
 	if (h->crypt_method != 0)
 		info->flags |= QCOWFMT_INFO_ENCRYPTED;
+	info->encryption = (int32_t)h->crypt_method;
+	if ((incompatible & QCF_INCOMPAT_DATA_FILE) == 0)
+		return;
+	info->flags |= QCOWFMT_INFO_DATA_FILE;
+	info->data_filename = h->data_file_name;
+	if ((h->autoclear_features & QCF_AUTOCLEAR_RAW_DATA_FILE) != 0)
+		info->flags |= QCOWFMT_INFO_DATA_FILE_RAW;
 }
 
 int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
@@ -84,7 +91,16 @@ static int extent_kind(enum qcf_kind kind)
 	return QCOWFMT_EXTENT_UNALLOCATED;
 }
 
-static struct qcowfmt_extent public_extent(const struct qcf_extent *extent,
+/* Compressed clusters are never encrypted. */
+static bool is_encrypted(const struct qcf_layer *layer,
+                         const struct qcf_run *run)
+{
+	return run->kind == QCF_DATA && layer->meta != NULL &&
+	       layer->meta->header.crypt_method != 0;
+}
+
+static struct qcowfmt_extent public_extent(const struct qcf_layer *layer,
+                                           const struct qcf_extent *extent,
                                            uint64_t guest_offset)
 {
 	const struct qcf_run *run = &extent->run;
@@ -102,7 +118,16 @@ static struct qcowfmt_extent public_extent(const struct qcf_extent *extent,
 	}
 	if (run->kind == QCF_DATA && run->copied && extent->depth == 0)
 		out.flags |= QCOWFMT_EXTENT_IN_PLACE;
+	if (is_encrypted(layer, run))
+		out.flags |= QCOWFMT_EXTENT_ENCRYPTED;
 	return out;
+}
+
+/* Zeros in the file are not zeros for the guest if they are to be decrypted. */
+static bool can_be_hole(const struct qcowfmt_extent *extent)
+{
+	return extent->kind == QCOWFMT_EXTENT_DATA &&
+	       (extent->flags & QCOWFMT_EXTENT_ENCRYPTED) == 0;
 }
 
 /*
@@ -140,17 +165,17 @@ int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
 
 	while (count < max && len > 0) {
 		struct qcf_extent extent;
+		struct qcf_layer *layer;
 		struct qcowfmt_extent *out = &extents[count];
 		int ret = qcf_extent_lookup(image, guest_offset, len, last,
 		                            &extent, errp);
 
 		if (ret < 0)
 			return ret;
-		*out = public_extent(&extent, guest_offset);
-		if (out->kind == QCOWFMT_EXTENT_DATA &&
-		    (flags & QCOWFMT_MAP_HOLES) != 0)
-			ret = look_for_hole(image->layers[extent.depth], out,
-			                    errp);
+		layer = image->layers[extent.depth];
+		*out = public_extent(layer, &extent, guest_offset);
+		if ((flags & QCOWFMT_MAP_HOLES) != 0 && can_be_hole(out))
+			ret = look_for_hole(layer, out, errp);
 		if (ret < 0)
 			return ret;
 		guest_offset += out->length;

@@ -219,7 +219,7 @@ int qcf_open(struct qcowfmt_storage *storage,
 	if (ret < 0)
 		return ret;
 	image->discard_mode = o->discard_mode;
-	image->compression_level = o->compression_level;
+	image->compressor.level = o->compression_level;
 	image->no_data = (o->flags & QCOWFMT_OPEN_NO_DATA) != 0;
 	image->budget.limit =
 		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE;

@@ -203,6 +203,63 @@ START_TEST(data_files)
 
 END_TEST
 
+/* qemu-img takes seconds to make keys, so there are few rows.  Keys are random:
+ * what can be compared is everything in front of them. */
+static void compare_luks(const struct options_row *row, uint64_t area)
+{
+	static const struct qcowfmt_encryption_options luks = {
+		.struct_size = sizeof(luks),
+		.encryption = QCOWFMT_ENCRYPTION_LUKS,
+		.iter_time_ms = 10,
+		.secret = "secret",
+		.secret_len = 6,
+	};
+	struct qcowfmt_create_options ours = row->ours;
+	struct api_bytes a;
+	struct api_bytes b;
+
+	ours.encryption = &luks;
+	API_OK(create("ours.qcow2", &ours));
+	ck_assert_int_eq(api_run(api_qemu_img, "create", "-q", "--object",
+	                         "secret,id=sec0,data=secret", "-f", "qcow2",
+	                         "-o",
+	                         "encrypt.format=luks,encrypt.key-secret=sec0,"
+	                         "encrypt.iter-time=10",
+	                         "-o", row->theirs,
+	                         scratch_path("theirs.qcow2"), "100M", NULL),
+	                 0);
+	a = api_read_file(scratch_path("ours.qcow2"));
+	b = api_read_file(scratch_path("theirs.qcow2"));
+	ck_assert_uint_eq(a.len, b.len);
+	ck_assert_uint_gt(a.len, area);
+	/* And 112 bytes of it: version, cipher, mode, hash, sizes. */
+	ck_assert_mem_eq(a.bytes, b.bytes, area + 112);
+	api_bytes_free(&a);
+	api_bytes_free(&b);
+}
+
+START_TEST(luks_headers_are_where_qemu_has_them)
+{
+	static const struct {
+		struct options_row options;
+		uint64_t area;
+	} rows[] = {
+		{ { { .virtual_size = SIZE }, "compat=1.1" }, 0x40000 },
+		{ { { .virtual_size = SIZE,
+		      .data_filename = "d.raw",
+		      .compression_type = 1,
+		      .flags = QCOWFMT_CREATE_EXTENDED_L2 },
+		    "data_file=d.raw,compression_type=zstd,extended_l2=on" },
+		  0x40000 },
+	};
+
+	enter_scratch();
+	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++)
+		compare_luks(&rows[i].options, rows[i].area);
+}
+
+END_TEST
+
 START_TEST(every_size)
 {
 	static const struct {
@@ -600,6 +657,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, every_option);
 	tcase_add_test(tcase, every_feature);
 	tcase_add_test(tcase, data_files);
+	tcase_add_test(tcase, luks_headers_are_where_qemu_has_them);
 	tcase_add_test(tcase, every_size);
 }
 

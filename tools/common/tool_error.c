@@ -98,13 +98,29 @@ static const char *after(const char *text, const char *prefix)
 	return strncmp(text, prefix, len) == 0 ? text + len : NULL;
 }
 
+/* What QEMU's programs say for some kinds of errors; NULL for the others. */
+static const char *fixed_words(const struct qcowfmt_error *error)
+{
+	switch (qcowfmt_error_code(error)) {
+	case QCOWFMT_ERR_NO_SECRET:
+		return "Parameter 'encrypt.key-secret' is required for cipher";
+	case QCOWFMT_ERR_WRONG_SECRET:
+		return "Invalid password, cannot unlock any keyslot";
+	default:
+		return NULL;
+	}
+}
+
 /*
- * "NAME: opening the backing file: " once for every level of the chain, then
- * "cannot open 'NAME'": said in the words of QEMU's programs.
+ * "NAME: opening the backing file: " once for every level of the chain, maybe
+ * "NAME: opening the data file: ", then "cannot open 'NAME'": said in the words
+ * of QEMU's programs.
  */
-static char *reword(const char *message)
+static char *reword(const struct qcowfmt_error *error)
 {
 	static const char below[] = ": opening the backing file: ";
+	static const char beside[] = ": opening the data file: ";
+	const char *message = qcowfmt_error_message(error);
 	char *text = qcf_tool_printf("%s", "");
 	const char *rest;
 	char *whole;
@@ -118,6 +134,11 @@ static char *reword(const char *message)
 		text = longer;
 		message = rest + strlen(below);
 	}
+	rest = strstr(message, beside);
+	if (rest != NULL)
+		message = rest + strlen(beside);
+	if (fixed_words(error) != NULL)
+		message = fixed_words(error);
 	rest = after(message, "cannot open '");
 	whole = qcf_tool_printf("%s%s%s", text,
 	                        rest != NULL ? "Could not open '" : "",
@@ -140,7 +161,7 @@ char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
 	/* Raw is never asked whether it is raw, and version 1 is refused. */
 	if (qcowfmt_error_code(error) == QCOWFMT_ERR_NOT_QCOW)
 		return qcf_tool_printf("Image is not in qcow2 format");
-	return reword(qcowfmt_error_message(error));
+	return reword(error);
 }
 
 int qcf_tool_finish_output(int status)

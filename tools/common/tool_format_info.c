@@ -2,129 +2,215 @@
 /*
  * tool_format_info.c - "Format specific information" of an image
  *
- * One list of members serves both outputs: text has a space where JSON has a
- * dash.  The members stand in the order of QEMU's programs.
+ * The members are written once for both outputs: text has a space where JSON
+ * has a dash.  They stand in the order of QEMU's programs.
  */
 #include "tool_format_info.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum member_kind {
-	MEMBER_TEXT,
-	MEMBER_NUMBER,
-	MEMBER_BOOL,
+int qcf_get_facts(struct qcowfmt_image *image, struct qcf_image_facts *facts,
+                  struct qcowfmt_error **errp)
+{
+	int ret;
+
+	*facts = (struct qcf_image_facts){
+		.info.struct_size = sizeof(facts->info),
+		.encryption.struct_size = sizeof(facts->encryption),
+	};
+	ret = qcowfmt_get_info(image, 0, &facts->info, errp);
+	if (ret < 0)
+		return ret;
+	return qcowfmt_get_encryption_info(image, 0, &facts->encryption, errp);
+}
+
+/* ------------------------------------------------------------------ writing */
+
+#define INDENTATION 4
+
+struct writer {
+	struct qcf_json *json; /* NULL: text */
+	int depth;             /* of text */
 };
 
-struct member {
-	const char *name;
-	enum member_kind kind;
-	const char *text;
-	uint64_t number; /* also of a bool */
-};
-
-#define MAX_MEMBERS 6
-
-static struct member text_member(const char *name, const char *text)
+static void start_line(const struct writer *w, const char *name)
 {
-	return (struct member){ name, MEMBER_TEXT, text, 0 };
-}
-
-static struct member flag_member(const char *name,
-                                 const struct qcowfmt_info *info, uint32_t flag)
-{
-	return (struct member){ name, MEMBER_BOOL, NULL,
-		                (info->flags & flag) != 0 };
-}
-
-static size_t list_members(const struct qcowfmt_info *info,
-                           struct member members[MAX_MEMBERS])
-{
-	struct member *m = members;
-
-	if (info->format != QCOWFMT_FORMAT_QCOW2)
-		return 0;
-	*m++ = text_member("compat", info->version >= 3 ? "1.1" : "0.10");
-	*m++ = text_member("compression-type",
-	                   info->compression_type == 1 ? "zstd" : "zlib");
-	if (info->version >= 3)
-		*m++ = flag_member("lazy-refcounts", info,
-		                   QCOWFMT_INFO_LAZY_REFCOUNTS);
-	*m++ = (struct member){ "refcount-bits", MEMBER_NUMBER, NULL,
-		                info->refcount_bits };
-	if (info->version >= 3) {
-		*m++ = flag_member("corrupt", info, QCOWFMT_INFO_CORRUPT);
-		*m++ = flag_member("extended-l2", info,
-		                   QCOWFMT_INFO_EXTENDED_L2);
-	}
-	return (size_t)(m - members);
-}
-
-static void print_name(const char *name)
-{
+	printf("%*s", w->depth * INDENTATION, "");
 	for (; *name != '\0'; name++)
 		putchar(*name == '-' ? ' ' : *name);
+	putchar(':');
 }
 
-static void print_member(const struct member *m)
+static void write_text(const struct writer *w, const char *name,
+                       const char *text)
 {
-	fputs("    ", stdout);
-	print_name(m->name);
-	fputs(": ", stdout);
-	switch (m->kind) {
-	case MEMBER_TEXT:
-		puts(m->text);
-		break;
-	case MEMBER_NUMBER:
-		printf("%" PRIu64 "\n", m->number);
-		break;
-	case MEMBER_BOOL:
-		puts(m->number != 0 ? "true" : "false");
-		break;
+	if (w->json != NULL) {
+		qcf_json_string(w->json, name, text);
+		return;
+	}
+	start_line(w, name);
+	printf(" %s\n", text);
+}
+
+static void write_number(const struct writer *w, const char *name,
+                         uint64_t number)
+{
+	if (w->json != NULL) {
+		qcf_json_number(w->json, name, number);
+		return;
+	}
+	start_line(w, name);
+	printf(" %" PRIu64 "\n", number);
+}
+
+static void write_bool(const struct writer *w, const char *name, bool value)
+{
+	if (w->json != NULL) {
+		qcf_json_bool(w->json, name, value);
+		return;
+	}
+	start_line(w, name);
+	puts(value ? " true" : " false");
+}
+
+static void begin_line(struct writer *w, const char *name)
+{
+	start_line(w, name);
+	putchar('\n');
+	w->depth++;
+}
+
+static void begin_object(struct writer *w, const char *name)
+{
+	if (w->json != NULL)
+		qcf_json_begin_object(w->json, name);
+	else
+		begin_line(w, name);
+}
+
+static void end_object(struct writer *w)
+{
+	if (w->json != NULL)
+		qcf_json_end_object(w->json);
+	w->depth--;
+}
+
+/* -------------------------------------------------------------------- slots */
+
+static void write_slot(struct writer *w, const struct qcowfmt_key_slot *slot,
+                       int index)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "[%d]", index);
+	begin_object(w, w->json != NULL ? NULL : name);
+	write_bool(w, "active", slot->active != 0);
+	if (slot->active != 0)
+		write_number(w, "iters", slot->iterations);
+	write_number(w, "key-offset", slot->key_offset);
+	if (slot->active != 0)
+		write_number(w, "stripes", slot->stripes);
+	end_object(w);
+}
+
+static void write_slots(struct writer *w,
+                        const struct qcowfmt_encryption_info *e)
+{
+	if (w->json != NULL)
+		qcf_json_begin_array(w->json, "slots");
+	else
+		begin_line(w, "slots");
+	for (int i = 0; i < QCOWFMT_KEY_SLOT_COUNT; i++)
+		write_slot(w, &e->slots[i], i);
+	if (w->json != NULL)
+		qcf_json_end_array(w->json);
+	else
+		w->depth--;
+}
+
+static void write_luks(struct writer *w,
+                       const struct qcowfmt_encryption_info *e)
+{
+	write_text(w, "ivgen-alg", e->ivgen_alg);
+	write_text(w, "hash-alg", e->hash_alg);
+	write_text(w, "cipher-alg", e->cipher_alg);
+	write_text(w, "uuid", e->uuid);
+	if (e->ivgen_hash_alg != NULL)
+		write_text(w, "ivgen-hash-alg", e->ivgen_hash_alg);
+	write_text(w, "format", "luks");
+	write_text(w, "cipher-mode", e->cipher_mode);
+	write_slots(w, e);
+	write_number(w, "payload-offset", e->payload_offset);
+	write_number(w, "master-key-iters", e->master_key_iterations);
+}
+
+static void write_encryption(struct writer *w,
+                             const struct qcowfmt_encryption_info *e)
+{
+	if (e->encryption == QCOWFMT_ENCRYPTION_NONE)
+		return;
+	begin_object(w, "encrypt");
+	if (e->encryption == QCOWFMT_ENCRYPTION_LUKS)
+		write_luks(w, e);
+	else
+		write_text(w, "format", "aes");
+	end_object(w);
+}
+
+/* ------------------------------------------------------------------ members */
+
+static void write_flag(const struct writer *w, const char *name,
+                       const struct qcowfmt_info *info, uint32_t flag)
+{
+	write_bool(w, name, (info->flags & flag) != 0);
+}
+
+static void write_members(struct writer *w, const struct qcf_image_facts *facts)
+{
+	const struct qcowfmt_info *info = &facts->info;
+	bool is_v3 = info->version >= 3;
+
+	write_text(w, "compat", is_v3 ? "1.1" : "0.10");
+	write_text(w, "compression-type",
+	           info->compression_type == 1 ? "zstd" : "zlib");
+	if (is_v3)
+		write_flag(w, "lazy-refcounts", info,
+		           QCOWFMT_INFO_LAZY_REFCOUNTS);
+	write_number(w, "refcount-bits", info->refcount_bits);
+	if (info->data_filename != NULL)
+		write_text(w, "data-file", info->data_filename);
+	write_encryption(w, &facts->encryption);
+	if ((info->flags & QCOWFMT_INFO_DATA_FILE) != 0)
+		write_flag(w, "data-file-raw", info,
+		           QCOWFMT_INFO_DATA_FILE_RAW);
+	if (is_v3) {
+		write_flag(w, "corrupt", info, QCOWFMT_INFO_CORRUPT);
+		write_flag(w, "extended-l2", info, QCOWFMT_INFO_EXTENDED_L2);
 	}
 }
 
-void qcf_print_format_info(const struct qcowfmt_info *info)
+void qcf_print_format_info(const struct qcf_image_facts *facts)
 {
-	struct member members[MAX_MEMBERS];
-	size_t count = list_members(info, members);
-	size_t i;
+	struct writer w = { .depth = 1 };
 
-	if (count > 0)
-		puts("Format specific information:");
-	for (i = 0; i < count; i++)
-		print_member(&members[i]);
-}
-
-static void json_member(struct qcf_json *json, const struct member *m)
-{
-	switch (m->kind) {
-	case MEMBER_TEXT:
-		qcf_json_string(json, m->name, m->text);
-		break;
-	case MEMBER_NUMBER:
-		qcf_json_number(json, m->name, m->number);
-		break;
-	case MEMBER_BOOL:
-		qcf_json_bool(json, m->name, m->number != 0);
-		break;
-	}
+	if (facts->info.format != QCOWFMT_FORMAT_QCOW2)
+		return;
+	puts("Format specific information:");
+	write_members(&w, facts);
 }
 
 void qcf_json_format_info(struct qcf_json *json,
-                          const struct qcowfmt_info *info)
+                          const struct qcf_image_facts *facts)
 {
-	struct member members[MAX_MEMBERS];
-	size_t count = list_members(info, members);
-	size_t i;
+	struct writer w = { .json = json };
 
-	if (count == 0)
+	if (facts->info.format != QCOWFMT_FORMAT_QCOW2)
 		return;
 	qcf_json_begin_object(json, "format-specific");
-	qcf_json_string(json, "type", qcowfmt_format_name(info->format));
+	qcf_json_string(json, "type", "qcow2");
 	qcf_json_begin_object(json, "data");
-	for (i = 0; i < count; i++)
-		json_member(json, &members[i]);
+	write_members(&w, facts);
 	qcf_json_end_object(json);
 	qcf_json_end_object(json);
 }

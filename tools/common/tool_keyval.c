@@ -88,3 +88,28 @@ void qcf_keyval_fini(struct qcf_keyval_list *list)
 	free(list->items);
 	*list = (struct qcf_keyval_list){ 0 };
 }
+
+void qcf_keyval_wipe(struct qcf_keyval_list *list)
+{
+	size_t i;
+
+	for (i = 0; i < list->count; i++) {
+		struct qcf_keyval *item = &list->items[i];
+
+		explicit_bzero(item->key, strlen(item->key));
+		if (item->value != NULL)
+			explicit_bzero(item->value, strlen(item->value));
+	}
+	qcf_keyval_fini(list);
+}
+
+const char *qcf_keyval_find(const struct qcf_keyval_list *list, const char *key)
+{
+	size_t i;
+
+	for (i = list->count; i > 0; i--) {
+		if (strcmp(list->items[i - 1].key, key) == 0)
+			return list->items[i - 1].value;
+	}
+	return NULL;
+}

@@ -29,6 +29,13 @@ bool qcf_keyval_is_valid(const char *text);
 /* Append the pairs of a valid text; later ones are to win. */
 void qcf_keyval_append(struct qcf_keyval_list *list, const char *text);
 
+/* The value of a key, the last one given; NULL if there is none. */
+const char *qcf_keyval_find(const struct qcf_keyval_list *list,
+                            const char *key);
+
 void qcf_keyval_fini(struct qcf_keyval_list *list);
+
+/* The same for a list that holds secrets. */
+void qcf_keyval_wipe(struct qcf_keyval_list *list);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tool_error.h"
+#include "tool_secret.h"
 #include "tool_unsafe.h"
 
 static const struct {
@@ -67,6 +68,107 @@ char *qcf_resolve_reference(const char *referrer, const char *reference)
 	                       reference);
 }
 
+/* ------------------------------------------------------------------ secrets */
+
+static char *find_secret(const char *id, void *buffer, size_t room, size_t *len)
+{
+	const void *bytes;
+	char *reason = qcf_secret_find(id, &bytes, len);
+
+	if (reason == NULL && *len > room)
+		return qcf_tool_printf("Secret '%s' is too long", id);
+	if (reason == NULL)
+		memcpy(buffer, bytes, *len);
+	return reason;
+}
+
+/* Asked only for images that are encrypted: a secret that nothing needs may be
+ * missing. */
+static int64_t give_secret(void *opaque,
+                           const struct qcowfmt_secret_request *request,
+                           void *buffer, size_t room)
+{
+	struct qcf_secret_source *source = opaque;
+	const char *id = NULL;
+	size_t len;
+
+	if (source->opts != NULL && request->depth >= source->depth)
+		id = qcf_image_opts_secret(source->opts,
+		                           request->depth - source->depth);
+	if (id == NULL)
+		return -ENOKEY;
+	free(source->reason);
+	source->reason = find_secret(id, buffer, room, &len);
+	if (source->reason == NULL)
+		return (int64_t)len;
+	for (uint32_t i = source->depth; i < request->depth; i++) {
+		char *reason = qcf_tool_printf(
+			"Could not open backing file: %s", source->reason);
+
+		free(source->reason);
+		source->reason = reason;
+	}
+	return -ENOKEY;
+}
+
+void qcf_use_secrets(struct qcowfmt_open_options *options,
+                     struct qcf_secret_source *source)
+{
+	options->secret_callback = give_secret;
+	options->secret_opaque = source;
+}
+
+char *qcf_check_encryption(const struct qcowfmt_info *info,
+                           const struct qcf_image_opts *opts)
+{
+	static const char *const names[] = {
+		[QCOWFMT_ENCRYPTION_NONE] = NULL,
+		[QCOWFMT_ENCRYPTION_AES] = "aes",
+		[QCOWFMT_ENCRYPTION_LUKS] = "luks",
+	};
+	const char *wanted = opts != NULL ? opts->encrypt_format : NULL;
+	const char *found = names[info->encryption];
+
+	if (wanted == NULL || info->format == QCOWFMT_FORMAT_RAW)
+		return NULL;
+	if (found == NULL)
+		return qcf_tool_printf("No encryption in image header, but "
+		                       "options specified format '%s'",
+		                       wanted);
+	if (strcmp(found, wanted) != 0)
+		return qcf_tool_printf("Header reported '%s' encryption format "
+		                       "but options specify '%s'",
+		                       found, wanted);
+	return NULL;
+}
+
+/*
+ * The header is looked at before the image is opened in earnest, for which a
+ * secret may be missing.  If it cannot be read, that will be said then.
+ */
+static char *check_header(const char *path,
+                          const struct qcowfmt_open_options *options,
+                          const struct qcf_image_opts *opts)
+{
+	QCF_AUTO_IMAGE struct qcowfmt_image *image = NULL;
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_open_options look = {
+		.struct_size = sizeof(look),
+		.format = options->format,
+		.flags = QCOWFMT_OPEN_NO_DATA | QCOWFMT_OPEN_NO_LOCK,
+		.reference_policy = QCOWFMT_REFERENCES_IGNORE,
+	};
+
+	if (opts == NULL || opts->encrypt_format == NULL)
+		return NULL;
+	if (qcowfmt_open_file(path, &look, &image, NULL) < 0 ||
+	    qcowfmt_get_info(image, 0, &info, NULL) < 0)
+		return NULL;
+	return qcf_check_encryption(&info, opts);
+}
+
+/* --------------------------------------------------------------------- open */
+
 static void warn_probed_raw(const char *path)
 {
 	fprintf(stderr,
@@ -87,8 +189,23 @@ static bool is_raw(struct qcowfmt_image *image)
 	       info.format == QCOWFMT_FORMAT_RAW;
 }
 
-static int fill_options(const struct qcf_tool_open *request,
-                        struct qcowfmt_open_options *options, char **reason)
+static char *find_format(const struct qcf_tool_open *request, int32_t *format)
+{
+	const char *name = request->format;
+
+	if (request->opts != NULL && request->opts->driver != NULL)
+		name = request->opts->driver;
+	*format = QCOWFMT_FORMAT_PROBE;
+	if (name == NULL)
+		return NULL;
+	*format = qcowfmt_format_from_name(name);
+	if (*format >= 0)
+		return NULL;
+	return qcf_tool_printf("Unknown driver '%s'", name);
+}
+
+static char *fill_options(const struct qcf_tool_open *request,
+                          struct qcowfmt_open_options *options)
 {
 	*options = (struct qcowfmt_open_options){
 		.struct_size = sizeof(*options),
@@ -102,40 +219,114 @@ static int fill_options(const struct qcf_tool_open *request,
 		options->flags |= QCOWFMT_OPEN_DIRECT;
 	if (request->ignore_discard)
 		options->discard_mode = QCOWFMT_DISCARD_IGNORE;
-	if (request->format == NULL)
-		return 0;
-	options->format = qcowfmt_format_from_name(request->format);
-	if (options->format >= 0)
-		return 0;
-	*reason = qcf_tool_printf("Unknown driver '%s'", request->format);
-	return -EINVAL;
+	return find_format(request, &options->format);
+}
+
+/* The data file that the options name, in place of the one in the header. */
+static char *open_data_file(const struct qcf_tool_open *request,
+                            struct qcowfmt_storage **storage)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	bool writing = (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0;
+	struct qcowfmt_file_options options = {
+		.struct_size = sizeof(options),
+		.flags = (writing ? 0 : QCOWFMT_FILE_READ_ONLY) |
+		         (request->cache.direct ? QCOWFMT_FILE_DIRECT : 0),
+	};
+	const char *path =
+		request->opts != NULL ? request->opts->data_path : NULL;
+	int ret;
+
+	*storage = NULL;
+	if (path == NULL || (request->flags & QCOWFMT_OPEN_NO_DATA) != 0)
+		return NULL;
+	if ((request->flags & QCOWFMT_OPEN_NO_LOCK) != 0)
+		options.flags |= QCOWFMT_FILE_NO_LOCK;
+	ret = qcowfmt_storage_open_file(path, &options, storage, &error);
+	return ret < 0 ? qcf_tool_reason(ret, error, path, writing) : NULL;
+}
+
+/* Open the image at a path; the options but for its data file are there. */
+static int open_image(const struct qcf_tool_open *request, const char *path,
+                      struct qcowfmt_open_options *options,
+                      struct qcowfmt_image **image, char **reason)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	bool writing = (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0;
+	struct qcf_secret_source source = { .opts = request->opts };
+	int ret;
+
+	qcf_use_secrets(options, &source);
+	if (writing && request->cache.no_flush) {
+		ret = qcf_open_without_flush(
+			path, options, request->punch_zeros, image, reason);
+	} else {
+		ret = qcowfmt_open_file(path, options, image, &error);
+		if (ret < 0)
+			*reason = qcf_tool_reason(ret, error, path, writing);
+	}
+	if (ret == 0 || source.reason == NULL) {
+		free(source.reason);
+		return ret;
+	}
+	free(*reason);
+	*reason = source.reason;
+	return ret;
+}
+
+static const char *find_path(const struct qcf_tool_open *request, char **reason)
+{
+	if (request->opts != NULL && request->opts->path != NULL)
+		return request->opts->path;
+	return qcf_tool_path(request->path, reason);
 }
 
 int qcf_tool_open(const struct qcf_tool_open *request,
                   struct qcowfmt_image **image, char **reason)
 {
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	const char *path = qcf_tool_path(request->path, reason);
-	bool writing = (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0;
+	const char *path = find_path(request, reason);
 	struct qcowfmt_open_options options;
 	int ret;
 
 	if (path == NULL)
 		return -EINVAL;
-	ret = fill_options(request, &options, reason);
-	if (ret < 0)
+	*reason = fill_options(request, &options);
+	if (*reason == NULL)
+		*reason = check_header(path, &options, request->opts);
+	if (*reason == NULL)
+		*reason = open_data_file(request, &options.data_storage);
+	if (*reason != NULL)
+		return -EINVAL;
+	ret = open_image(request, path, &options, image, reason);
+	if (ret < 0) {
+		qcowfmt_storage_free(options.data_storage);
 		return ret;
-	if (writing && request->cache.no_flush) {
-		ret = qcf_open_without_flush(
-			path, &options, request->punch_zeros, image, reason);
-	} else {
-		ret = qcowfmt_open_file(path, &options, image, &error);
-		if (ret < 0)
-			*reason = qcf_tool_reason(ret, error, path, writing);
 	}
-	if (ret < 0)
-		return ret;
-	if (writing && request->format == NULL && is_raw(*image))
+	if ((request->flags & QCOWFMT_OPEN_READ_WRITE) != 0 &&
+	    options.format == QCOWFMT_FORMAT_PROBE && is_raw(*image))
 		warn_probed_raw(path);
 	return 0;
+}
+
+bool qcf_tool_take_image(struct qcf_tool_open *request,
+                         struct qcf_image_opts *opts, bool image_opts,
+                         const char *argument)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+
+	request->path = argument;
+	if (!image_opts)
+		return true;
+	if (request->format != NULL) {
+		qcf_tool_error("--image-opts and --format are mutually "
+		               "exclusive");
+		return false;
+	}
+	request->opts = opts;
+	reason = qcf_image_opts_add(opts, argument);
+	if (reason == NULL)
+		reason = qcf_image_opts_check_path(opts);
+	if (reason != NULL)
+		qcf_tool_error("Could not open '%s': %s", argument, reason);
+	return reason == NULL;
 }

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "tool_image_opts.h"
 #include "tool_util.h"
 
 /* What a cache mode comes down to. */
@@ -24,8 +25,10 @@ struct qcf_cache_mode {
 bool qcf_parse_cache_mode(const char *name, struct qcf_cache_mode *mode);
 
 struct qcf_tool_open {
-	const char *path;
+	const char *path;   /* the name as it was given, also in messages */
 	const char *format; /* NULL: find out */
+	const struct qcf_image_opts *opts; /* NULL: none.  What they say of
+					    * path and format counts instead */
 	struct qcf_cache_mode cache;
 	uint32_t flags;     /* QCOWFMT_OPEN_*; DIRECT comes from cache */
 	bool no_references; /* do not open backing files */
@@ -39,6 +42,33 @@ struct qcf_tool_open {
  */
 int qcf_tool_open(const struct qcf_tool_open *request,
                   struct qcowfmt_image **image, char **reason);
+
+/* Where the images of a chain get their secrets from. */
+struct qcf_secret_source {
+	const struct qcf_image_opts *opts; /* NULL: there are none */
+	uint32_t depth; /* in the chain, of the image that opts describe */
+	char *reason;   /* set if a secret could not be had; to be freed */
+};
+
+/* Let an image be opened with secrets from a source. */
+void qcf_use_secrets(struct qcowfmt_open_options *options,
+                     struct qcf_secret_source *source);
+
+/*
+ * NULL if the header of an image agrees with what the options say of its
+ * encryption, or if that is not known; otherwise why not, for the caller to
+ * free.
+ */
+char *qcf_check_encryption(const struct qcowfmt_info *info,
+                           const struct qcf_image_opts *opts);
+
+/*
+ * Say what to open: the image named by an argument, or with image_opts
+ * described by it.  False with a message, which starts with the argument.
+ */
+bool qcf_tool_take_image(struct qcf_tool_open *request,
+                         struct qcf_image_opts *opts, bool image_opts,
+                         const char *argument);
 
 /*
  * The path that a name on the command line stands for: "file:" is taken off.

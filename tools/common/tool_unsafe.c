@@ -206,38 +206,6 @@ static int check_usable(const char *path, struct qcowfmt_error **errp)
 	return ret;
 }
 
-/*
- * Supplies backing files, which the library would leave closed because it does
- * not know that this storage is a file.  Why one cannot be opened is kept in
- * the text that opaque points to.
- */
-static int open_reference(void *opaque,
-                          const struct qcowfmt_reference *reference,
-                          struct qcowfmt_storage **storage, int32_t *format)
-{
-	QCF_AUTO_FREE char *path =
-		qcf_resolve_reference(reference->referrer, reference->name);
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	struct qcowfmt_file_options options = {
-		.struct_size = sizeof(options),
-		.flags = QCOWFMT_FILE_READ_ONLY,
-	};
-	char **reason = opaque;
-	int ret;
-
-	if (reference->format == NULL)
-		*format = QCOWFMT_FORMAT_PROBE;
-	ret = qcowfmt_storage_open_file(path, &options, storage, &error);
-	if (ret < 0 && *reason == NULL) {
-		QCF_AUTO_FREE char *why =
-			qcf_tool_reason(ret, error, path, false);
-
-		*reason =
-			qcf_tool_printf("Could not open backing file: %s", why);
-	}
-	return ret;
-}
-
 static int open_file(const char *path, bool lock, struct unsafe_file *file)
 {
 	struct stat st;
@@ -269,9 +237,68 @@ static int new_storage(const char *path, bool lock, bool punch_zeros,
 	return ret;
 }
 
+/* What the callback for references knows. */
+struct reference_rules {
+	bool lock;
+	bool punch_zeros;
+	char *reason; /* why one could not be opened */
+};
+
+/* Names of data files are relative to the process. */
+static char *reference_path(const struct qcowfmt_reference *reference)
+{
+	const char *referrer = reference->kind == QCOWFMT_REFERENCE_DATA_FILE
+	                               ? ""
+	                               : reference->referrer;
+
+	return qcf_resolve_reference(referrer, reference->name);
+}
+
+/*
+ * Supplies backing and data files, which the library would leave closed because
+ * it does not know that this storage is a file.
+ */
+static int open_reference(void *opaque,
+                          const struct qcowfmt_reference *reference,
+                          struct qcowfmt_storage **storage, int32_t *format)
+{
+	struct reference_rules *rules = opaque;
+	bool is_backing = reference->kind == QCOWFMT_REFERENCE_BACKING;
+	QCF_AUTO_FREE char *path = reference_path(reference);
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	struct qcowfmt_file_options options = {
+		.struct_size = sizeof(options),
+		.flags = QCOWFMT_FILE_READ_ONLY |
+		         (rules->lock ? 0 : QCOWFMT_FILE_NO_LOCK),
+	};
+	int ret;
+
+	if (is_backing && reference->format == NULL)
+		*format = QCOWFMT_FORMAT_PROBE;
+	if (reference->writable) {
+		ret = check_usable(path, &error);
+		if (ret == 0)
+			ret = new_storage(path, rules->lock, rules->punch_zeros,
+			                  storage, &error);
+	} else {
+		ret = qcowfmt_storage_open_file(path, &options, storage,
+		                                &error);
+	}
+	if (ret < 0 && rules->reason == NULL) {
+		QCF_AUTO_FREE char *why =
+			qcf_tool_reason(ret, error, path, reference->writable);
+
+		rules->reason = qcf_tool_printf(
+			"%s%s",
+			is_backing ? "Could not open backing file: " : "", why);
+	}
+	return ret;
+}
+
 static int open_storage(struct qcowfmt_storage *storage,
                         const struct qcowfmt_open_options *options,
-                        struct qcowfmt_image **image, char **reason,
+                        struct reference_rules *rules,
+                        struct qcowfmt_image **image,
                         struct qcowfmt_error **errp)
 {
 	struct qcowfmt_open_options mine = *options;
@@ -280,7 +307,7 @@ static int open_storage(struct qcowfmt_storage *storage,
 	if (mine.reference_policy == QCOWFMT_REFERENCES_LOCAL) {
 		mine.reference_policy = QCOWFMT_REFERENCES_CALLBACK;
 		mine.reference_callback = open_reference;
-		mine.reference_opaque = reason;
+		mine.reference_opaque = rules;
 	}
 	ret = qcowfmt_open(storage, &mine, image, errp);
 	if (ret < 0)
@@ -293,17 +320,21 @@ int qcf_open_without_flush(const char *path,
                            bool punch_zeros, struct qcowfmt_image **image,
                            char **reason)
 {
-	bool lock = (options->flags & QCOWFMT_OPEN_NO_LOCK) == 0;
+	struct reference_rules rules = {
+		.lock = (options->flags & QCOWFMT_OPEN_NO_LOCK) == 0,
+		.punch_zeros = punch_zeros,
+	};
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	struct qcowfmt_storage *storage;
 	int ret = check_usable(path, &error);
 
-	*reason = NULL;
 	if (ret == 0)
-		ret = new_storage(path, lock, punch_zeros, &storage, &error);
+		ret = new_storage(path, rules.lock, punch_zeros, &storage,
+		                  &error);
 	if (ret == 0)
-		ret = open_storage(storage, options, image, reason, &error);
-	if (ret < 0 && *reason == NULL)
-		*reason = qcf_tool_reason(ret, error, path, true);
+		ret = open_storage(storage, options, &rules, image, &error);
+	if (ret < 0 && rules.reason == NULL)
+		rules.reason = qcf_tool_reason(ret, error, path, true);
+	*reason = rules.reason;
 	return ret;
 }

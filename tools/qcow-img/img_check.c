@@ -11,6 +11,7 @@
 #include "tool_json.h"
 #include "tool_open.h"
 #include "tool_options.h"
+#include "tool_secret.h"
 
 #define EXIT_CORRUPT     2
 #define EXIT_LEAKS       3
@@ -31,8 +32,11 @@ static const struct qcf_tool_option options[] = {
 	  false },
 	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
 	{ 'q', "quiet", NULL, "print nothing but findings and errors", false },
-	{ OPTION_OBJECT, "object", "OBJDEF", NULL, true },
-	{ OPTION_IMAGE_OPTS, "image-opts", NULL, NULL, true },
+	{ OPTION_OBJECT, "object", "OBJDEF",
+	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
+	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
+	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
+	  false },
 	QCF_OPTIONS_END
 };
 
@@ -42,6 +46,8 @@ static const struct qcf_tool_command_help help = {
 
 struct request {
 	struct qcf_tool_open open;
+	struct qcf_image_opts opts;
+	bool image_opts;
 	uint32_t repair; /* QCOWFMT_CHECK_REPAIR_* */
 	bool json;
 	bool quiet;
@@ -90,6 +96,11 @@ static bool take_option(int option, void *opaque)
 	case 'q':
 		r->quiet = true;
 		break;
+	case OPTION_OBJECT:
+		return qcf_secret_define(optarg);
+	case OPTION_IMAGE_OPTS:
+		r->image_opts = true;
+		break;
 	default:
 		break;
 	}
@@ -116,7 +127,7 @@ static void json_nonzero(struct qcf_json *json, const char *name,
 
 /* The members stand in the order of QEMU's program. */
 static void print_json(const struct qcowfmt_check_result *c,
-                       const struct qcowfmt_info *info)
+                       const char *filename)
 {
 	struct qcf_json json = { 0 };
 
@@ -130,8 +141,8 @@ static void print_json(const struct qcowfmt_check_result *c,
 	json_nonzero(&json, "leaks", c->leaks);
 	json_nonzero(&json, "leaks-fixed", c->leaks_fixed);
 	json_nonzero(&json, "allocated-clusters", c->allocated_clusters);
-	qcf_json_string(&json, "filename", info->filename);
-	qcf_json_string(&json, "format", qcowfmt_format_name(info->format));
+	qcf_json_string(&json, "filename", filename);
+	qcf_json_string(&json, "format", "qcow2");
 	json_nonzero(&json, "fragmented-clusters", c->fragmented_clusters);
 	qcf_json_end_object(&json);
 }
@@ -235,14 +246,14 @@ static int check(struct qcowfmt_image *image, const struct request *r)
 
 	if (qcowfmt_get_info(image, 0, &info, NULL) < 0)
 		return EXIT_FAILURE;
-	if (info.format == QCOWFMT_FORMAT_RAW) {
+	if (info.format != QCOWFMT_FORMAT_QCOW2) {
 		qcf_tool_error("This image format does not support checks");
 		return EXIT_UNSUPPORTED;
 	}
 	if (!check_once(image, r->repair, &c) || !check_again(image, r, &c))
 		return EXIT_FAILURE;
 	if (!r->quiet && r->json)
-		print_json(&c, &info);
+		print_json(&c, r->open.path);
 	else if (!r->quiet)
 		print_human(&c);
 	return exit_code(&c);
@@ -272,6 +283,7 @@ int qcf_img_check(int argc, char **argv)
 {
 	struct request r = { 0 };
 	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
+	int status = EXIT_FAILURE;
 
 	if (option == QCF_OPTION_HELP)
 		return EXIT_SUCCESS;
@@ -281,8 +293,10 @@ int qcf_img_check(int argc, char **argv)
 		qcf_tool_usage_error("Expecting one image file name");
 		return EXIT_FAILURE;
 	}
-	r.open.path = argv[optind];
 	if (r.repair != 0)
 		r.open.flags |= QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_REPAIR;
-	return run(&r);
+	if (qcf_tool_take_image(&r.open, &r.opts, r.image_opts, argv[optind]))
+		status = run(&r);
+	qcf_image_opts_fini(&r.opts);
+	return status;
 }

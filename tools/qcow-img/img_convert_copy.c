@@ -219,6 +219,32 @@ static int write_zeroes(const struct img_copy *copy, uint64_t offset,
 	                            QCOWFMT_ZERO_MAY_UNMAP, errp);
 }
 
+/*
+ * Write data compressed if that was asked for.  A cluster that the source fills
+ * only in part, with more of the disk behind it, is written plainly.
+ */
+static int write_data(const struct img_copy *copy, const char *buffer,
+                      uint64_t offset, uint64_t len,
+                      struct qcowfmt_error **errp)
+{
+	uint64_t whole = len;
+	int ret = 0;
+
+	if (!copy->compress)
+		return qcowfmt_pwrite(copy->target, buffer, (size_t)len, offset,
+		                      errp);
+	if (offset + len != qcowfmt_get_size(copy->target))
+		whole = qcf_round_down(len, copy->unit);
+	if (whole > 0)
+		ret = qcowfmt_pwrite_compressed(copy->target, buffer,
+		                                (size_t)whole, offset, errp);
+	if (ret == 0 && whole < len)
+		ret = qcowfmt_pwrite(copy->target, buffer + whole,
+		                     (size_t)(len - whole), offset + whole,
+		                     errp);
+	return ret;
+}
+
 /* Write the units of a buffer, those that are zero apart from the others. */
 static int write_units(const struct img_copy *copy, const struct slot *slot,
                        struct qcowfmt_error **errp)
@@ -237,9 +263,9 @@ static int write_units(const struct img_copy *copy, const struct slot *slot,
 			ret = write_zeroes(copy, slot->offset + start,
 			                   end - start, errp);
 		else
-			ret = qcowfmt_pwrite(copy->target, slot->buffer + start,
-			                     (size_t)(end - start),
-			                     slot->offset + start, errp);
+			ret = write_data(copy, slot->buffer + start,
+			                 slot->offset + start, end - start,
+			                 errp);
 		start = end;
 	}
 	return ret;

@@ -13,6 +13,7 @@ struct img_copy {
 	uint64_t zeros_below; /* from here on the target reads as zeros where
 			       * nothing is written */
 	bool write_all;       /* leave no holes */
+	bool compress;        /* units are clusters then */
 	bool out_of_order;    /* write in whatever order data arrives */
 	bool write_through;
 	bool show_progress;

@@ -10,19 +10,21 @@
 #include "tool_error.h"
 
 static bool open_image(struct img_source *source,
-                       const struct qcf_tool_open *request, const char *name)
+                       const struct qcf_tool_open *request, bool image_opts,
+                       const char *name)
 {
 	struct img_source_image *image = &source->images[source->count];
 	struct qcowfmt_info below = { .struct_size = sizeof(below) };
 	struct qcf_tool_open open = *request;
 	QCF_AUTO_FREE char *reason = NULL;
 
-	open.path = name;
+	source->count++;
+	if (!qcf_tool_take_image(&open, &image->opts, image_opts, name))
+		return false;
 	if (qcf_tool_open(&open, &image->image, &reason) < 0) {
 		qcf_tool_error("Could not open '%s': %s", name, reason);
 		return false;
 	}
-	source->count++;
 	image->size = qcowfmt_get_size(image->image);
 	image->start = source->size;
 	image->hole_flags = qcf_hole_flags(image->image);
@@ -37,14 +39,14 @@ static bool open_image(struct img_source *source,
 }
 
 bool qcf_source_open(struct img_source *source,
-                     const struct qcf_tool_open *request, char **names,
-                     size_t count)
+                     const struct qcf_tool_open *request, bool image_opts,
+                     char **names, size_t count)
 {
 	size_t i;
 
 	source->images = qcf_tool_alloc(count * sizeof(*source->images));
 	for (i = 0; i < count; i++) {
-		if (!open_image(source, request, names[i]))
+		if (!open_image(source, request, image_opts, names[i]))
 			return false;
 	}
 	return true;
@@ -54,23 +56,32 @@ void qcf_source_close(struct img_source *source)
 {
 	size_t i;
 
-	for (i = 0; i < source->count; i++)
+	for (i = 0; i < source->count; i++) {
 		(void)qcowfmt_close(source->images[i].image, NULL);
+		qcf_image_opts_fini(&source->images[i].opts);
+	}
 	free(source->images);
 	source->images = NULL;
 	source->count = 0;
 }
 
+static bool is_file(const char *path, const struct stat *st)
+{
+	struct stat used;
+
+	return path != NULL && stat(path, &used) == 0 &&
+	       used.st_dev == st->st_dev && used.st_ino == st->st_ino;
+}
+
 static bool chain_uses_file(struct qcowfmt_image *image, const struct stat *st)
 {
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-	struct stat used;
 	uint32_t depth;
 
 	for (depth = 0; qcowfmt_get_info(image, depth, &info, NULL) == 0;
 	     depth++) {
-		if (stat(info.filename, &used) == 0 &&
-		    used.st_dev == st->st_dev && used.st_ino == st->st_ino)
+		if (is_file(info.filename, st) ||
+		    is_file(info.data_filename, st))
 			return true;
 	}
 	return false;
@@ -84,7 +95,8 @@ bool qcf_source_uses_file(const struct img_source *source, const char *path)
 	if (stat(path, &st) < 0)
 		return false;
 	for (i = 0; i < source->count; i++) {
-		if (chain_uses_file(source->images[i].image, &st))
+		if (chain_uses_file(source->images[i].image, &st) ||
+		    is_file(source->images[i].opts.data_path, &st))
 			return true;
 	}
 	return false;

@@ -24,6 +24,7 @@ enum img_content {
 
 struct img_source_image {
 	struct qcowfmt_image *image;
+	struct qcf_image_opts opts;
 	uint64_t start; /* in the whole disk */
 	uint64_t size;
 	uint64_t backing_size; /* 0 without a backing file */
@@ -43,14 +44,17 @@ struct img_source {
 	int extent_next;
 };
 
-/* Open the images, whose paths are names[0 ... count - 1]; prints why if it
- * cannot. */
+/*
+ * Open the images named, or with image_opts described, by names[0 ... count -
+ * 1]; prints why if it cannot.
+ */
 bool qcf_source_open(struct img_source *source,
-                     const struct qcf_tool_open *request, char **names,
-                     size_t count);
+                     const struct qcf_tool_open *request, bool image_opts,
+                     char **names, size_t count);
 void qcf_source_close(struct img_source *source);
 
-/* Whether a file is one of those that are open, backing files included. */
+/* Whether a file is one of those that are open, backing and data files
+ * included. */
 bool qcf_source_uses_file(const struct img_source *source, const char *path);
 
 /*

@@ -11,6 +11,7 @@
 #include "tool_error.h"
 #include "tool_open.h"
 #include "tool_options.h"
+#include "tool_secret.h"
 #include "tool_size.h"
 
 #define OPTION_OBJECT (QCF_OPTION_LONG + 1)
@@ -25,7 +26,8 @@ static const struct qcf_tool_option options[] = {
 	{ 'F', NULL, "FMT", NULL, false },
 	{ 'u', "backing-unsafe", NULL, "do not open the backing file", false },
 	{ 'q', "quiet", NULL, "print nothing but errors", false },
-	{ OPTION_OBJECT, "object", "OBJDEF", NULL, true },
+	{ OPTION_OBJECT, "object", "OBJDEF",
+	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
 	QCF_OPTIONS_END
 };
 
@@ -77,6 +79,8 @@ static bool take_option(int option, void *opaque)
 	case 'q':
 		r->quiet = true;
 		break;
+	case OPTION_OBJECT:
+		return qcf_secret_define(optarg);
 	default:
 		break;
 	}
@@ -138,7 +142,9 @@ static char *look_at_backing(const char *filename, const char *backing,
 	QCF_AUTO_FREE char *path = qcf_resolve_reference(filename, backing);
 	QCF_AUTO_IMAGE struct qcowfmt_image *image = NULL;
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-	struct qcf_tool_open open = { .path = path, .format = format };
+	struct qcf_tool_open open = { .path = path,
+		                      .format = format,
+		                      .flags = QCOWFMT_OPEN_NO_DATA };
 	QCF_AUTO_FREE char *reason = NULL;
 
 	if (qcf_tool_open(&open, &image, &reason) < 0 ||
@@ -212,8 +218,7 @@ static char *apply_options(struct request *r, struct img_create_values *values)
 	return reason;
 }
 
-static char *create_image(const struct img_create_values *values,
-                          const char *path)
+static char *create_image(struct img_create_values *values, const char *path)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	uint64_t size = qcf_create_value(values, "size")->number;

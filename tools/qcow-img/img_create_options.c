@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "img_create_encryption.h"
+#include "tool_driver.h"
 #include "tool_error.h"
 #include "tool_size.h"
 
@@ -20,57 +22,73 @@ enum option_kind {
 #define FOR_QCOW2 0x1u /* an option of the format */
 #define FOR_RAW   0x2u
 #define FOR_FILE  0x4u /* an option of the file below any format */
-#define REFUSED   0x8u /* known, but not supported by this version */
+#define FOR_QCOW  0x8u
+#define LEADS     0x10u /* printed first, but for qcow2 */
 
 struct create_option {
 	const char *name;
 	enum option_kind kind;
 	unsigned int flags;
-	const char *initial; /* default that is printed, or NULL */
+	const char *initial; /* default for qcow2 that is printed, or NULL */
 	const char *help;
+	const char *other_help; /* for other formats; NULL: the same */
 };
 
 /* In the order of the "Formatting" line. */
 static const struct create_option table[] = {
-	{ "encryption", KIND_SWITCH, FOR_QCOW2, NULL,
-	  "Encrypt the image (allowed value: off)" },
-	{ "encrypt.format", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
-	{ "encrypt.key-secret", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
-	{ "encrypt.cipher-alg", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
-	{ "encrypt.cipher-mode", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
-	{ "encrypt.ivgen-alg", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
-	{ "encrypt.ivgen-hash-alg", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL,
+	{ "encryption", KIND_SWITCH, FOR_QCOW2 | FOR_QCOW, NULL,
+	  "Encrypt the image with format 'aes'. (Deprecated in favor of "
+	  "encrypt.format=aes)",
 	  NULL },
-	{ "encrypt.hash-alg", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
-	{ "encrypt.iter-time", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
-	{ "cluster_size", KIND_SIZE, FOR_QCOW2, "65536", "qcow2 cluster size" },
-	{ "extended_l2", KIND_SWITCH, FOR_QCOW2, "off",
-	  "Extended L2 tables (allowed value: off)" },
+	{ "encrypt.format", KIND_TEXT, FOR_QCOW2 | FOR_QCOW, NULL,
+	  "Encrypt the image, format choices: 'aes', 'luks'",
+	  "Encrypt the image, format choices: 'aes'" },
+	{ "encrypt.key-secret", KIND_TEXT, FOR_QCOW2 | FOR_QCOW, NULL,
+	  "ID of secret providing qcow AES key or LUKS passphrase",
+	  "ID of the secret that provides the AES encryption key" },
+	{ "encrypt.cipher-alg", KIND_TEXT, FOR_QCOW2, NULL,
+	  "Name of encryption cipher algorithm", NULL },
+	{ "encrypt.cipher-mode", KIND_TEXT, FOR_QCOW2, NULL,
+	  "Name of encryption cipher mode", NULL },
+	{ "encrypt.ivgen-alg", KIND_TEXT, FOR_QCOW2, NULL,
+	  "Name of IV generator algorithm", NULL },
+	{ "encrypt.ivgen-hash-alg", KIND_TEXT, FOR_QCOW2, NULL,
+	  "Name of IV generator hash algorithm", NULL },
+	{ "encrypt.hash-alg", KIND_TEXT, FOR_QCOW2, NULL,
+	  "Name of encryption hash algorithm", NULL },
+	{ "encrypt.iter-time", KIND_NUMBER, FOR_QCOW2, NULL,
+	  "Time to spend in PBKDF in milliseconds", NULL },
+	{ "cluster_size", KIND_SIZE, FOR_QCOW2, "65536", "qcow2 cluster size",
+	  NULL },
+	{ "extended_l2", KIND_SWITCH, FOR_QCOW2, "off", "Extended L2 tables",
+	  NULL },
 	{ "preallocation", KIND_TEXT, FOR_QCOW2 | FOR_FILE, NULL,
-	  "Preallocation mode (allowed value: off)" },
+	  "Preallocation mode (allowed values: off, metadata, falloc, full)",
+	  "Preallocation mode (allowed values: off, falloc, full)" },
 	{ "compression_type", KIND_TEXT, FOR_QCOW2, "zlib",
-	  "Compression method used for image cluster compression (allowed "
-	  "value: zlib)" },
-	{ "size", KIND_SIZE, FOR_QCOW2 | FOR_RAW, NULL, "Virtual disk size" },
+	  "Compression method used for image cluster compression", NULL },
+	{ "size", KIND_SIZE, FOR_QCOW2 | FOR_QCOW | FOR_RAW | LEADS, NULL,
+	  "Virtual disk size", NULL },
 	{ "compat", KIND_TEXT, FOR_QCOW2, NULL,
-	  "Compatibility level (v2 [0.10] or v3 [1.1])" },
-	{ "backing_file", KIND_TEXT, FOR_QCOW2, NULL,
-	  "File name of a base image" },
-	{ "backing_fmt", KIND_TEXT, FOR_QCOW2, NULL,
-	  "Image format of the base image" },
-	{ "data_file", KIND_TEXT, FOR_QCOW2 | REFUSED, NULL, NULL },
+	  "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
+	{ "backing_file", KIND_TEXT, FOR_QCOW2 | FOR_QCOW | LEADS, NULL,
+	  "File name of a base image", NULL },
+	{ "backing_fmt", KIND_TEXT, FOR_QCOW2 | FOR_QCOW | LEADS, NULL,
+	  "Image format of the base image", "Format of the backing image" },
+	{ "data_file", KIND_TEXT, FOR_QCOW2, NULL,
+	  "File name of an external data file", NULL },
 	{ "data_file_raw", KIND_SWITCH, FOR_QCOW2, NULL,
-	  "The external data file must stay valid as a raw image (allowed "
-	  "value: off)" },
+	  "The external data file must stay valid as a raw image", NULL },
 	{ "lazy_refcounts", KIND_SWITCH, FOR_QCOW2, "off",
-	  "Postpone refcount updates" },
+	  "Postpone refcount updates", NULL },
 	{ "refcount_bits", KIND_NUMBER, FOR_QCOW2, "16",
-	  "Width of a reference count entry in bits" },
+	  "Width of a reference count entry in bits", NULL },
 	{ "nocow", KIND_SWITCH, FOR_FILE, NULL,
-	  "Turn off copy-on-write (allowed value: off)" },
+	  "Turn off copy-on-write (allowed value: off)", NULL },
 	{ "extent_size_hint", KIND_SIZE, FOR_FILE, NULL,
 	  "Extent size hint for the image file, 0 to disable (allowed value: "
-	  "0)" },
+	  "0)",
+	  NULL },
 };
 
 _Static_assert(QCF_ARRAY_LEN(table) <= IMG_MAX_CREATE_OPTIONS,
@@ -78,7 +96,14 @@ _Static_assert(QCF_ARRAY_LEN(table) <= IMG_MAX_CREATE_OPTIONS,
 
 static unsigned int flag_of_format(int format)
 {
-	return format == QCOWFMT_FORMAT_QCOW2 ? FOR_QCOW2 : FOR_RAW;
+	switch (format) {
+	case QCOWFMT_FORMAT_QCOW2:
+		return FOR_QCOW2;
+	case QCOWFMT_FORMAT_QCOW:
+		return FOR_QCOW;
+	default:
+		return FOR_RAW;
+	}
 }
 
 static bool applies(const struct create_option *option, int format)
@@ -157,10 +182,6 @@ static char *set_value(struct img_create_values *values, size_t index,
 	uint64_t number = 0;
 	char *reason = NULL;
 
-	if ((option->flags & REFUSED) != 0)
-		return qcf_tool_printf("Option '%s' is not supported by this "
-		                       "version",
-		                       option->name);
 	if (option->kind == KIND_SWITCH)
 		reason = parse_switch(option->name, text, &number);
 	else if (option->kind == KIND_SIZE)
@@ -211,10 +232,6 @@ char *qcf_create_values_init(struct img_create_values *values,
 
 	memset(values, 0, sizeof(*values));
 	values->format = qcowfmt_format_from_name(format_name);
-	if (values->format == QCOWFMT_FORMAT_QCOW)
-		return qcf_tool_printf("Creating images of format '%s' is not "
-		                       "supported by this version",
-		                       format_name);
 	if (values->format < 0)
 		return qcf_tool_printf("Unknown file format '%s'", format_name);
 	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
@@ -231,7 +248,7 @@ void qcf_create_values_fini(struct img_create_values *values)
 
 	for (i = 0; i < QCF_ARRAY_LEN(table); i++)
 		free(values->values[i].text);
-	memset(values, 0, sizeof(*values));
+	*values = (struct img_create_values){ 0 };
 }
 
 bool qcf_create_values_set(struct img_create_values *values, const char *name,
@@ -278,6 +295,18 @@ static void print_value(const struct create_option *option,
 		printf(*text == ',' ? ",," : "%c", *text);
 }
 
+/* Those that lead, or those that do not. */
+static void print_values(const struct img_create_values *values, bool leading)
+{
+	size_t i;
+
+	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
+		if (values->values[i].is_set &&
+		    ((table[i].flags & LEADS) != 0) == leading)
+			print_value(&table[i], &values->values[i]);
+	}
+}
+
 void qcf_create_values_print(const struct img_create_values *values,
                              const char *filename)
 {
@@ -285,15 +314,14 @@ void qcf_create_values_print(const struct img_create_values *values,
 
 	printf("Formatting '%s', fmt=%s", filename,
 	       qcowfmt_format_name(values->format));
-	/* A raw image names its size first, which is its only own option. */
-	if (values->format == QCOWFMT_FORMAT_RAW)
-		print_value(&table[find(values->format, "size")],
-		            qcf_create_value(values, "size"));
-	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
-		if (values->values[i].is_set &&
-		    (values->format != QCOWFMT_FORMAT_RAW ||
-		     strcmp(table[i].name, "size") != 0))
-			print_value(&table[i], &values->values[i]);
+	if (values->format != QCOWFMT_FORMAT_QCOW2) {
+		print_values(values, true);
+		print_values(values, false);
+	} else {
+		for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
+			if (values->values[i].is_set)
+				print_value(&table[i], &values->values[i]);
+		}
 	}
 	putchar('\n');
 }
@@ -306,7 +334,7 @@ static int compare_names(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
-static void print_help_line(const struct create_option *option)
+static void print_help_line(const struct create_option *option, int format)
 {
 	static const char *const kinds[] = {
 		[KIND_TEXT] = "<str>",
@@ -315,8 +343,11 @@ static void print_help_line(const struct create_option *option)
 		[KIND_SWITCH] = "<bool (on/off)>",
 	};
 	int width = printf("  %s=%s", option->name, kinds[option->kind]);
+	const char *help = option->help;
 
-	printf("%*s - %s\n", width < 24 ? 24 - width : 0, "", option->help);
+	if (format != QCOWFMT_FORMAT_QCOW2 && option->other_help != NULL)
+		help = option->other_help;
+	printf("%*s - %s\n", width < 24 ? 24 - width : 0, "", help);
 }
 
 char *qcf_create_print_help(const char *format_name, bool with_file_options)
@@ -327,11 +358,11 @@ char *qcf_create_print_help(const char *format_name, bool with_file_options)
 	size_t count = 0;
 	size_t i;
 
-	if (format != QCOWFMT_FORMAT_QCOW2 && format != QCOWFMT_FORMAT_RAW)
+	if (format < 0)
 		return qcf_tool_printf("Unknown file format '%s'", format_name);
 	wanted = flag_of_format(format) | (with_file_options ? FOR_FILE : 0);
 	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
-		if ((table[i].flags & wanted) != 0 && table[i].help != NULL)
+		if ((table[i].flags & wanted) != 0)
 			options[count++] = &table[i];
 	}
 	qsort(options, count, sizeof(const struct create_option *),
@@ -341,7 +372,7 @@ char *qcf_create_print_help(const char *format_name, bool with_file_options)
 	else
 		printf("Supported %s options:\n", format_name);
 	for (i = 0; i < count; i++)
-		print_help_line(options[i]);
+		print_help_line(options[i], format);
 	if (!with_file_options)
 		puts("\nThe protocol level may support further options.\n"
 		     "Specify the target filename to include those options.");
@@ -374,57 +405,96 @@ static bool is_one_of(const char *text, const char *const *list, size_t count)
 	return false;
 }
 
-/* Options with no other value than "off" or none yet. */
-static char *check_unsupported(const struct img_create_values *values)
+/* Options of files that have one value only. */
+static char *check_file_options(const struct img_create_values *values)
 {
-	static const char *const switches[] = { "encryption", "extended_l2",
-		                                "data_file_raw", "nocow",
-		                                "extent_size_hint" };
-	static const char *const modes[] = { "metadata", "falloc", "full" };
-	const char *preallocation = qcf_create_text(values, "preallocation");
-	const char *compression = qcf_create_text(values, "compression_type");
+	static const char *const names[] = { "nocow", "extent_size_hint" };
 	size_t i;
 
-	for (i = 0; i < QCF_ARRAY_LEN(switches); i++) {
+	for (i = 0; i < QCF_ARRAY_LEN(names); i++) {
 		const struct img_create_value *value =
-			qcf_create_value(values, switches[i]);
+			qcf_create_value(values, names[i]);
 
 		if (value != NULL && value->number != 0)
-			return unsupported(switches[i], value->text);
+			return unsupported(names[i], value->text);
 	}
-	if (preallocation != NULL && strcmp(preallocation, "off") != 0)
-		return is_one_of(preallocation, modes, QCF_ARRAY_LEN(modes))
-		               ? unsupported("preallocation", preallocation)
-		               : not_accepted("preallocation", preallocation);
-	if (compression != NULL && strcmp(compression, "zlib") != 0)
-		return strcmp(compression, "zstd") == 0
-		               ? unsupported("compression_type", compression)
-		               : not_accepted("compression-type", compression);
 	return NULL;
 }
 
-static char *resolve_version(const struct img_create_values *values,
-                             struct qcowfmt_create_options *options)
+static const char *const modes[] = {
+	[QCOWFMT_PREALLOCATION_OFF] = "off",
+	[QCOWFMT_PREALLOCATION_METADATA] = "metadata",
+	[QCOWFMT_PREALLOCATION_FALLOC] = "falloc",
+	[QCOWFMT_PREALLOCATION_FULL] = "full",
+};
+
+/* The number of a preallocation mode, -1 for another text. */
+static int find_mode(const char *text)
+{
+	size_t i;
+
+	for (i = 0; i < QCF_ARRAY_LEN(modes); i++) {
+		if (strcmp(text, modes[i]) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* Preallocation of a file, which has no metadata. */
+static char *resolve_file_preallocation(const struct img_create_values *values,
+                                        struct qcowfmt_create_options *options)
+{
+	const char *text = qcf_create_text(values, "preallocation");
+	int mode = text == NULL ? QCOWFMT_PREALLOCATION_OFF : find_mode(text);
+
+	if (mode < 0)
+		return qcf_tool_printf("invalid parameter value: %s", text);
+	if (mode == QCOWFMT_PREALLOCATION_METADATA)
+		return qcf_tool_printf("Unsupported preallocation mode: %s",
+		                       text);
+	if (mode != QCOWFMT_PREALLOCATION_OFF &&
+	    values->format != QCOWFMT_FORMAT_RAW)
+		return unsupported("preallocation", text);
+	options->preallocation = mode;
+	return NULL;
+}
+
+static bool is_on(const struct img_create_values *values, const char *name)
+{
+	const struct img_create_value *value = qcf_create_value(values, name);
+
+	return value != NULL && value->number != 0;
+}
+
+/* What each value can be, in the order in which QEMU looks at them. */
+static char *parse_values(struct img_create_values *values,
+                          struct qcowfmt_create_options *options)
 {
 	static const char *const v2[] = { "0.10", "v2" };
 	static const char *const v3[] = { "1.1", "v3" };
 	const char *compat = qcf_create_text(values, "compat");
+	const char *mode = qcf_create_text(values, "preallocation");
+	const char *compression = qcf_create_text(values, "compression_type");
+	char *reason;
 
 	options->version = 3;
-	if (compat == NULL || is_one_of(compat, v3, QCF_ARRAY_LEN(v3)))
-		return NULL;
-	if (!is_one_of(compat, v2, QCF_ARRAY_LEN(v2)))
+	if (compat != NULL && is_one_of(compat, v2, QCF_ARRAY_LEN(v2)))
+		options->version = 2;
+	else if (compat != NULL && !is_one_of(compat, v3, QCF_ARRAY_LEN(v3)))
 		return not_accepted("version", compat);
-	options->version = 2;
-	if ((options->flags & QCOWFMT_CREATE_LAZY_REFCOUNTS) != 0)
-		return qcf_tool_printf(
-			"Lazy refcounts only supported with compatibility "
-			"level 1.1 and above (use version=v3 or greater)");
-	if (options->refcount_bits != 16)
-		return qcf_tool_printf(
-			"Different refcount widths than 16 bits require "
-			"compatibility level 1.1 or above (use version=v3 or "
-			"greater)");
+	if (options->backing_format != NULL &&
+	    !qcf_is_known_driver(options->backing_format))
+		return not_accepted("backing-fmt", options->backing_format);
+	reason = qcf_create_encryption_parse(values);
+	if (reason != NULL)
+		return reason;
+	if (mode != NULL && find_mode(mode) < 0)
+		return not_accepted("preallocation", mode);
+	options->preallocation =
+		mode == NULL ? QCOWFMT_PREALLOCATION_OFF : find_mode(mode);
+	options->compression_type = strcmp(compression, "zstd") == 0;
+	if (options->compression_type == 0 && strcmp(compression, "zlib") != 0)
+		return not_accepted("compression-type", compression);
 	return NULL;
 }
 
@@ -433,40 +503,123 @@ static bool is_power_of_two(uint64_t value)
 	return value != 0 && (value & (value - 1)) == 0;
 }
 
-static char *resolve_numbers(const struct img_create_values *values,
-                             struct qcowfmt_create_options *options)
+static char *needs_version_3(const char *what, const char *verb,
+                             const char *version)
 {
-	uint64_t bits = qcf_create_value(values, "refcount_bits")->number;
+	return qcf_tool_printf("%s %s compatibility level 1.1 %s above (use "
+	                       "version=v3 or greater)",
+	                       what, verb, version);
+}
 
-	options->cluster_size =
-		qcf_create_value(values, "cluster_size")->number;
+static char *check_cluster_size(const struct qcowfmt_create_options *options)
+{
+	bool has_subclusters =
+		(options->flags & QCOWFMT_CREATE_EXTENDED_L2) != 0;
+
+	if (has_subclusters && options->version < 3)
+		return needs_version_3("Extended L2 entries are",
+		                       "only supported with", "and");
 	if (!is_power_of_two(options->cluster_size) ||
 	    options->cluster_size < 512 || options->cluster_size > 2 * MIB)
 		return qcf_tool_printf("Cluster size must be a power of two "
 		                       "between 512 and 2048k");
+	if (has_subclusters && options->cluster_size < 16 * KIB)
+		return qcf_tool_printf(
+			"Extended L2 entries are only supported with cluster "
+			"sizes of at least 16384 bytes");
+	if (options->preallocation != QCOWFMT_PREALLOCATION_OFF &&
+	    options->backing_filename != NULL && !has_subclusters)
+		return qcf_tool_printf(
+			"Backing file and preallocation can only be used at "
+			"the same time if extended_l2 is on");
+	return NULL;
+}
+
+static char *check_refcounts(const struct img_create_values *values,
+                             struct qcowfmt_create_options *options)
+{
+	uint64_t bits = qcf_create_value(values, "refcount_bits")->number;
+
+	if (options->backing_format != NULL &&
+	    options->backing_filename == NULL)
+		return qcf_tool_printf("Backing format cannot be used without "
+		                       "backing file");
+	if ((options->flags & QCOWFMT_CREATE_LAZY_REFCOUNTS) != 0 &&
+	    options->version < 3)
+		return needs_version_3("Lazy refcounts", "only supported with",
+		                       "and");
 	if (!is_power_of_two(bits) || bits > 64)
 		return qcf_tool_printf("Refcount width must be a power of two "
 		                       "and may not exceed 64 bits");
+	if (bits != 16 && options->version < 3)
+		return needs_version_3("Different refcount widths than 16 bits",
+		                       "require", "or");
 	options->refcount_bits = (uint32_t)bits;
 	return NULL;
 }
 
-static char *resolve_backing(const struct img_create_values *values,
-                             struct qcowfmt_create_options *options)
+static char *check_data_file(const struct qcowfmt_create_options *options)
 {
-	options->backing_filename = qcf_create_text(values, "backing_file");
-	options->backing_format = qcf_create_text(values, "backing_fmt");
-	if (options->backing_format == NULL)
-		return NULL;
-	if (!qcf_is_known_driver(options->backing_format))
-		return not_accepted("backing-fmt", options->backing_format);
-	if (options->backing_filename == NULL)
-		return qcf_tool_printf("Backing format cannot be used without "
-		                       "backing file");
+	bool is_raw = (options->flags & QCOWFMT_CREATE_DATA_FILE_RAW) != 0;
+
+	if (is_raw && options->data_filename == NULL)
+		return qcf_tool_printf("data-file-raw requires data-file");
+	if (is_raw && options->backing_filename != NULL)
+		return qcf_tool_printf("Backing file and data-file-raw cannot "
+		                       "be used at the same time");
+	if (options->data_filename != NULL && options->version < 3)
+		return needs_version_3("External data files are",
+		                       "only supported with", "and");
+	if (options->compression_type != 0 && options->version < 3)
+		return needs_version_3("Non-zlib compression type is",
+		                       "only supported with", "and");
+	if (options->data_filename != NULL && *options->data_filename == '\0')
+		return qcf_tool_printf("Could not create '': %s",
+		                       strerror(ENOENT));
 	return NULL;
 }
 
-char *qcf_create_values_resolve(const struct img_create_values *values,
+static char *resolve_qcow2(struct img_create_values *values,
+                           struct qcowfmt_create_options *options)
+{
+	char *reason;
+
+	options->cluster_size =
+		qcf_create_value(values, "cluster_size")->number;
+	options->data_filename = qcf_create_text(values, "data_file");
+	if (is_on(values, "lazy_refcounts"))
+		options->flags |= QCOWFMT_CREATE_LAZY_REFCOUNTS;
+	if (is_on(values, "extended_l2"))
+		options->flags |= QCOWFMT_CREATE_EXTENDED_L2;
+	if (is_on(values, "data_file_raw"))
+		options->flags |= QCOWFMT_CREATE_DATA_FILE_RAW;
+	reason = parse_values(values, options);
+	if (reason == NULL)
+		reason = check_cluster_size(options);
+	if (reason == NULL)
+		reason = check_refcounts(values, options);
+	if (reason == NULL)
+		reason = check_data_file(options);
+	return reason;
+}
+
+static char *resolve_qcow(struct img_create_values *values,
+                          struct qcowfmt_create_options *options)
+{
+	char *reason = qcf_create_encryption_parse(values);
+
+	if (reason == NULL && options->backing_format != NULL &&
+	    !qcf_is_known_driver(options->backing_format))
+		reason = qcf_tool_printf("unrecognized backing format '%s'",
+		                         options->backing_format);
+	if (reason == NULL)
+		reason = resolve_file_preallocation(values, options);
+	/* The format has no place for it. */
+	options->backing_format = NULL;
+	return reason;
+}
+
+char *qcf_create_values_resolve(struct img_create_values *values,
                                 struct qcowfmt_create_options *options)
 {
 	char *reason;
@@ -474,18 +627,21 @@ char *qcf_create_values_resolve(const struct img_create_values *values,
 	*options = (struct qcowfmt_create_options){
 		.struct_size = sizeof(*options),
 		.format = values->format,
+		.backing_filename = qcf_create_text(values, "backing_file"),
+		.backing_format = qcf_create_text(values, "backing_fmt"),
 	};
+	reason = check_file_options(values);
+	if (reason != NULL)
+		return reason;
 	if (values->format == QCOWFMT_FORMAT_RAW)
-		return check_unsupported(values);
-	if (qcf_create_value(values, "lazy_refcounts")->number != 0)
-		options->flags |= QCOWFMT_CREATE_LAZY_REFCOUNTS;
-	reason = resolve_backing(values, options);
+		return resolve_file_preallocation(values, options);
+	reason = values->format == QCOWFMT_FORMAT_QCOW
+	                 ? resolve_qcow(values, options)
+	                 : resolve_qcow2(values, options);
 	if (reason == NULL)
-		reason = check_unsupported(values);
-	if (reason == NULL)
-		reason = resolve_numbers(values, options);
-	if (reason == NULL)
-		reason = resolve_version(values, options);
+		reason = qcf_create_encryption_secret(values);
+	if (values->encryption.encryption != QCOWFMT_ENCRYPTION_NONE)
+		options->encryption = &values->encryption;
 	return reason;
 }
 
@@ -503,57 +659,4 @@ char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
 		return qcf_tool_printf("Could not create '%s': %s", path,
 		                       strerror(qcowfmt_error_errno(error)));
 	return qcf_tool_reason(ret, error, path, true);
-}
-
-bool qcf_is_known_driver(const char *name)
-{
-	static const char *const drivers[] = {
-		"blkdebug",
-		"blklogwrites",
-		"blkverify",
-		"bochs",
-		"cloop",
-		"compress",
-		"copy-on-read",
-		"dmg",
-		"file",
-		"ftp",
-		"ftps",
-		"gluster",
-		"host_cdrom",
-		"host_device",
-		"http",
-		"https",
-		"io_uring",
-		"iscsi",
-		"iser",
-		"luks",
-		"nbd",
-		"nfs",
-		"null-aio",
-		"null-co",
-		"nvme",
-		"nvme-io_uring",
-		"parallels",
-		"preallocate",
-		"qcow",
-		"qcow2",
-		"qed",
-		"quorum",
-		"raw",
-		"rbd",
-		"replication",
-		"ssh",
-		"throttle",
-		"vdi",
-		"vhdx",
-		"virtio-blk-vfio-pci",
-		"virtio-blk-vhost-user",
-		"virtio-blk-vhost-vdpa",
-		"vmdk",
-		"vpc",
-		"vvfat",
-	};
-
-	return is_one_of(name, drivers, QCF_ARRAY_LEN(drivers));
 }

@@ -27,9 +27,11 @@ struct img_create_value {
 struct img_create_values {
 	int format; /* enum qcowfmt_format */
 	struct img_create_value values[IMG_MAX_CREATE_OPTIONS];
+	/* What the options of encryption come to. */
+	struct qcowfmt_encryption_options encryption;
 };
 
-/* format_name: "raw" or "qcow2"; everything is at its default. */
+/* format_name: "raw", "qcow" or "qcow2"; everything is at its default. */
 char *qcf_create_values_init(struct img_create_values *values,
                              const char *format_name);
 void qcf_create_values_fini(struct img_create_values *values);
@@ -59,15 +61,11 @@ char *qcf_create_print_help(const char *format_name, bool with_file_options);
  * Check the values and fill in what the library wants to know, but for the
  * virtual size.  The strings stay those of values.
  */
-char *qcf_create_values_resolve(const struct img_create_values *values,
+char *qcf_create_values_resolve(struct img_create_values *values,
                                 struct qcowfmt_create_options *options);
 
 /* Why creating an image failed with ret; the caller frees it. */
 char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
                         const char *path, int format);
-
-/* Whether QEMU has a block driver of this name: what a backing format may
- * say, even one that nothing here can open. */
-bool qcf_is_known_driver(const char *name);
 
 #endif

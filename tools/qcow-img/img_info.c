@@ -18,6 +18,7 @@
 #include "tool_json.h"
 #include "tool_open.h"
 #include "tool_options.h"
+#include "tool_secret.h"
 #include "tool_size.h"
 
 #define OPTION_OBJECT        (QCF_OPTION_LONG + 1)
@@ -38,8 +39,11 @@ static const struct qcf_tool_option options[] = {
 	  false },
 	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
 	{ OPTION_LIMITS, "limits", NULL, NULL, true },
-	{ OPTION_OBJECT, "object", "OBJDEF", NULL, true },
-	{ OPTION_IMAGE_OPTS, "image-opts", NULL, NULL, true },
+	{ OPTION_OBJECT, "object", "OBJDEF",
+	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
+	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
+	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
+	  false },
 	QCF_OPTIONS_END
 };
 
@@ -49,12 +53,18 @@ static const struct qcf_tool_command_help help = {
 
 struct request {
 	struct qcf_tool_open open;
+	struct qcf_image_opts opts;
+	bool image_opts;
 	bool chain;
 	bool json;
 };
 
-/* Images seen, to notice a chain that bites its own tail. */
-struct seen {
+/* One image of the chain. */
+struct node {
+	struct qcowfmt_image *image;
+	struct qcf_image_facts facts;
+	char *name; /* to be shown */
+	/* Which file it is, to notice a chain that bites its own tail. */
 	dev_t dev;
 	ino_t ino;
 };
@@ -87,6 +97,11 @@ static bool take_option(int option, void *opaque)
 		break;
 	case OPTION_OUTPUT:
 		return qcf_parse_output(optarg, &r->json);
+	case OPTION_OBJECT:
+		return qcf_secret_define(optarg);
+	case OPTION_IMAGE_OPTS:
+		r->image_opts = true;
+		break;
 	default:
 		break;
 	}
@@ -131,11 +146,12 @@ static void print_file_node(const struct qcowfmt_info *info)
 	       qcf_format_size(text, info->allocated_size));
 }
 
-static void print_human(const struct qcowfmt_info *info)
+static void print_human(const struct node *node)
 {
+	const struct qcowfmt_info *info = &node->facts.info;
 	char text[QCF_SIZE_TEXT];
 
-	printf("image: %s\n", info->filename);
+	printf("image: %s\n", node->name);
 	printf("file format: %s\n", qcowfmt_format_name(info->format));
 	print_size("virtual size", info->virtual_size);
 	printf("disk size: %s\n", qcf_format_size(text, info->allocated_size));
@@ -146,7 +162,7 @@ static void print_human(const struct qcowfmt_info *info)
 	if ((info->flags & QCOWFMT_INFO_DIRTY) != 0)
 		puts("cleanly shut down: no");
 	print_backing(info);
-	qcf_print_format_info(info);
+	qcf_print_format_info(&node->facts);
 	print_file_node(info);
 }
 
@@ -185,18 +201,20 @@ static void json_optional(struct qcf_json *json, const char *name,
 }
 
 /* The members stand in the order of QEMU's program. */
-static void print_json(struct qcf_json *json, const struct qcowfmt_info *info)
+static void print_json(struct qcf_json *json, const struct node *node)
 {
+	const struct qcowfmt_info *info = &node->facts.info;
+
 	qcf_json_begin_object(json, NULL);
 	json_file_node(json, info);
 	json_optional(json, "backing-filename-format", info->backing_format);
 	qcf_json_number(json, "virtual-size", info->virtual_size);
-	qcf_json_string(json, "filename", info->filename);
+	qcf_json_string(json, "filename", node->name);
 	if (info->cluster_size != 0)
 		qcf_json_number(json, "cluster-size", info->cluster_size);
 	qcf_json_string(json, "format", qcowfmt_format_name(info->format));
 	qcf_json_number(json, "actual-size", info->allocated_size);
-	qcf_json_format_info(json, info);
+	qcf_json_format_info(json, &node->facts);
 	json_optional(json, "full-backing-filename",
 	              info->full_backing_filename);
 	if ((info->flags & QCOWFMT_INFO_ENCRYPTED) != 0)
@@ -207,13 +225,16 @@ static void print_json(struct qcf_json *json, const struct qcowfmt_info *info)
 	qcf_json_end_object(json);
 }
 
-/* ---------------------------------------------------------- what is missing */
+/* ----------------------------------------------------------------- warnings */
 
 /* Autoclear feature: the image has a valid bitmap directory. */
 #define AUTOCLEAR_BITMAPS 0x1u
 
-/* Nobody should take silence for the answer that there are none. */
-static void warn_not_listed(const struct qcowfmt_info *info)
+/*
+ * Nobody should take silence for the answer that there are none, or "encrypted"
+ * for safe.
+ */
+static void warn(const struct qcowfmt_info *info, bool for_people)
 {
 	if (info->snapshot_count > 0)
 		qcf_tool_warning("%s: listing its %u snapshots is not "
@@ -223,20 +244,22 @@ static void warn_not_listed(const struct qcowfmt_info *info)
 		qcf_tool_warning("%s: listing its bitmaps is not supported by "
 		                 "this version",
 		                 info->filename);
+	if (for_people && info->encryption == QCOWFMT_ENCRYPTION_AES)
+		qcf_tool_warning("%s: encryption format 'aes' is weak and "
+		                 "deprecated; convert the image to 'luks'",
+		                 info->filename);
 }
 
 /* ------------------------------------------------------------------- chain */
 
 struct chain {
-	struct qcowfmt_image *images[MAX_CHAIN];
-	struct qcowfmt_info infos[MAX_CHAIN];
-	struct seen seen[MAX_CHAIN];
+	struct node nodes[MAX_CHAIN];
 	size_t count;
 };
 
 static bool note_file(struct chain *chain, const char *path)
 {
-	struct seen *now = &chain->seen[chain->count];
+	struct node *now = &chain->nodes[chain->count];
 	struct stat st;
 	size_t i;
 
@@ -245,8 +268,8 @@ static bool note_file(struct chain *chain, const char *path)
 	now->dev = st.st_dev;
 	now->ino = st.st_ino;
 	for (i = 0; i < chain->count; i++) {
-		if (chain->seen[i].dev == st.st_dev &&
-		    chain->seen[i].ino == st.st_ino) {
+		if (chain->nodes[i].dev == st.st_dev &&
+		    chain->nodes[i].ino == st.st_ino) {
 			qcf_tool_error("Backing file '%s' creates an infinite "
 			               "loop.",
 			               path);
@@ -256,49 +279,80 @@ static bool note_file(struct chain *chain, const char *path)
 	return true;
 }
 
-/* Open one more image and read what it says. */
-static bool add_image(struct chain *chain, const struct qcf_tool_open *open)
+static bool is_plain(const char *text)
 {
-	struct qcowfmt_info *info = &chain->infos[chain->count];
+	for (; *text != '\0'; text++) {
+		if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\')
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The name to show.  QEMU's programs show all of a description if the content
+ * depends on more of it than the file.
+ */
+static char *make_name(const struct qcowfmt_info *info,
+                       const struct qcf_image_opts *opts)
+{
+	const char *secret =
+		opts != NULL ? qcf_image_opts_secret(opts, 0) : NULL;
+
+	if (secret == NULL || !is_plain(secret) || !is_plain(info->filename))
+		return qcf_tool_printf("%s", info->filename);
+	return qcf_tool_printf("json:{\"encrypt.key-secret\": \"%s\", "
+	                       "\"driver\": \"%s\", \"file\": {\"driver\": "
+	                       "\"file\", \"filename\": \"%s\"}}",
+	                       secret, qcowfmt_format_name(info->format),
+	                       info->filename);
+}
+
+/* Open one more image and read what it says; path is that of its file. */
+static bool add_image(struct chain *chain, const struct qcf_tool_open *open,
+                      const char *path)
+{
+	struct node *node = &chain->nodes[chain->count];
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	QCF_AUTO_FREE char *reason = NULL;
-	struct qcowfmt_image *image;
 
 	if (chain->count == MAX_CHAIN) {
 		qcf_tool_error("The backing chain is longer than %d images",
 		               MAX_CHAIN);
 		return false;
 	}
-	if (!note_file(chain, open->path))
+	if (!note_file(chain, path))
 		return false;
-	if (qcf_tool_open(open, &image, &reason) < 0) {
+	if (qcf_tool_open(open, &node->image, &reason) < 0) {
 		qcf_tool_error("Could not open '%s': %s", open->path, reason);
 		return false;
 	}
-	chain->images[chain->count++] = image;
-	info->struct_size = sizeof(*info);
-	if (qcowfmt_get_info(image, 0, info, &error) < 0) {
+	chain->count++;
+	if (qcf_get_facts(node->image, &node->facts, &error) < 0) {
 		qcf_tool_error("Could not open '%s': %s", open->path,
 		               qcowfmt_error_message(error));
 		return false;
 	}
+	node->name = make_name(&node->facts.info, open->opts);
 	return true;
 }
 
 static bool open_chain(struct chain *chain, const struct request *r)
 {
 	struct qcf_tool_open next = r->open;
+	const char *path = r->image_opts ? r->opts.path : r->open.path;
 
 	for (;;) {
 		const struct qcowfmt_info *info;
 
-		if (!add_image(chain, &next))
+		if (!add_image(chain, &next, path))
 			return false;
-		info = &chain->infos[chain->count - 1];
+		info = &chain->nodes[chain->count - 1].facts.info;
 		if (!r->chain || info->full_backing_filename == NULL)
 			return true;
-		next.path = info->full_backing_filename;
+		path = info->full_backing_filename;
+		next.path = path;
 		next.format = info->backing_format;
+		next.opts = NULL;
 	}
 }
 
@@ -310,17 +364,27 @@ static void print_chain(const struct chain *chain, const struct request *r)
 	if (r->json && r->chain)
 		qcf_json_begin_array(&json, NULL);
 	for (i = 0; i < chain->count; i++) {
-		warn_not_listed(&chain->infos[i]);
+		warn(&chain->nodes[i].facts.info, !r->json);
 		if (r->json) {
-			print_json(&json, &chain->infos[i]);
+			print_json(&json, &chain->nodes[i]);
 			continue;
 		}
 		if (i > 0)
 			putchar('\n');
-		print_human(&chain->infos[i]);
+		print_human(&chain->nodes[i]);
 	}
 	if (r->json && r->chain)
 		qcf_json_end_array(&json);
+}
+
+static void close_chain(struct chain *chain)
+{
+	while (chain->count > 0) {
+		struct node *node = &chain->nodes[--chain->count];
+
+		(void)qcowfmt_close(node->image, NULL);
+		free(node->name);
+	}
 }
 
 static int run(const struct request *r)
@@ -330,15 +394,18 @@ static int run(const struct request *r)
 
 	if (ok)
 		print_chain(chain, r);
-	while (chain->count > 0)
-		(void)qcowfmt_close(chain->images[--chain->count], NULL);
+	close_chain(chain);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int qcf_img_info(int argc, char **argv)
 {
-	struct request r = { .open = { .no_references = true } };
+	struct request r = {
+		.open = { .flags = QCOWFMT_OPEN_NO_DATA,
+		          .no_references = true },
+	};
 	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
+	int status = EXIT_FAILURE;
 
 	if (option == QCF_OPTION_HELP)
 		return EXIT_SUCCESS;
@@ -348,6 +415,8 @@ int qcf_img_info(int argc, char **argv)
 		qcf_tool_usage_error("Expecting one image file name");
 		return EXIT_FAILURE;
 	}
-	r.open.path = argv[optind];
-	return run(&r);
+	if (qcf_tool_take_image(&r.open, &r.opts, r.image_opts, argv[optind]))
+		status = run(&r);
+	qcf_image_opts_fini(&r.opts);
+	return status;
 }

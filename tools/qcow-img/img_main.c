@@ -19,7 +19,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "amend", NULL, NULL },
+	{ "amend", "change the keys of an encrypted image", qcf_img_amend },
 	{ "bench", NULL, NULL },
 	{ "bitmap", NULL, NULL },
 	{ "check", "check the consistency of an image", qcf_img_check },
@@ -59,7 +59,7 @@ static void print_commands(void)
 			printf("  %-10s%s\n", commands[i].name,
 			       commands[i].summary);
 	}
-	puts("\nSupported formats: qcow2 raw");
+	puts("\nSupported formats: qcow qcow2 raw");
 }
 
 static int run_command(int argc, char **argv)

@@ -11,6 +11,7 @@
 #include "tool_error.h"
 #include "tool_open.h"
 #include "tool_options.h"
+#include "tool_secret.h"
 #include "tool_size.h"
 
 #define OPTION_OBJECT     (QCF_OPTION_LONG + 1)
@@ -25,8 +26,11 @@ static const struct qcf_tool_option options[] = {
 	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
 	{ 'U', "force-share", NULL, "open an image that others may change",
 	  false },
-	{ OPTION_OBJECT, "object", "OBJDEF", NULL, true },
-	{ OPTION_IMAGE_OPTS, "image-opts", NULL, NULL, true },
+	{ OPTION_OBJECT, "object", "OBJDEF",
+	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
+	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
+	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
+	  false },
 	QCF_OPTIONS_END
 };
 
@@ -36,6 +40,8 @@ static const struct qcf_tool_command_help help = {
 
 struct request {
 	struct qcf_tool_open open;
+	struct qcf_image_opts opts;
+	bool image_opts;
 	uint64_t start;
 	uint64_t length;
 	bool json;
@@ -82,6 +88,11 @@ static bool take_option(int option, void *opaque)
 		return qcf_parse_output(optarg, &r->json);
 	case 'U':
 		r->open.flags |= QCOWFMT_OPEN_NO_LOCK;
+		break;
+	case OPTION_OBJECT:
+		return qcf_secret_define(optarg);
+	case OPTION_IMAGE_OPTS:
+		r->image_opts = true;
 		break;
 	default:
 		break;
@@ -288,6 +299,7 @@ int qcf_img_map(int argc, char **argv)
 {
 	struct request r = { .length = UINT64_MAX };
 	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
+	int status = EXIT_FAILURE;
 
 	if (option == QCF_OPTION_HELP)
 		return EXIT_SUCCESS;
@@ -297,6 +309,8 @@ int qcf_img_map(int argc, char **argv)
 		qcf_tool_usage_error("Expecting one image file name");
 		return EXIT_FAILURE;
 	}
-	r.open.path = argv[optind];
-	return run(&r);
+	if (qcf_tool_take_image(&r.open, &r.opts, r.image_opts, argv[optind]))
+		status = run(&r);
+	qcf_image_opts_fini(&r.opts);
+	return status;
 }

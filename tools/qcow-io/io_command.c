@@ -27,6 +27,7 @@ static const char readv_help[] =
 
 static const char write_help[] =
 	" Writes bytes 0xcd unless told otherwise.\n"
+	" -c  write compressed clusters\n"
 	" -C  report statistics in a form for programs\n"
 	" -f  make it stable before the command ends\n"
 	" -p  accepted and without effect, as in QEMU's program\n"
@@ -57,7 +58,7 @@ static const char open_help[] =
 	" -i  threads, native or io_uring\n"
 	" -t  cache mode\n"
 	" -d  discard mode: ignore or unmap\n"
-	" -o  options: driver=FORMAT\n";
+	" -o  options: driver=FORMAT,encrypt.key-secret=ID,...\n";
 
 static const char reopen_help[] = " -r  read-only\n"
 				  " -w  read-write\n"
@@ -114,7 +115,7 @@ static const struct io_command commands[] = {
 	  qcf_io_cmd_sleep, 1, 1, false, false },
 	{ "truncate", "t", NULL, NULL, NULL, NULL, 1, 3, false, false },
 	{ "wait_break", NULL, NULL, NULL, NULL, NULL, 1, 1, false, false },
-	{ "write", "w", "[-Cfquz] [-P pattern | -s source_file] off len",
+	{ "write", "w", "[-cCfquz] [-P pattern | -s source_file] off len",
 	  "write a number of bytes", write_help, qcf_io_cmd_write, 2, -1, true,
 	  true },
 	{ "writev", NULL, "[-Cfq] [-P pattern] off len [len..]",

@@ -12,6 +12,7 @@
 #include "io_command.h"
 #include "tool_error.h"
 #include "tool_options.h"
+#include "tool_secret.h"
 
 #define OPTION_OBJECT     (QCF_OPTION_LONG + 1)
 #define OPTION_IMAGE_OPTS (QCF_OPTION_LONG + 2)
@@ -36,8 +37,11 @@ static const struct qcf_tool_option options[] = {
 	{ 'U', "force-share", NULL, "take no locks (only with -r)", false },
 	{ 'T', "trace", "SPEC", NULL, true },
 	{ 'V', "version", NULL, "output version information and exit", false },
-	{ OPTION_OBJECT, "object", "OBJDEF", NULL, true },
-	{ OPTION_IMAGE_OPTS, "image-opts", NULL, NULL, true },
+	{ OPTION_OBJECT, "object", "OBJDEF",
+	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
+	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
+	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
+	  false },
 	QCF_OPTIONS_END
 };
 
@@ -53,6 +57,7 @@ struct arguments {
 	char **commands;
 	size_t command_count;
 	bool misalign;
+	bool image_opts;
 	bool show_version;
 };
 
@@ -70,6 +75,11 @@ static bool parse_option(int option, struct arguments *a)
 		return true;
 	case 'V':
 		a->show_version = true;
+		return true;
+	case OPTION_OBJECT:
+		return qcf_secret_define(optarg);
+	case OPTION_IMAGE_OPTS:
+		a->image_opts = true;
 		return true;
 	default:
 		return qcf_io_take_setting(option, optarg, &a->settings);
@@ -129,7 +139,8 @@ static int run(const struct arguments *a)
 		                      .misalign = a->misalign };
 	bool ok;
 
-	if (a->settings.path != NULL && !qcf_io_open(&session, &a->settings))
+	if ((a->settings.path != NULL || a->settings.opts != NULL) &&
+	    !qcf_io_open(&session, &a->settings))
 		return EXIT_FAILURE;
 	if (a->command_count > 0)
 		ok = run_commands(&session, a);
@@ -138,6 +149,28 @@ static int run(const struct arguments *a)
 	if (session.image != NULL && !qcf_io_close(&session))
 		ok = false;
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* What to open; false with a message. */
+static bool take_image(struct arguments *a, const char *argument)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+
+	if (a->image_opts && a->settings.format != NULL) {
+		qcf_tool_error("--image-opts and -f are mutually exclusive");
+		return false;
+	}
+	if (!a->image_opts || argument == NULL) {
+		a->settings.path = argument;
+		return true;
+	}
+	a->settings.opts = qcf_tool_alloc(sizeof(*a->settings.opts));
+	reason = qcf_image_opts_add(a->settings.opts, argument);
+	if (reason == NULL)
+		return true;
+	qcf_tool_error("can't open: %s", reason);
+	qcf_io_free_opts(a->settings.opts);
+	return false;
 }
 
 int main(int argc, char **argv)
@@ -159,6 +192,7 @@ int main(int argc, char **argv)
 	}
 	if (option != QCF_OPTION_DONE)
 		return EXIT_FAILURE;
-	a.settings.path = optind < argc ? argv[optind] : NULL;
+	if (!take_image(&a, optind < argc ? argv[optind] : NULL))
+		return EXIT_FAILURE;
 	return qcf_tool_finish_output(run(&a));
 }

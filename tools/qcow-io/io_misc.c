@@ -94,7 +94,9 @@ bool qcf_io_cmd_length(struct io_session *session, int argc, char **argv)
  * of the disk cover. */
 static uint64_t vm_state_offset(const struct qcowfmt_info *info)
 {
-	uint64_t covered = info->cluster_size * (info->cluster_size / 8);
+	bool has_subclusters = (info->flags & QCOWFMT_INFO_EXTENDED_L2) != 0;
+	uint64_t entries = info->cluster_size / (has_subclusters ? 16 : 8);
+	uint64_t covered = info->cluster_size * entries;
 
 	if (info->format != QCOWFMT_FORMAT_QCOW2)
 		return 0;
@@ -103,22 +105,23 @@ static uint64_t vm_state_offset(const struct qcowfmt_info *info)
 
 bool qcf_io_cmd_info(struct io_session *session, int argc, char **argv)
 {
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	struct qcf_image_facts facts;
+	const struct qcowfmt_info *info = &facts.info;
 	char text[QCF_SIZE_TEXT];
-	int ret = qcowfmt_get_info(session->image, 0, &info, &error);
+	int ret = qcf_get_facts(session->image, &facts, &error);
 
 	(void)argc;
 	if (ret < 0) {
 		qcf_io_report_failure(argv[0], ret, error);
 		return false;
 	}
-	printf("format name: %s\n", qcowfmt_format_name(info.format));
+	printf("format name: %s\n", qcowfmt_format_name(info->format));
 	printf("cluster size: %s\n",
-	       qcf_format_size_long(text, (double)info.cluster_size));
+	       qcf_format_size_long(text, (double)info->cluster_size));
 	printf("vm state offset: %s\n",
-	       qcf_format_size_long(text, (double)vm_state_offset(&info)));
-	qcf_print_format_info(&info);
+	       qcf_format_size_long(text, (double)vm_state_offset(info)));
+	qcf_print_format_info(&facts);
 	return true;
 }
 

@@ -5,35 +5,23 @@
 
 #include "io_command.h"
 #include "tool_error.h"
-#include "tool_keyval.h"
 
 /* What "open" and "reopen" were told. */
 struct open_options {
 	struct io_settings settings;
-	struct qcf_keyval_list list; /* of -o */
-	bool has_mode;               /* -r or -w was given */
+	bool has_mode; /* -r or -w was given */
 };
 
-/* The one option of -o is "driver". */
 static bool take_list(const char *text, struct open_options *o)
 {
-	if (!qcf_keyval_is_valid(text)) {
-		qcf_tool_error("Invalid option list: %s", text);
-		return false;
-	}
-	qcf_keyval_append(&o->list, text);
-	for (size_t i = 0; i < o->list.count; i++) {
-		const struct qcf_keyval *pair = &o->list.items[i];
+	QCF_AUTO_FREE char *reason = NULL;
 
-		if (strcmp(pair->key, "driver") != 0 || pair->value == NULL) {
-			qcf_tool_error("Option '%s' is not supported by this "
-			               "version",
-			               pair->key);
-			return false;
-		}
-		o->settings.format = pair->value;
-	}
-	return true;
+	if (o->settings.opts == NULL)
+		o->settings.opts = qcf_tool_alloc(sizeof(*o->settings.opts));
+	reason = qcf_image_opts_add(o->settings.opts, text);
+	if (reason != NULL)
+		qcf_tool_error("%s", reason);
+	return reason == NULL;
 }
 
 static bool take_open_option(int option, void *opaque)
@@ -48,8 +36,9 @@ static bool take_open_option(int option, void *opaque)
 static const struct io_options open_letters = { "snCro:ki:t:d:U", "",
 	                                        take_open_option };
 
-static bool open_image(struct io_session *session, struct io_settings *settings,
-                       int argc, char **argv)
+static bool check_operands(const struct io_session *session,
+                           const struct io_settings *settings, int argc,
+                           char **argv)
 {
 	if (optind < argc - 1)
 		return qcf_io_usage(argv[0]);
@@ -57,23 +46,26 @@ static bool open_image(struct io_session *session, struct io_settings *settings,
 		qcf_tool_error("file open already, try 'help close'");
 		return false;
 	}
-	if (optind == argc) {
+	if (optind == argc && settings->opts == NULL) {
 		qcf_tool_error("can't open: A block device must be specified "
 		               "for \"file\"");
 		return false;
 	}
-	settings->path = argv[optind];
-	return qcf_io_open(session, settings);
+	return true;
 }
 
 bool qcf_io_cmd_open(struct io_session *session, int argc, char **argv)
 {
 	struct open_options o = { 0 };
-	bool ok = qcf_io_parse_options(&open_letters, argc, argv, &o) &&
-	          open_image(session, &o.settings, argc, argv);
 
-	qcf_keyval_fini(&o.list);
-	return ok;
+	if (!qcf_io_parse_options(&open_letters, argc, argv, &o) ||
+	    !check_operands(session, &o.settings, argc, argv)) {
+		qcf_io_free_opts(o.settings.opts);
+		return false;
+	}
+	if (optind < argc)
+		o.settings.path = argv[optind];
+	return qcf_io_open(session, &o.settings);
 }
 
 bool qcf_io_cmd_close(struct io_session *session, int argc, char **argv)

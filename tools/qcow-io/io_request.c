@@ -255,6 +255,21 @@ int qcf_io_write(struct io_session *session, const struct io_buffer *buffer,
 	return settle(session, ret, flush, errp);
 }
 
+int qcf_io_write_compressed(struct io_session *session,
+                            const struct io_buffer *buffer, uint64_t offset,
+                            struct qcowfmt_error **errp)
+{
+	int ret;
+
+	if (!is_inside(session, offset, buffer->length))
+		return -EIO;
+	if (buffer->length == 0)
+		return 0;
+	ret = qcowfmt_pwrite_compressed(session->image, buffer->bytes,
+	                                (size_t)buffer->length, offset, errp);
+	return settle(session, ret, false, errp);
+}
+
 int qcf_io_write_zeroes(struct io_session *session, const struct io_zero *zero,
                         struct qcowfmt_error **errp)
 {

@@ -41,6 +41,11 @@ int qcf_io_read(struct io_session *session, const struct io_buffer *buffer,
 int qcf_io_write(struct io_session *session, const struct io_buffer *buffer,
                  uint64_t offset, bool flush, struct qcowfmt_error **errp);
 
+/* Whole clusters, each of which is compressed. */
+int qcf_io_write_compressed(struct io_session *session,
+                            const struct io_buffer *buffer, uint64_t offset,
+                            struct qcowfmt_error **errp);
+
 struct io_zero {
 	uint64_t offset;
 	uint64_t length;

@@ -43,6 +43,13 @@ bool qcf_io_parse_aio(const char *name, struct io_settings *settings)
 	return false;
 }
 
+void qcf_io_free_opts(struct qcf_image_opts *opts)
+{
+	if (opts != NULL)
+		qcf_image_opts_fini(opts);
+	free(opts);
+}
+
 static const char *check_settings(const struct io_settings *s)
 {
 	if (s->native_aio && !s->cache.direct)
@@ -52,6 +59,9 @@ static const char *check_settings(const struct io_settings *s)
 		return "force-share=on can only be used with read-only images";
 	if (s->copy_on_read && s->read_only)
 		return "Can't use copy-on-read on read-only device";
+	if (s->snapshot && s->opts != NULL && s->opts->data_path != NULL)
+		return "Option 'data-file.filename' is not supported together "
+		       "with a temporary overlay by this version";
 	return NULL;
 }
 
@@ -93,7 +103,10 @@ static char *look_at_base(const struct qcf_tool_open *request,
 
 	if (qcf_tool_open(request, &image, &reason) < 0)
 		return reason;
-	path = qcf_tool_path(request->path, &reason);
+	if (request->opts != NULL && request->opts->path != NULL)
+		path = request->opts->path;
+	else
+		path = qcf_tool_path(request->path, &reason);
 	base->path = realpath(path, NULL);
 	if (base->path == NULL || qcowfmt_get_info(image, 0, &info, NULL) < 0)
 		return qcf_tool_printf("Could not find '%s': %s", path,
@@ -132,9 +145,12 @@ static char *open_overlay(int fd, const struct base *base,
 		.discard_mode = s->ignore_discard ? QCOWFMT_DISCARD_IGNORE
 		                                  : QCOWFMT_DISCARD_UNMAP,
 	};
+	struct qcf_secret_source secrets = { .opts = s->opts, .depth = 1 };
 	struct qcowfmt_storage *storage;
 	int ret = qcowfmt_storage_from_fd(fd, "temporary overlay", NULL,
 	                                  &storage, &error);
+
+	qcf_use_secrets(&open, &secrets);
 
 	if (ret < 0)
 		return qcf_tool_reason(ret, error, s->path, true);
@@ -142,11 +158,11 @@ static char *open_overlay(int fd, const struct base *base,
 		ret = create_overlay(storage, base, &error);
 	if (ret == 0)
 		ret = qcowfmt_open(storage, &open, image, &error);
-	if (ret < 0) {
+	if (ret < 0)
 		qcowfmt_storage_free(storage);
-		return qcf_tool_reason(ret, error, s->path, true);
-	}
-	return NULL;
+	if (ret < 0 && secrets.reason == NULL)
+		secrets.reason = qcf_tool_reason(ret, error, s->path, true);
+	return secrets.reason;
 }
 
 static char *open_snapshot(struct io_session *session,
@@ -158,6 +174,7 @@ static char *open_snapshot(struct io_session *session,
 	char *reason;
 
 	read_only.flags &= ~QCOWFMT_OPEN_READ_WRITE;
+	read_only.flags |= QCOWFMT_OPEN_NO_DATA;
 	reason = look_at_base(&read_only, &base);
 	if (reason == NULL) {
 		session->overlay_fd = open_temporary_file();
@@ -182,6 +199,8 @@ static void forget_image(struct io_session *session)
 	session->overlay_fd = -1;
 	free(session->path);
 	free(session->format);
+	qcf_io_free_opts(session->settings.opts);
+	session->settings.opts = NULL;
 	session->path = NULL;
 	session->format = NULL;
 	session->image = NULL;
@@ -192,6 +211,7 @@ static struct qcf_tool_open open_request(const struct io_settings *s)
 	return (struct qcf_tool_open){
 		.path = s->path,
 		.format = s->format,
+		.opts = s->opts,
 		.cache = s->cache,
 		.flags = (s->read_only ? 0 : QCOWFMT_OPEN_READ_WRITE) |
 		         (s->force_share ? QCOWFMT_OPEN_NO_LOCK : 0),
@@ -214,7 +234,9 @@ static void note_image(struct io_session *session,
 		return;
 	session->cluster_size = info.cluster_size;
 	session->guards_first_sector =
-		settings->format == NULL && info.format == QCOWFMT_FORMAT_RAW;
+		settings->format == NULL &&
+		(settings->opts == NULL || settings->opts->driver == NULL) &&
+		info.format == QCOWFMT_FORMAT_RAW;
 }
 
 static char *open_image(struct io_session *session,
@@ -226,6 +248,13 @@ static char *open_image(struct io_session *session,
 
 	if (problem != NULL)
 		return qcf_tool_printf("%s", problem);
+	if (settings->path == NULL)
+		reason = qcf_image_opts_check_path(settings->opts);
+	else if (settings->opts != NULL && settings->opts->path != NULL)
+		reason = qcf_tool_printf("Option 'file.filename' cannot be "
+		                         "used together with a file name");
+	if (reason != NULL)
+		return reason;
 	if (!settings->snapshot)
 		(void)qcf_tool_open(&request, &session->image, &reason);
 	else if (session->overlay_fd < 0)
@@ -236,21 +265,38 @@ static char *open_image(struct io_session *session,
 	return reason;
 }
 
-bool qcf_io_open(struct io_session *session, const struct io_settings *settings)
+static void complain(const struct io_settings *settings, const char *reason)
 {
-	QCF_AUTO_FREE char *reason = open_image(session, settings);
-
-	if (reason != NULL) {
+	if (settings->path != NULL)
 		qcf_tool_error("can't open device %s: %s", settings->path,
 		               reason);
+	else
+		qcf_tool_error("can't open: %s", reason);
+}
+
+bool qcf_io_open(struct io_session *session, const struct io_settings *settings)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+
+	session->settings.opts = settings->opts;
+	reason = open_image(session, settings);
+	if (reason != NULL) {
+		complain(settings, reason);
 		forget_image(session);
 		return false;
 	}
-	session->path = qcf_tool_printf("%s", settings->path);
+	if (settings->path != NULL)
+		session->path = qcf_tool_printf("%s", settings->path);
 	if (settings->format != NULL)
 		session->format = qcf_tool_printf("%s", settings->format);
 	note_image(session, settings);
 	return true;
+}
+
+static const char *image_name(const struct io_session *session)
+{
+	return session->path != NULL ? session->path
+	                             : session->settings.opts->path;
 }
 
 static bool close_image(struct io_session *session)
@@ -259,7 +305,7 @@ static bool close_image(struct io_session *session)
 	bool ok = qcowfmt_close(session->image, &error) == 0;
 
 	if (!ok)
-		qcf_tool_error("%s: %s", session->path,
+		qcf_tool_error("%s: %s", image_name(session),
 		               qcowfmt_error_message(error));
 	session->image = NULL;
 	return ok;
@@ -279,7 +325,7 @@ bool qcf_io_reopen(struct io_session *session,
 		note_image(session, settings);
 		return true;
 	}
-	qcf_tool_error("can't open device %s: %s", settings->path, reason);
+	complain(settings, reason);
 	forget_image(session);
 	return false;
 }

@@ -12,8 +12,10 @@
 
 /* How an image is to be opened. */
 struct io_settings {
-	const char *path;
+	const char *path;   /* NULL: opts describe it */
 	const char *format; /* NULL: find out */
+	/* NULL: none.  The session owns it once it was told to open. */
+	struct qcf_image_opts *opts;
 	struct qcf_cache_mode cache;
 	bool read_only;
 	bool force_share;
@@ -25,8 +27,8 @@ struct io_settings {
 
 struct io_session {
 	struct qcowfmt_image *image; /* NULL: none is open */
-	struct io_settings settings; /* of the open image; the texts are in
-				      * path and format */
+	struct io_settings settings; /* of the open image; path and format are
+				      * the texts below */
 	char *path;
 	char *format;
 	int overlay_fd;           /* file of the overlay of a snapshot, or -1 */
@@ -37,6 +39,9 @@ struct io_session {
 	bool misalign;            /* put buffers at odd addresses */
 	bool has_quit;            /* no more commands */
 };
+
+/* For whoever made options and did not open an image with them. */
+void qcf_io_free_opts(struct qcf_image_opts *opts);
 
 /*
  * Open an image.  On failure prints why and returns false; the session is then

@@ -13,6 +13,7 @@
 
 struct write_options {
 	struct io_report report;
+	bool compress;
 	bool flush;
 	bool zero;
 	bool may_unmap;
@@ -31,6 +32,9 @@ static bool take_option(int option, void *opaque)
 		break;
 	case 'q':
 		o->report.quiet = true;
+		break;
+	case 'c':
+		o->compress = true;
 		break;
 	case 'f':
 		o->flush = true;
@@ -53,7 +57,7 @@ static bool take_option(int option, void *opaque)
 	return true;
 }
 
-static const struct io_options write_letters = { "bcCfnpP:qrs:uz", "bcnr",
+static const struct io_options write_letters = { "bcCfnpP:qrs:uz", "bnr",
 	                                         take_option };
 static const struct io_options writev_letters = { "CfP:qr", "r", take_option };
 static const struct io_options aio_write_letters = { "CfiP:qruz", "ir",
@@ -66,7 +70,10 @@ static bool check_combination(const struct write_options *o)
 {
 	const char *problem = NULL;
 
-	if (o->may_unmap && !o->zero)
+	if (o->flush && o->compress)
+		problem = "-f and -b or -c cannot be specified at the same "
+			  "time";
+	else if (o->may_unmap && !o->zero)
 		problem = "-u requires -z to be specified";
 	else if (o->zero + o->has_pattern + (o->source != NULL) > 1)
 		problem = "Only one of -z, -P, and -s can be specified at the "
@@ -84,7 +91,10 @@ static bool do_write(struct io_session *session, struct write_options *o,
 	int ret;
 
 	qcf_io_report_start(&o->report);
-	ret = qcf_io_write(session, buffer, offset, o->flush, &error);
+	if (o->compress)
+		ret = qcf_io_write_compressed(session, buffer, offset, &error);
+	else
+		ret = qcf_io_write(session, buffer, offset, o->flush, &error);
 	if (ret < 0) {
 		qcf_io_report_failure(name, ret, error);
 		return false;

@@ -7,10 +7,14 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include <zlib.h>
+
 #include "compress.h"
 #include "unit.h"
 
 #define CLUSTER 512
+
+static struct qcf_compressor compressor;
 
 /* A stream: a head in hexadecimal, then count times a byte, then a tail. */
 struct row {
@@ -36,6 +40,14 @@ static const struct row rows[] = {
 	{ "cut off", ZLIB, "73741c05", 0, 0, "", false },
 	{ "zlib header", ZLIB, "789c73741c0523190000", 0, 0, "", false },
 	{ "nothing", ZLIB, "", 0, 0, "", false },
+	{ "gzip header", ZLIB, "1f8b080000000000000373741c0523190000", 0, 0, "",
+	  false },
+	{ "not ended, input at its end", ZLIB, "000002fffd", 'A', 512, "",
+	  true },
+	{ "not ended, garbage behind it", ZLIB, "000002fffd", 'A', 512, "07",
+	  false },
+	{ "ended by an empty block", ZLIB, "000002fffd", 'A', 512, "010000ffff",
+	  true },
 	{ "invalid block type", ZLIB, "07", 0, 64, "", false },
 	{ "RLE block", ZSTD, "28b52ffd60000103100041", 0, 0, "", true },
 	{ "raw block", ZSTD, "28b52ffd60000101100000", 0, 0, "", false },
@@ -90,7 +102,8 @@ START_TEST(test_row)
 	memset(want, 'A', sizeof(want));
 	if (!qcf_compression_is_built_in(row->type))
 		return;
-	ret = qcf_decompress(row->type, in, len, out, sizeof(out), NULL);
+	ret = qcf_decompress(&compressor, row->type, in, len, out, sizeof(out),
+	                     NULL);
 	ck_assert_msg(ret == (row->good ? 0 : -EIO), "%s: returned %d",
 	              row->what, ret);
 	ck_assert_msg(!row->good || memcmp(out, want, sizeof(out)) == 0,
@@ -104,10 +117,118 @@ START_TEST(test_unknown_type_is_named)
 	struct qcowfmt_error *error = NULL;
 	uint8_t out[CLUSTER];
 
-	ck_assert_int_eq(qcf_decompress(7, "", 0, out, sizeof(out), &error),
-	                 -ENOTSUP);
+	ck_assert_int_eq(
+		qcf_decompress(&compressor, 7, "", 0, out, sizeof(out), &error),
+		-ENOTSUP);
 	ck_assert_int_eq(qcowfmt_error_code(error), QCOWFMT_ERR_UNSUPPORTED);
 	qcowfmt_error_free(error);
+}
+
+END_TEST
+
+/* The rule of the format's first implementation, by zlib itself. */
+static bool reference(const uint8_t *in, size_t len, uint8_t *out)
+{
+	z_stream stream = { 0 };
+	int ret;
+
+	stream.next_in = (Bytef *)(uintptr_t)in;
+	stream.avail_in = (uInt)len;
+	stream.next_out = out;
+	stream.avail_out = CLUSTER;
+	if (inflateInit2(&stream, -12) != Z_OK)
+		abort();
+	ret = inflate(&stream, Z_FINISH);
+	inflateEnd(&stream);
+	return (ret == Z_STREAM_END || ret == Z_BUF_ERROR) &&
+	       stream.avail_out == 0;
+}
+
+static size_t deflate_some(struct unit_random *random, uint8_t *stored)
+{
+	uint8_t plain[3 * CLUSTER];
+	size_t len = unit_random_below(random, 4) == 0
+	                     ? unit_random_below(random, sizeof(plain))
+	                     : CLUSTER;
+	uint64_t letters = 1 + unit_random_below(random, 60);
+	z_stream stream = { 0 };
+
+	for (size_t i = 0; i < len; i++)
+		plain[i] = (uint8_t)unit_random_below(random, letters);
+	if (deflateInit2(&stream, (int)unit_random_below(random, 10), 8, -15, 9,
+	                 unit_random_below(random, 3) == 0
+	                         ? Z_FIXED
+	                         : Z_DEFAULT_STRATEGY) != Z_OK)
+		abort();
+	stream.next_in = plain;
+	stream.avail_in = (uInt)len;
+	stream.next_out = stored;
+	stream.avail_out = 4 * CLUSTER;
+	deflate(&stream,
+	        unit_random_below(random, 4) == 0 ? Z_SYNC_FLUSH : Z_FINISH);
+	len = 4 * CLUSTER - stream.avail_out;
+	deflateEnd(&stream);
+	return len;
+}
+
+/*
+ * Streams of all kinds of ends, lengths and damage: whatever the rule accepts is
+ * accepted, with the same bytes.
+ */
+START_TEST(test_nothing_readable_is_refused)
+{
+	struct unit_random random = unit_random_init();
+	uint32_t accepted = 0;
+
+	for (int i = 0; i < 10000; i++) {
+		uint8_t in[4 * CLUSTER + 512] = { 0 };
+		uint8_t want[CLUSTER];
+		uint8_t out[CLUSTER];
+		size_t len = deflate_some(&random, in);
+		uint64_t tail = unit_random_below(&random, 3) * 100;
+
+		for (uint64_t k = 0; k < tail; k++)
+			in[len++] = (uint8_t)unit_random_u64(&random);
+		if (unit_random_below(&random, 2) == 0)
+			in[unit_random_below(&random, len)] ^=
+				(uint8_t)(1u << unit_random_below(&random, 8));
+		if (!reference(in, len, want))
+			continue;
+		accepted++;
+		if (qcf_decompress(&compressor, ZLIB, in, len, out, sizeof(out),
+		                   NULL) < 0 ||
+		    memcmp(out, want, sizeof(out)) != 0)
+			ck_abort_msg("stream %d of %zu bytes", i, len);
+	}
+	ck_assert_uint_gt(accepted, 3000);
+}
+
+END_TEST
+
+/* Other writers look back 32 KiB. */
+START_TEST(test_long_distances)
+{
+	static uint8_t plain[65536];
+	static uint8_t in[65536];
+	static uint8_t out[65536];
+	struct unit_random random = unit_random_init();
+	z_stream stream = { 0 };
+
+	for (size_t i = 0; i < sizeof(plain); i++)
+		plain[i] = i < 32000 ? (uint8_t)unit_random_u64(&random)
+		                     : plain[i - 32000];
+	ck_assert_int_eq(deflateInit2(&stream, 9, 8, -15, 9, 0), Z_OK);
+	stream.next_in = plain;
+	stream.avail_in = sizeof(plain);
+	stream.next_out = in;
+	stream.avail_out = sizeof(in);
+	ck_assert_int_eq(deflate(&stream, Z_FINISH), Z_STREAM_END);
+	deflateEnd(&stream);
+	ck_assert_uint_lt(stream.total_out, 40000);
+	ck_assert_int_eq(qcf_decompress(&compressor, ZLIB, in, stream.total_out,
+	                                out, sizeof(out), NULL),
+	                 0);
+	ck_assert(memcmp(plain, out, sizeof(out)) == 0);
 }
 
 END_TEST
@@ -128,9 +249,10 @@ START_TEST(test_damage)
 			continue;
 		in[unit_random_below(&random, len)] =
 			(uint8_t)unit_random_u64(&random);
-		int ret = qcf_decompress(row->type, in, len, out, sizeof(out),
-		                         NULL);
-		ck_assert(ret == 0 || ret == -EIO);
+		int ret = qcf_decompress(&compressor, row->type, in, len, out,
+		                         sizeof(out), NULL);
+		if (ret != 0 && ret != -EIO)
+			ck_abort_msg("returned %d", ret);
 	}
 }
 
@@ -141,10 +263,16 @@ static void add(TCase *tcase)
 	tcase_add_loop_test(tcase, test_row, 0,
 	                    (int)(sizeof(rows) / sizeof(rows[0])));
 	tcase_add_test(tcase, test_unknown_type_is_named);
+	tcase_add_test(tcase, test_nothing_readable_is_refused);
+	tcase_add_test(tcase, test_long_distances);
 	tcase_add_test(tcase, test_damage);
 }
 
 int main(void)
 {
-	return unit_run("clusters decompress exactly", add);
+	qcf_compressor_init(&compressor, 0);
+	int status = unit_run("clusters decompress exactly", add);
+
+	qcf_compressor_fini(&compressor);
+	return status;
 }
