@@ -60,7 +60,7 @@ START_TEST(version_1)
 		                     .unknown = xen,
 		                     .unknown_len = sizeof(xen) };
 
-	check(&v1, NEVER, UNSUPPORTED, "qcow version 1");
+	check(&v1, WRITE, UNSUPPORTED, "");
 	check(&xen_v1, NEVER, UNSUPPORTED, "Xen");
 }
 
