@@ -56,7 +56,7 @@ static const struct {
 	[QCF_DIM_BACKING] = { "backing",
 	                      { "none", "raw-short", "raw-long", "v1-short",
 	                        "v1-long", "v2-short", "v2-long", "v3-short",
-	                        "v3-long" } },
+	                        "v3-long", "aes-short", "aes-long" } },
 	[QCF_DIM_PREALLOCATION] = { "preallocation",
 	                            { "off", "metadata", "falloc", "full" } },
 	[QCF_DIM_REFCOUNT_BITS] = { "refcount_bits",
