@@ -31,7 +31,8 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
 	qcf_request_begin_read(&request, image);
 	ret = qcf_image_check_range(image, guest_offset, len, errp);
 	if (ret == 0)
-		ret = qcf_read(image, iov, iovcnt, guest_offset, len, errp);
+		ret = qcf_read_request(image, iov, iovcnt, guest_offset, len,
+		                       errp);
 	qcf_request_end(&request);
 	return ret;
 }
