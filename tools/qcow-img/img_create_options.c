@@ -644,6 +644,9 @@ char *qcf_create_values_resolve(struct img_create_values *values,
 		return reason;
 	if (values->format == QCOWFMT_FORMAT_RAW)
 		return resolve_file_preallocation(values, options);
+	reason = qcf_create_encryption_check(values);
+	if (reason != NULL)
+		return reason;
 	reason = values->format == QCOWFMT_FORMAT_QCOW
 	                 ? resolve_qcow(values, options)
 	                 : resolve_qcow2(values, options);
