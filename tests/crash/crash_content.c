@@ -8,6 +8,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "auto.h"
 #include "crash_content.h"
@@ -108,11 +109,11 @@ static bool extent_is_expected(const struct world *w,
 
 	if (extent->kind == QCOWFMT_EXTENT_UNALLOCATED)
 		return true;
-	for (uint64_t at = extent->guest_offset; at < end;
-	     at += w->cluster_size) {
-		if (w->clusters[at / w->cluster_size] != NULL)
+	for (uint64_t c = extent->guest_offset / w->cluster_size;
+	     c * w->cluster_size < end; c++) {
+		if (w->clusters[c] != NULL)
 			continue;
-		printf("offset %" PRIu64 " is mapped, kind %d\n", at,
+		printf("cluster %" PRIu64 " is mapped, kind %d\n", c,
 		       extent->kind);
 		return false;
 	}
@@ -173,6 +174,29 @@ bool world_content_is_legal(const struct world *w, struct qcowfmt_image *image,
                             size_t position)
 {
 	return check_content(w, image, position, stable_turn(w, position));
+}
+
+bool world_raw_view_is_legal(const struct world *w,
+                             const struct byte_image *data, size_t position)
+{
+	uint32_t stable = stable_turn(w, position);
+	const uint8_t *bytes = byte_image_bytes(data);
+	size_t size = byte_image_size(data);
+
+	for (uint64_t c = 0; c < w->geometry->virtual_clusters; c++) {
+		uint64_t at = c * w->cluster_size;
+		size_t there = at < size ? (size_t)(size - at) : 0;
+
+		there = QCF_MIN(there, w->cluster_size);
+		memset(w->buffer, 0, w->cluster_size);
+		memcpy(w->buffer, bytes + at, there);
+		if (w->clusters[c] != NULL &&
+		    !cluster_is_legal(w, w->buffer, c, position, stable)) {
+			printf("(seen in the raw data file)\n");
+			return false;
+		}
+	}
+	return true;
 }
 
 bool world_content_is_newest(const struct world *w)

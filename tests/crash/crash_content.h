@@ -12,6 +12,10 @@
 bool world_content_is_legal(const struct world *w, struct qcowfmt_image *image,
                             size_t position);
 
+/* The same of a data file that is a raw image, read as it is. */
+bool world_raw_view_is_legal(const struct world *w,
+                             const struct byte_image *data, size_t position);
+
 /* The open image reads as it was written last; the same for the rest. */
 bool world_content_is_newest(const struct world *w);
 

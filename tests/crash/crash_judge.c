@@ -10,13 +10,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 
 #include "crash_content.h"
 #include "crash_judge.h"
-#include "scratch.h"
+#include "crash_qemu.h"
 
-/* One state in so many is also written to. */
+/* One state in so many is also written to, and as many are repaired. */
 #define WRITE_EVERY 16
 
 static void show_finding(void *opaque, uint32_t id, uint64_t host_offset,
@@ -24,6 +23,11 @@ static void show_finding(void *opaque, uint32_t id, uint64_t host_offset,
 {
 	(void)opaque;
 	printf("  finding %u at %" PRIu64 ": %s\n", id, host_offset, message);
+}
+
+static bool has_counts(const struct world *w)
+{
+	return w->geometry->version > 1;
 }
 
 static bool check(struct qcowfmt_image *image,
@@ -41,11 +45,15 @@ static bool check(struct qcowfmt_image *image,
 	return false;
 }
 
-static bool check_finds_nothing_bad(struct qcowfmt_image *image,
+/* Version 1 has nothing to check but its content. */
+static bool check_finds_nothing_bad(const struct world *w,
+                                    struct qcowfmt_image *image,
                                     bool leaks_allowed, const char *when)
 {
 	struct qcowfmt_check_result result;
 
+	if (!has_counts(w))
+		return true;
 	if (!check(image, &result))
 		return false;
 	if (result.corruptions == 0 && result.check_errors == 0 &&
@@ -77,11 +85,19 @@ static bool close_image(struct qcowfmt_image *image)
 	return false;
 }
 
+static bool raw_view_is_legal(const struct judge *j,
+                              const struct crash_state *state)
+{
+	return !j->world->geometry->data_file_raw ||
+	       world_raw_view_is_legal(j->world, state->data, state->position);
+}
+
 static bool judge_read_only(struct judge *j, const struct crash_state *state,
                             bool *dirty)
 {
-	struct qcowfmt_image *image = world_open(j->world, state->image, false);
-	struct qcowfmt_check_result result;
+	struct qcowfmt_image *image =
+		world_open(j->world, state->image, state->data, false);
+	struct qcowfmt_check_result result = { 0 };
 
 	if (image == NULL)
 		return false;
@@ -91,12 +107,15 @@ static bool judge_read_only(struct judge *j, const struct crash_state *state,
 		return false;
 	}
 
-	bool fine =
-		world_content_is_legal(j->world, image, state->position) &&
-		(*dirty || check_finds_nothing_bad(image, true, "read-only"));
+	bool fine = world_content_is_legal(j->world, image, state->position) &&
+	            raw_view_is_legal(j, state) &&
+	            (*dirty || check_finds_nothing_bad(j->world, image, true,
+	                                               "read-only"));
 
-	if (fine && check(image, &result) && result.leaks > 0)
-		j->leaks++;
+	if (fine && has_counts(j->world) && check(image, &result)) {
+		j->leaks += result.leaks > 0 ? 1 : 0;
+		j->compressed += result.compressed_clusters > 0 ? 1 : 0;
+	}
 	j->dirty += *dirty ? 1 : 0;
 	return close_image(image) && fine;
 }
@@ -113,92 +132,62 @@ static bool write_works(const struct world *w, struct qcowfmt_image *image)
 	if (!fine)
 		printf("writing: %s\n", qcowfmt_error_message(error));
 	qcowfmt_error_free(error);
-	return fine && check_finds_nothing_bad(image, true, "after writing");
+	return fine && check_finds_nothing_bad(w, image, true, "after writing");
+}
+
+/* Repairing gives back what has leaked and changes nothing else. */
+static bool repair_works(struct judge *j, struct qcowfmt_image *image,
+                         size_t position)
+{
+	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
+	struct qcowfmt_error *error = NULL;
+
+	if (!has_counts(j->world))
+		return true;
+	if (qcowfmt_check(image, QCOWFMT_CHECK_REPAIR_ALL, NULL, NULL, &result,
+	                  &error) < 0) {
+		printf("repair: %s\n", qcowfmt_error_message(error));
+		qcowfmt_error_free(error);
+		return false;
+	}
+	return check_finds_nothing_bad(j->world, image, false, "repaired") &&
+	       world_content_is_legal(j->world, image, position);
 }
 
 static bool judge_read_write(struct judge *j, const struct crash_state *state,
                              bool was_dirty)
 {
-	struct qcowfmt_image *image = world_open(j->world, state->image, true);
+	struct qcowfmt_image *image =
+		world_open(j->world, state->image, state->data, true);
 
 	if (image == NULL)
 		return false;
 
 	bool fine = world_content_is_legal(j->world, image, state->position) &&
-	            check_finds_nothing_bad(image, !was_dirty, "read-write");
+	            check_finds_nothing_bad(j->world, image, !was_dirty,
+	                                    "read-write");
 
 	if (fine && state->fingerprint % WRITE_EVERY == 0)
 		fine = write_works(j->world, image);
+	if (fine && state->fingerprint % WRITE_EVERY == 1)
+		fine = repair_works(j, image, state->position);
 	return close_image(image) && fine;
-}
-
-static bool write_file(const struct byte_image *image, const char *path)
-{
-	FILE *file = fopen(path, "wb");
-	size_t size = byte_image_size(image);
-
-	if (file == NULL)
-		return false;
-
-	bool fine = fwrite(byte_image_bytes(image), 1, size, file) == size;
-
-	return fclose(file) == 0 && fine;
-}
-
-static int run(const char *command)
-{
-	int status = system(command);
-
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* What a snapshot holds is what it held before. */
-static bool snapshot_is_intact(struct judge *j, const char *path)
-{
-	char command[2048];
-
-	snprintf(command, sizeof(command),
-	         "%s convert -f qcow2 -l before -O raw %s %s.raw && "
-	         "cmp %s.raw %s",
-	         j->qemu_img, path, path, path, scratch_path("snapshot.raw"));
-	if (run(command) == 0)
-		return true;
-	printf("the snapshot has changed\n");
-	return false;
-}
-
-/* qemu-img finds no corruption; leaks (status 3) are allowed. */
-static bool judge_by_qemu(struct judge *j, const struct crash_state *state,
-                          bool dirty)
-{
-	const char *path = scratch_path("state.qcow2");
-	char command[1024];
-
-	if (!write_file(state->image, path)) {
-		perror(path);
-		return false;
-	}
-	snprintf(command, sizeof(command),
-	         "%s check -q -f qcow2 %s %s >%s.log 2>&1", j->qemu_img,
-	         dirty ? "-r all" : "", path, path);
-
-	int status = run(command);
-
-	j->qemu_checked++;
-	if (status != 0 && (status != 3 || dirty)) {
-		printf("qemu-img check ends with status %d\n", status);
-		return false;
-	}
-	return !j->world->geometry->snapshot || snapshot_is_intact(j, path);
 }
 
 /* Keep the bytes of a state that is wrong, if somebody wants to look. */
 static void keep_state(const struct crash_state *state)
 {
 	const char *path = getenv("QCF_KEEP_STATE");
+	char data_path[1024];
 
-	if (path != NULL && write_file(state->image, path))
-		printf("the state is in %s\n", path);
+	if (path == NULL || !write_image_file(state->image, path))
+		return;
+	printf("the state is in %s\n", path);
+	if (state->data == NULL)
+		return;
+	snprintf(data_path, sizeof(data_path), "%s.data", path);
+	if (write_image_file(state->data, data_path))
+		printf("its data file is in %s\n", data_path);
 }
 
 static bool judge_loudly(struct judge *j, const struct crash_state *state)
@@ -207,9 +196,12 @@ static bool judge_loudly(struct judge *j, const struct crash_state *state)
 
 	if (!judge_read_only(j, state, &dirty))
 		return false;
-	if (j->qemu_every > 0 && state->fingerprint % j->qemu_every == 0 &&
-	    !judge_by_qemu(j, state, dirty))
-		return false;
+	if (j->qemu_every > 0 && ++j->since_qemu == j->qemu_every) {
+		j->since_qemu = 0;
+		j->qemu_checked++;
+		if (!qemu_approves(j->world, state, j->qemu_img, dirty))
+			return false;
+	}
 	return judge_read_write(j, state, dirty);
 }
 
@@ -219,10 +211,14 @@ bool judge_state(void *opaque, const struct crash_state *state)
 
 	/* Opening for writing may change the bytes. */
 	byte_image_save(state->image);
+	if (state->data != NULL)
+		byte_image_save(state->data);
 
 	bool fine = judge_loudly(j, state);
 
 	byte_image_undo(state->image);
+	if (state->data != NULL)
+		byte_image_undo(state->data);
 	if (!fine && !j->quiet) {
 		printf("%s: %s: state %#" PRIx64 " at position %zu\n",
 		       j->world->geometry->name, j->world->sequence,

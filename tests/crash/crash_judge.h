@@ -10,10 +10,12 @@ struct judge {
 	/* One state in so many is also judged by qemu-img; 0: none. */
 	uint64_t qemu_every;
 	const char *qemu_img;
+	uint64_t since_qemu; /* states */
 	uint64_t qemu_checked;
-	uint64_t dirty; /* states with the dirty bit set */
-	uint64_t leaks; /* states with leaked clusters */
-	bool quiet;     /* say nothing: a violation is what is wanted */
+	uint64_t dirty;      /* states with the dirty bit set */
+	uint64_t leaks;      /* states with leaked clusters */
+	uint64_t compressed; /* states with compressed clusters */
+	bool quiet;          /* say nothing: a violation is what is wanted */
 };
 
 /* A crash_visitor; opaque is a struct judge.  Prints what is wrong. */

@@ -8,9 +8,14 @@
  *   0 ... filled - 1   have content, shared with a snapshot if there is one
  *   filled + 2 ...     have none
  *   B - 2 ... B + 1    on both sides of the end of the first L2 table
+ *
+ * Writing compressed clusters and what matters with subclusters only is for the
+ * kinds of image that have it.
  */
-#include "crash_ops.h"
+#include <string.h>
+
 #include "auto.h"
+#include "crash_ops.h"
 
 /* Sector numbers of a cluster. */
 static uint64_t at(const struct world *w, uint64_t cluster)
@@ -27,7 +32,10 @@ static uint64_t empty(const struct world *w)
 /* The cluster with which the second L2 table begins, or the last one. */
 static uint64_t boundary(const struct world *w)
 {
-	uint64_t entries = w->cluster_size / sizeof(uint64_t);
+	uint64_t entry_size = w->geometry->extended_l2 ? 16 : 8;
+	uint64_t entries = w->geometry->l2_bits != 0
+	                           ? UINT64_C(1) << w->geometry->l2_bits
+	                           : w->cluster_size / entry_size;
 
 	return QCF_MIN(entries, w->geometry->virtual_clusters - 2);
 }
@@ -153,28 +161,139 @@ static void reuse_at_once(struct world *w)
 	write_clusters(w, empty(w) + 18, 2);
 }
 
+/* -------------------------------------------------------------- compressed */
+
+static void compress_clusters(struct world *w, uint64_t cluster, uint64_t count)
+{
+	world_compress(w, at(w, cluster), count * w->sectors_per_cluster);
+}
+
+static void compress_new(struct world *w)
+{
+	compress_clusters(w, empty(w), 1);
+}
+
+/* More than a host cluster holds of them, one after the other. */
+static void compress_many(struct world *w)
+{
+	compress_clusters(w, empty(w) + 4, 9);
+}
+
+static void compress_over(struct world *w)
+{
+	compress_clusters(w, 1, 2);
+}
+
+/* A normal write to one of several that share a host cluster. */
+static void compress_and_write(struct world *w)
+{
+	compress_clusters(w, empty(w) + 20, 3);
+	world_write(w, at(w, empty(w) + 21) + 1, 1);
+}
+
+/* The space of what is freed is used while its neighbours are there. */
+static void compress_and_discard(struct world *w)
+{
+	compress_clusters(w, empty(w) + 24, 4);
+	world_discard(w, at(w, empty(w) + 25), 2 * w->sectors_per_cluster);
+	world_flush(w);
+	compress_clusters(w, empty(w) + 28, 3);
+	write_clusters(w, empty(w) + 31, 1);
+}
+
+static bool compresses(const struct geometry *g)
+{
+	return g->compresses;
+}
+
+/* ------------------------------------------------------------- subclusters */
+
+#define SUBCLUSTERS 32
+
+/* Sector number of a subcluster. */
+static uint64_t at_sub(const struct world *w, uint64_t cluster, uint64_t sub)
+{
+	return at(w, cluster) + sub * (w->sectors_per_cluster / SUBCLUSTERS);
+}
+
+/* Gaps between what is there. */
+static void write_subclusters(struct world *w)
+{
+	for (uint64_t i = 3; i < SUBCLUSTERS; i += 9)
+		world_write(w, at_sub(w, empty(w), i), 1);
+}
+
+static void write_across_subclusters(struct world *w)
+{
+	world_write(w, at_sub(w, empty(w) + 1, 5) - 1,
+	            2 + w->sectors_per_cluster / 4);
+}
+
+static void zero_subclusters(struct world *w)
+{
+	world_zero(w, at_sub(w, 1, 7), 9 * w->sectors_per_cluster / SUBCLUSTERS,
+	           0);
+	world_zero(w, at_sub(w, 2, 20), w->sectors_per_cluster,
+	           QCOWFMT_ZERO_MAY_UNMAP);
+}
+
+static void zero_new_subclusters(struct world *w)
+{
+	world_zero(w, at_sub(w, empty(w), 2), w->sectors_per_cluster / 2, 0);
+	world_write(w, at_sub(w, empty(w), 4), 1);
+}
+
+static bool has_subclusters(const struct geometry *g)
+{
+	return g->extended_l2;
+}
+
 const struct crash_op crash_ops[] = {
-	{ "write_new", write_new },
-	{ "write_new_pair", write_new_pair },
-	{ "write_part", write_part },
-	{ "write_astride", write_astride },
-	{ "overwrite", overwrite },
-	{ "overwrite_part", overwrite_part },
-	{ "write_cross_l2", write_cross_l2 },
-	{ "write_second_l2", write_second_l2 },
-	{ "write_many", write_many },
-	{ "write_scattered", write_scattered },
-	{ "zero_keep", zero_keep },
-	{ "zero_unmap", zero_unmap },
-	{ "zero_part", zero_part },
-	{ "zero_new", zero_new },
-	{ "discard_one", discard_one },
-	{ "discard_filled", discard_filled },
-	{ "discard_new", discard_new },
-	{ "flush", flush },
-	{ "reopen", reopen },
-	{ "reuse_freed", reuse_freed },
-	{ "reuse_at_once", reuse_at_once },
+	{ "write_new", write_new, NULL },
+	{ "write_new_pair", write_new_pair, NULL },
+	{ "write_part", write_part, NULL },
+	{ "write_astride", write_astride, NULL },
+	{ "overwrite", overwrite, NULL },
+	{ "overwrite_part", overwrite_part, NULL },
+	{ "write_cross_l2", write_cross_l2, NULL },
+	{ "write_second_l2", write_second_l2, NULL },
+	{ "write_many", write_many, NULL },
+	{ "write_scattered", write_scattered, NULL },
+	{ "zero_keep", zero_keep, NULL },
+	{ "zero_unmap", zero_unmap, NULL },
+	{ "zero_part", zero_part, NULL },
+	{ "zero_new", zero_new, NULL },
+	{ "discard_one", discard_one, NULL },
+	{ "discard_filled", discard_filled, NULL },
+	{ "discard_new", discard_new, NULL },
+	{ "flush", flush, NULL },
+	{ "reopen", reopen, NULL },
+	{ "reuse_freed", reuse_freed, NULL },
+	{ "reuse_at_once", reuse_at_once, NULL },
+	{ "compress_new", compress_new, compresses },
+	{ "compress_many", compress_many, compresses },
+	{ "compress_over", compress_over, compresses },
+	{ "compress_and_write", compress_and_write, compresses },
+	{ "compress_and_discard", compress_and_discard, compresses },
+	{ "write_subclusters", write_subclusters, has_subclusters },
+	{ "write_across_subclusters", write_across_subclusters,
+	  has_subclusters },
+	{ "zero_subclusters", zero_subclusters, has_subclusters },
+	{ "zero_new_subclusters", zero_new_subclusters, has_subclusters },
 };
 
 const size_t crash_op_count = QCF_ARRAY_LEN(crash_ops);
+
+bool crash_op_applies(const struct crash_op *op, const struct geometry *g)
+{
+	return op->applies == NULL || op->applies(g);
+}
+
+const struct crash_op *crash_op_find(const char *name)
+{
+	for (size_t i = 0; i < crash_op_count; i++) {
+		if (strcmp(crash_ops[i].name, name) == 0)
+			return &crash_ops[i];
+	}
+	return NULL;
+}

@@ -8,9 +8,17 @@
 struct crash_op {
 	const char *name;
 	void (*run)(struct world *w);
+	/* Whether a kind of image has it; NULL: all have. */
+	bool (*applies)(const struct geometry *geometry);
 };
 
 extern const struct crash_op crash_ops[];
 extern const size_t crash_op_count;
+
+bool crash_op_applies(const struct crash_op *op,
+                      const struct geometry *geometry);
+
+/* NULL if there is none of that name. */
+const struct crash_op *crash_op_find(const char *name);
 
 #endif

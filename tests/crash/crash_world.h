@@ -18,13 +18,20 @@
 
 struct geometry {
 	const char *name;
-	uint32_t version;
+	uint32_t version; /* 1, 2 or 3 */
+	uint32_t l2_bits; /* of version 1; 0: as the library makes them */
 	uint32_t cluster_size;
 	uint32_t refcount_bits;
 	bool lazy;
 	bool backing;
 	bool snapshot;   /* everything filled is shared with one */
 	bool compressed; /* everything filled is compressed */
+	bool compresses; /* some operations write compressed clusters */
+	bool extended_l2;
+	bool data_file;
+	bool data_file_raw;    /* with data_file: it is a raw image */
+	int32_t encryption;    /* enum qcowfmt_encryption */
+	int32_t preallocation; /* enum qcowfmt_preallocation */
 	uint64_t virtual_clusters;
 	uint64_t filled; /* clusters at the start that have content */
 	/* Go on filling until the file has this many clusters; 0: don't. */
@@ -39,6 +46,23 @@ extern const size_t crash_geometry_count;
 
 /* NULL if there is none of that name. */
 const struct geometry *crash_geometry_find(const char *name);
+
+/* The enum qcowfmt_format of a geometry. */
+int32_t crash_format(const struct geometry *geometry);
+
+/* Of every encrypted image. */
+#define CRASH_SECRET "open sesame"
+
+/* How an image of a geometry is made.  Its data file is "data" in the scratch
+ * directory. */
+struct creation {
+	struct qcowfmt_create_options options;
+	struct qcowfmt_encryption_options encryption;
+	char data_filename[256];
+};
+
+void crash_creation_init(struct creation *creation,
+                         const struct geometry *geometry);
 
 /* One content that a sector was given. */
 struct content {
@@ -72,7 +96,8 @@ struct world {
 	uint64_t sectors_per_cluster;
 
 	struct rec_log *log;
-	struct byte_image *start; /* the image before any operation */
+	/* The image and its data file before any operation. */
+	struct byte_image *start[REC_FILES];
 	struct byte_image *backing;
 	struct qcowfmt_image *image;
 
@@ -116,6 +141,7 @@ void world_close(struct world *w);
 /* Guest operations; positions in sectors.  Without a plan for faults they end
  * the program if they fail. */
 void world_write(struct world *w, uint64_t sector, uint64_t count);
+void world_compress(struct world *w, uint64_t sector, uint64_t count);
 void world_zero(struct world *w, uint64_t sector, uint64_t count,
                 uint32_t flags);
 void world_discard(struct world *w, uint64_t sector, uint64_t count);
@@ -124,8 +150,13 @@ void world_reopen(struct world *w);
 
 /* --- what a test looks at --- */
 
-/* Open an image in bytes; NULL and a message on failure. */
+/* The image is of the kind that was asked for; prints what is not. */
+bool image_is_like(struct qcowfmt_image *image, const struct geometry *g);
+
+/* Open an image in bytes; NULL and a message on failure.  data: of the data
+ * file, NULL if there is none. */
 struct qcowfmt_image *world_open(const struct world *w,
-                                 struct byte_image *bytes, bool writable);
+                                 struct byte_image *bytes,
+                                 struct byte_image *data, bool writable);
 
 #endif

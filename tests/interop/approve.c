@@ -62,6 +62,7 @@ bool qcf_library_approves(const char *path, struct qcf_finding *finding)
 	struct qcowfmt_open_options options = {
 		.struct_size = sizeof(options),
 		.format = QCOWFMT_FORMAT_QCOW2,
+		.flags = QCOWFMT_OPEN_NO_DATA,
 		.reference_policy = QCOWFMT_REFERENCES_IGNORE,
 	};
 	struct qcowfmt_image *image = NULL;

@@ -14,6 +14,7 @@
 
 #include "finding.h"
 #include "oracle.h"
+#include "qemu_image.h"
 #include "rng.h"
 
 struct qcf_disk;
@@ -30,6 +31,10 @@ struct qcf_disk_verbs {
 	             bool may_unmap, struct qcf_finding *finding);
 	bool (*discard)(struct qcf_disk *disk, uint64_t offset, uint64_t len,
 	                struct qcf_finding *finding);
+	/* Whole clusters, or up to the end of the disk.  NULL: an ordinary
+	 * write does. */
+	bool (*compress)(struct qcf_disk *disk, const void *buffer, size_t len,
+	                 uint64_t offset, struct qcf_finding *finding);
 	bool (*flush)(struct qcf_disk *disk, struct qcf_finding *finding);
 	/* Whatever else the disk says about a range must agree with the
 	 * oracle.  NULL: it says nothing else. */
@@ -43,9 +48,19 @@ struct qcf_disk {
 	const struct qcf_disk_verbs *verbs;
 };
 
-/* How the library opens the image of a disk. */
+/* The most images in a chain. */
+#define QCF_MAX_LAYERS 3
+
+/* How the image of a disk is opened.  What it points to outlives the disk. */
 struct qcf_disk_options {
 	const char *path;
+	int32_t format; /* enum qcowfmt_format; 0: qcow2 */
+	/* Of the image and those below it; NULL: it has none. */
+	const char *secrets[QCF_MAX_LAYERS];
+	/* The data file; NULL if there is none. */
+	const char *data_path;
+	/* How qemu-io opens it; NULL: as a qcow2 file at path. */
+	const struct qcf_qemu_image *qemu_image;
 	uint64_t cache_size;  /* 0: default */
 	int32_t discard_mode; /* enum qcowfmt_discard_mode */
 	uint32_t open_flags;  /* QCOWFMT_OPEN_* besides READ_WRITE */

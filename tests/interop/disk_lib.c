@@ -36,19 +36,45 @@ static struct lib_disk *from_disk(struct qcf_disk *disk)
 	return (struct lib_disk *)(void *)disk;
 }
 
+static int64_t give_secret(void *opaque,
+                           const struct qcowfmt_secret_request *request,
+                           void *buffer, size_t room)
+{
+	const struct lib_disk *lib = opaque;
+	const char *secret = request->depth < QCF_MAX_LAYERS
+	                             ? lib->options.secrets[request->depth]
+	                             : NULL;
+
+	if (!secret || strlen(secret) > room)
+		return -ENOKEY;
+	memcpy(buffer, secret, strlen(secret));
+	return (int64_t)strlen(secret);
+}
+
 static bool lib_open(struct qcf_disk *disk, struct qcf_finding *finding)
 {
 	struct lib_disk *lib = from_disk(disk);
 	struct qcowfmt_error *error = NULL;
 	struct qcowfmt_open_options options = {
 		.struct_size = sizeof(options),
-		.format = QCOWFMT_FORMAT_QCOW2,
+		.format = lib->options.format ? lib->options.format
+		                              : QCOWFMT_FORMAT_QCOW2,
 		.flags = QCOWFMT_OPEN_READ_WRITE | lib->options.open_flags,
 		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
+		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
 		.discard_mode = lib->options.discard_mode,
 		.cache_size = lib->options.cache_size,
+		.secret_callback = give_secret,
+		.secret_opaque = lib,
 	};
-	int ret = qcowfmt_open_file(lib->path, &options, &lib->image, &error);
+	int ret;
+
+	/* The secret of the image itself is given in one way or the other. */
+	if (lib->options.secrets[0] && qcf_rng_percent(&lib->rng, 50)) {
+		options.secret = lib->options.secrets[0];
+		options.secret_len = strlen(lib->options.secrets[0]);
+	}
+	ret = qcowfmt_open_file(lib->path, &options, &lib->image, &error);
 
 	if (ret < 0) {
 		lib->image = NULL;
@@ -140,6 +166,17 @@ static bool lib_write(struct qcf_disk *disk, const void *buffer, size_t len,
 	return ret < 0 ? qcf_found_error(finding, "write", ret, error) : true;
 }
 
+static bool lib_compress(struct qcf_disk *disk, const void *buffer, size_t len,
+                         uint64_t offset, struct qcf_finding *finding)
+{
+	struct qcowfmt_error *error = NULL;
+	int ret = qcowfmt_pwrite_compressed(from_disk(disk)->image, buffer, len,
+	                                    offset, &error);
+
+	return ret < 0 ? qcf_found_error(finding, "compress", ret, error)
+	               : true;
+}
+
 static bool lib_zero(struct qcf_disk *disk, uint64_t offset, uint64_t len,
                      bool may_unmap, struct qcf_finding *finding)
 {
@@ -169,7 +206,8 @@ static bool lib_flush(struct qcf_disk *disk, struct qcf_finding *finding)
 	if (ret < 0)
 		return qcf_found_error(finding, "flush", ret, error);
 	/* No corruption may be visible then, even while the image is open. */
-	if (!qcf_rng_percent(&lib->rng, 20))
+	if (lib->options.format == QCOWFMT_FORMAT_QCOW ||
+	    !qcf_rng_percent(&lib->rng, 20))
 		return true;
 	return qcf_check_is_clean(lib->image, true, finding);
 }
@@ -199,7 +237,9 @@ static bool host_bytes_match(struct lib_disk *lib,
 {
 	static uint8_t bytes[PIECE];
 	size_t len = extent->length < PIECE ? extent->length : PIECE;
-	int fd = open(lib->path, O_RDONLY | O_CLOEXEC);
+	const char *path =
+		lib->options.data_path ? lib->options.data_path : lib->path;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got;
 
 	if (fd < 0)
@@ -235,9 +275,17 @@ static bool extent_is_true(struct lib_disk *lib,
 	case QCOWFMT_EXTENT_DATA:
 		if (!placed)
 			return map_found(extent, "data without place", finding);
-		if (extent->depth > 0)
+		if (((extent->flags & QCOWFMT_EXTENT_ENCRYPTED) != 0) !=
+		    (lib->options.secrets[extent->depth] != NULL))
+			return map_found(extent, "encrypted or not", finding);
+		if (extent->depth > 0 ||
+		    (extent->flags & QCOWFMT_EXTENT_ENCRYPTED) != 0)
 			return true;
 		return host_bytes_match(lib, oracle, extent, finding);
+	case QCOWFMT_EXTENT_COMPRESSED:
+		return placed ? map_found(extent, "compressed and placed",
+		                          finding)
+		              : true;
 	default:
 		return map_found(extent, "unexpected kind", finding);
 	}
@@ -304,6 +352,7 @@ static const struct qcf_disk_verbs lib_verbs = {
 	.close = lib_close,
 	.read = lib_read,
 	.write = lib_write,
+	.compress = lib_compress,
 	.zero = lib_zero,
 	.discard = lib_discard,
 	.flush = lib_flush,

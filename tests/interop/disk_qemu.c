@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "disk.h"
+#include "run.h"
 
 #define PROMPT "qemu-io> "
 
@@ -28,6 +29,7 @@ extern char **environ;
 struct qemu_disk {
 	struct qcf_disk disk;
 	char path[QCF_PATH_SIZE];
+	struct qcf_qemu_image image;
 	char pattern_path[QCF_PATH_SIZE + 16];
 	bool ignore_discard;
 	pid_t pid;   /* 0 when closed */
@@ -43,25 +45,37 @@ static struct qemu_disk *from_disk(struct qcf_disk *disk)
 	return (struct qemu_disk *)(void *)disk;
 }
 
+/* posix_spawn() promises not to change the strings it takes as "char *". */
+static char *unconst(const char *text)
+{
+	union {
+		const char *in;
+		char *out;
+	} pun = { .in = text };
+
+	return pun.out;
+}
+
 static int spawn(struct qemu_disk *q, int stdin_fd, int stdout_fd)
 {
-	char program[] = "qemu-io";
-	char format_option[] = "-f";
-	char format[] = "qcow2";
-	char discard_option[] = "-d";
-	char discard[8];
-	char *argv[] = { program, format_option, format, discard_option,
-		         discard, q->path,       NULL };
+	const char *words[QCF_RUN_MAX_ARGS] = { "qemu-io", "-d" };
+	char *argv[QCF_RUN_MAX_ARGS];
 	posix_spawn_file_actions_t actions;
+	int count = 2;
 	int ret;
+	int i;
 
-	snprintf(discard, sizeof(discard), "%s",
-	         q->ignore_discard ? "ignore" : "unmap");
+	words[count++] = q->ignore_discard ? "ignore" : "unmap";
+	count = qcf_qemu_image_options(&q->image, words, count);
+	words[count++] = q->image.spec;
+	for (i = 0; i < count; i++)
+		argv[i] = unconst(words[i]);
+	argv[count] = NULL;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, stdin_fd, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, stdout_fd, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, stdout_fd, STDERR_FILENO);
-	ret = posix_spawnp(&q->pid, program, &actions, NULL, argv, environ);
+	ret = posix_spawnp(&q->pid, argv[0], &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	return ret;
 }
@@ -313,6 +327,10 @@ struct qcf_disk *qcf_disk_qemu_new(const struct qcf_disk_options *options)
 	q->disk.verbs = &qemu_verbs;
 	q->ignore_discard = options->discard_mode == QCOWFMT_DISCARD_IGNORE;
 	snprintf(q->path, sizeof(q->path), "%s", options->path);
+	if (options->qemu_image)
+		q->image = *options->qemu_image;
+	else
+		qcf_qemu_image_init(&q->image, "qcow2", q->path);
 	snprintf(q->pattern_path, sizeof(q->pattern_path), "%s.pattern",
 	         q->path);
 	return &q->disk;

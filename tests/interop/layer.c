@@ -17,21 +17,6 @@
 /* The time stamp of layers that nobody may write any more. */
 #define OLD_TIME 1000000000
 
-void qcf_shape_print(const struct qcf_shape *s, char *out, size_t size)
-{
-	if (s->raw)
-		snprintf(out, size, "raw, %" PRIu64 " bytes", s->size);
-	else
-		snprintf(out, size,
-		         "v%u, clusters of %" PRIu64
-		         ", %u-bit refcounts%s, preallocation %s, %" PRIu64
-		         " bytes, made by %s",
-		         s->version, s->cluster_size, s->refcount_bits,
-		         s->lazy_refcounts ? ", lazy" : "",
-		         s->preallocation ? s->preallocation : "off", s->size,
-		         s->maker == QCF_MADE_BY_QEMU ? "qemu" : "library");
-}
-
 void qcf_chain_init(struct qcf_chain *chain)
 {
 	memset(chain, 0, sizeof(*chain));
@@ -53,87 +38,43 @@ struct qcf_layer *qcf_chain_top(struct qcf_chain *chain)
 	return &chain->layers[chain->count - 1];
 }
 
-static const char *backing_format(const struct qcf_layer *backing)
+/* How QEMU is told of the chain: what the image says itself does for most. */
+static void describe(struct qcf_chain *chain)
 {
-	return backing->shape.raw ? "raw" : "qcow2";
-}
+	const struct qcf_layer *layer = qcf_chain_top(chain);
+	struct qcf_qemu_image *image = &chain->qemu_image;
+	char prefix[8 * QCF_MAX_LAYERS] = "";
+	bool says_all = true;
+	int i;
 
-static bool create_with_library(const struct qcf_layer *layer,
-                                const struct qcf_layer *backing,
-                                struct qcf_finding *finding)
-{
-	const struct qcf_shape *s = &layer->shape;
-	struct qcowfmt_error *error = NULL;
-	struct qcowfmt_create_options options = {
-		.struct_size = sizeof(options),
-		.virtual_size = s->size,
-		.format = QCOWFMT_FORMAT_QCOW2,
-		.version = s->version,
-		.cluster_size = s->cluster_size,
-		.refcount_bits = s->refcount_bits,
-		.flags = s->lazy_refcounts ? QCOWFMT_CREATE_LAZY_REFCOUNTS : 0,
-		.backing_filename = backing ? backing->name : NULL,
-		.backing_format = backing ? backing_format(backing) : NULL,
-	};
-	int ret = qcowfmt_create_file(layer->path, &options, &error);
-
-	return ret < 0 ? qcf_found_error(finding, "create", ret, error) : true;
-}
-
-static void print_options(const struct qcf_shape *s, char *out, size_t size)
-{
-	snprintf(out, size,
-	         "compat=%s,cluster_size=%" PRIu64
-	         ",refcount_bits=%u,lazy_refcounts=%s,preallocation=%s",
-	         s->version == 2 ? "0.10" : "1.1", s->cluster_size,
-	         s->refcount_bits, s->lazy_refcounts ? "on" : "off",
-	         s->preallocation ? s->preallocation : "off");
-}
-
-static bool create_with_qemu(const struct qcf_layer *layer,
-                             const struct qcf_layer *backing,
-                             struct qcf_finding *finding)
-{
-	const char *argv[QCF_RUN_MAX_ARGS] = { "qemu-img", "create", "-q",
-		                               "-f",       "qcow2",  "-o" };
-	char options[256];
-	char size[32];
-	int n = 6;
-
-	print_options(&layer->shape, options, sizeof(options));
-	snprintf(size, sizeof(size), "%" PRIu64, layer->shape.size);
-	argv[n++] = options;
-	if (backing) {
-		argv[n++] = "-b";
-		argv[n++] = backing->name;
-		argv[n++] = "-F";
-		argv[n++] = backing_format(backing);
+	for (i = 0; i < chain->count; i++)
+		says_all = says_all && !qcf_layer_secret(&chain->layers[i]) &&
+		           chain->layers[i].shape.version != 1;
+	qcf_qemu_image_init(image, qcf_layer_driver(layer), layer->path);
+	qcf_qemu_image_add(image, prefix, NULL, NULL, qcf_layer_secret(layer));
+	for (i = chain->count - 2; i >= 0 && !says_all; i--) {
+		layer = &chain->layers[i];
+		strcat(prefix, "backing.");
+		qcf_qemu_image_add(image, prefix, qcf_layer_driver(layer),
+		                   layer->path, qcf_layer_secret(layer));
 	}
-	argv[n++] = layer->path;
-	argv[n++] = size;
-	return qcf_run_ok(argv, NULL, QCF_FOUND_HARNESS, finding);
 }
 
-static bool create_raw(const struct qcf_layer *layer,
-                       struct qcf_finding *finding)
+void qcf_chain_open_options(struct qcf_chain *chain,
+                            struct qcf_disk_options *options)
 {
-	struct qcf_oracle file = { .fd = -1 };
-	bool good = qcf_oracle_create(&file, layer->path, layer->shape.size,
-	                              finding);
+	const struct qcf_layer *top = qcf_chain_top(chain);
+	int i;
 
-	qcf_oracle_close(&file);
-	return good;
-}
-
-static bool create_image(const struct qcf_layer *layer,
-                         const struct qcf_layer *backing,
-                         struct qcf_finding *finding)
-{
-	if (layer->shape.raw)
-		return create_raw(layer, finding);
-	if (layer->shape.maker == QCF_MADE_BY_QEMU || qcf_subject_is_qemu())
-		return create_with_qemu(layer, backing, finding);
-	return create_with_library(layer, backing, finding);
+	options->path = top->path;
+	options->format = top->shape.version == 1 ? QCOWFMT_FORMAT_QCOW
+	                                          : QCOWFMT_FORMAT_QCOW2;
+	for (i = 0; i < chain->count; i++)
+		options->secrets[i] =
+			qcf_layer_secret(&chain->layers[chain->count - 1 - i]);
+	if (top->shape.data_file != QCF_DATA_INSIDE)
+		options->data_path = top->data_path;
+	options->qemu_image = &chain->qemu_image;
 }
 
 static bool create_oracle(struct qcf_layer *layer,
@@ -149,29 +90,73 @@ static bool create_oracle(struct qcf_layer *layer,
 }
 
 /* From now on a write to the layer would show. */
-static bool seal(const struct qcf_layer *layer, struct qcf_finding *finding)
+static bool seal_file(const char *path, struct qcf_finding *finding)
 {
 	const struct timespec times[2] = { { .tv_sec = OLD_TIME },
 		                           { .tv_sec = OLD_TIME } };
 
-	if (utimensat(AT_FDCWD, layer->path, times, 0) == 0)
+	if (utimensat(AT_FDCWD, path, times, 0) == 0)
 		return true;
-	return qcf_found(finding, QCF_FOUND_HARNESS, "%s: %s", layer->path,
+	return qcf_found(finding, QCF_FOUND_HARNESS, "%s: %s", path,
 	                 strerror(errno));
+}
+
+static bool seal(const struct qcf_layer *layer, struct qcf_finding *finding)
+{
+	return seal_file(layer->path, finding) &&
+	       (layer->shape.data_file == QCF_DATA_INSIDE ||
+	        seal_file(layer->data_path, finding));
+}
+
+static bool file_is_sealed(const char *path, struct qcf_finding *finding)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return qcf_found(finding, QCF_FOUND_HARNESS, "%s: %s", path,
+		                 strerror(errno));
+	if (st.st_mtim.tv_sec == OLD_TIME)
+		return true;
+	return qcf_found(finding, QCF_FOUND_CONTENT,
+	                 "backing file %s was written to", path);
 }
 
 static bool is_sealed(const struct qcf_layer *layer,
                       struct qcf_finding *finding)
 {
-	struct stat st;
+	return file_is_sealed(layer->path, finding) &&
+	       (layer->shape.data_file == QCF_DATA_INSIDE ||
+	        file_is_sealed(layer->data_path, finding));
+}
 
-	if (stat(layer->path, &st) != 0)
-		return qcf_found(finding, QCF_FOUND_HARNESS, "%s: %s",
-		                 layer->path, strerror(errno));
-	if (st.st_mtim.tv_sec == OLD_TIME)
-		return true;
-	return qcf_found(finding, QCF_FOUND_CONTENT,
-	                 "backing file %s was written to", layer->name);
+static void name_layer(const struct qcf_chain *chain, struct qcf_layer *layer,
+                       char oracle_path[QCF_PATH_SIZE])
+{
+	char name[32];
+
+	snprintf(layer->name, sizeof(layer->name), "layer%d", chain->count);
+	snprintf(layer->secret, sizeof(layer->secret), "key of %d",
+	         chain->count);
+	qcf_tmpdir_path(&chain->dir, layer->name, layer->path);
+	snprintf(name, sizeof(name), "%s.oracle", layer->name);
+	qcf_tmpdir_path(&chain->dir, name, oracle_path);
+	snprintf(name, sizeof(name), "%s.data", layer->name);
+	qcf_tmpdir_path(&chain->dir, name, layer->data_path);
+}
+
+/* What operations there can be on a layer, and what comes of them. */
+static void aim(struct qcf_layer *layer)
+{
+	const struct qcf_shape *s = &layer->shape;
+	struct qcf_target *t = &layer->target;
+
+	t->cluster_size = s->cluster_size;
+	t->unit = s->extended_l2 ? s->cluster_size / 32 : s->cluster_size;
+	t->discard_works =
+		s->version > 2 || (s->version == 2 && !layer->has_backing);
+	t->compress_works = s->compresses;
+	t->raw_path =
+		s->data_file == QCF_DATA_FILE_RAW ? layer->data_path : NULL;
 }
 
 bool qcf_chain_push(struct qcf_chain *chain, const struct qcf_shape *shape,
@@ -181,27 +166,22 @@ bool qcf_chain_push(struct qcf_chain *chain, const struct qcf_shape *shape,
 	struct qcf_layer *layer = &chain->layers[chain->count];
 	struct qcf_layer *backing = chain->count > 0 ? layer - 1 : NULL;
 	char oracle_path[QCF_PATH_SIZE];
-	char oracle_name[32];
 
 	layer->shape = *shape;
 	layer->has_backing = backing != NULL;
 	layer->oracle.fd = -1;
 	layer->target = *target;
-	if (!shape->raw) {
-		layer->target.cluster_size = shape->cluster_size;
-		layer->target.discard_works = shape->version > 2 || !backing;
-	}
-	snprintf(layer->name, sizeof(layer->name), "layer%d", chain->count);
-	snprintf(oracle_name, sizeof(oracle_name), "%s.oracle", layer->name);
-	qcf_tmpdir_path(&chain->dir, layer->name, layer->path);
-	qcf_tmpdir_path(&chain->dir, oracle_name, oracle_path);
+	if (!shape->raw)
+		aim(layer);
+	name_layer(chain, layer, oracle_path);
 	if (backing && !seal(backing, finding))
 		return false;
 	chain->count++;
+	describe(chain);
 	if (!create_oracle(layer, backing, oracle_path, finding))
 		return false;
 	qcf_target_resize(&layer->target, layer->oracle.size);
-	return create_image(layer, backing, finding);
+	return qcf_layer_create(layer, backing, finding);
 }
 
 /* A raw layer gets its content directly: random bytes with gaps. */
@@ -228,18 +208,24 @@ static bool fill_raw(struct qcf_layer *layer, uint64_t seed,
 	return true;
 }
 
-static bool fill_with_subject(struct qcf_layer *layer, uint64_t count,
-                              uint64_t seed, struct qcf_finding *finding)
+bool qcf_chain_exercise(struct qcf_chain *chain,
+                        const struct qcf_disk_options *options, uint64_t count,
+                        uint64_t seed, struct qcf_finding *finding)
 {
-	const struct qcf_disk_options options = { .path = layer->path,
-		                                  .seed = seed };
-	struct qcf_disk *disk = qcf_disk_new(&options);
+	struct qcf_layer *top = qcf_chain_top(chain);
+	struct qcf_disk_options all = *options;
+	struct qcf_disk *disk;
 	struct qcf_workload w;
 	bool good;
 
-	qcf_workload_init(&w, disk, &layer->oracle, &layer->target, seed);
+	qcf_chain_open_options(chain, &all);
+	disk = qcf_disk_new(&all);
+	qcf_workload_init(&w, disk, &top->oracle, &top->target, seed);
+	if (options->discard_mode == QCOWFMT_DISCARD_IGNORE)
+		w.target.discard_works = false;
 	good = disk->verbs->open(disk, finding) &&
 	       qcf_workload_run(&w, count, finding) &&
+	       qcf_workload_verify(&w, finding) &&
 	       disk->verbs->close(disk, finding);
 	qcf_workload_fini(&w);
 	disk->verbs->free(disk);
@@ -250,37 +236,66 @@ bool qcf_chain_fill(struct qcf_chain *chain, uint64_t count, uint64_t seed,
                     struct qcf_finding *finding)
 {
 	struct qcf_layer *layer = qcf_chain_top(chain);
+	const struct qcf_disk_options options = { .seed = seed };
 
 	if (layer->shape.raw)
 		return fill_raw(layer, seed, finding);
 	if (layer->shape.maker == QCF_MADE_BY_QEMU)
-		return qcf_qemu_turn(&chain->dir, layer->path, &layer->target,
-		                     &layer->oracle, count, seed, finding);
-	return fill_with_subject(layer, count, seed, finding);
+		return qcf_qemu_turn(&chain->dir, &chain->qemu_image,
+		                     &layer->target, &layer->oracle, count,
+		                     seed, finding);
+	return qcf_chain_exercise(chain, &options, count, seed, finding);
 }
 
-static bool reads_as_oracle(const struct qcf_layer *layer,
+static bool reads_as_oracle(const struct qcf_chain *chain,
                             struct qcf_finding *finding)
 {
+	const struct qcf_layer *top = &chain->layers[chain->count - 1];
+	const char *argv[QCF_RUN_MAX_ARGS] = { "qemu-img", "compare" };
+	struct qcf_qemu_image oracle;
+	int n = qcf_qemu_image_options(&chain->qemu_image, argv, 2);
+
+	qcf_qemu_image_init(&oracle, "raw", top->oracle.path);
+	argv[n++] = oracle.spec;
+	argv[n++] = chain->qemu_image.spec;
+	argv[n] = NULL;
+	return qcf_run_ok(argv, NULL, QCF_FOUND_CONTENT, finding);
+}
+
+static bool raw_file_is_oracle(const struct qcf_layer *layer,
+                               struct qcf_finding *finding)
+{
 	const char *const compare[] = {
-		"qemu-img", "compare",          "-f",        "raw", "-F",
-		"qcow2",    layer->oracle.path, layer->path, NULL
+		"qemu-img",         "compare",        "-f", "raw", "-F", "raw",
+		layer->oracle.path, layer->data_path, NULL
 	};
 
-	return qcf_run_ok(compare, NULL, QCF_FOUND_CONTENT, finding);
+	return layer->shape.data_file != QCF_DATA_FILE_RAW ||
+	       qcf_run_ok(compare, NULL, QCF_FOUND_CONTENT, finding);
+}
+
+/* Version 1 has nothing to check but its content. */
+static bool metadata_is_approved(const struct qcf_chain *chain,
+                                 struct qcf_finding *finding)
+{
+	const struct qcf_layer *top = &chain->layers[chain->count - 1];
+
+	if (top->shape.version == 1)
+		return true;
+	return (qcf_subject_is_qemu() ||
+	        qcf_library_approves(top->path, finding)) &&
+	       qcf_qemu_image_approves(&chain->qemu_image, finding);
 }
 
 bool qcf_chain_judge(struct qcf_chain *chain, struct qcf_finding *finding)
 {
-	const struct qcf_layer *top = qcf_chain_top(chain);
 	int i;
 
 	for (i = 0; i < chain->count - 1; i++) {
 		if (!is_sealed(&chain->layers[i], finding))
 			return false;
 	}
-	if (!qcf_subject_is_qemu() && !qcf_library_approves(top->path, finding))
-		return false;
-	return qcf_qemu_approves(top->path, finding) &&
-	       reads_as_oracle(top, finding);
+	return metadata_is_approved(chain, finding) &&
+	       reads_as_oracle(chain, finding) &&
+	       raw_file_is_oracle(qcf_chain_top(chain), finding);
 }

@@ -110,13 +110,14 @@ static bool write_files(struct turn *t, const char *script_path, uint64_t count)
 	return fclose(t->script) == 0 && good;
 }
 
-bool qcf_qemu_turn(const struct qcf_tmpdir *dir, const char *path,
+bool qcf_qemu_turn(const struct qcf_tmpdir *dir,
+                   const struct qcf_qemu_image *image,
                    const struct qcf_target *target, struct qcf_oracle *oracle,
                    uint64_t count, uint64_t seed, struct qcf_finding *finding)
 {
-	const char *const argv[] = { "qemu-io", "-t",    "unsafe",
-		                     "-d",      "unmap", "-f",
-		                     "qcow2",   path,    NULL };
+	const char *argv[QCF_RUN_MAX_ARGS] = { "qemu-io", "-t", "unsafe", "-d",
+		                               "unmap" };
+	int n = qcf_qemu_image_options(image, argv, 5);
 	char script_path[QCF_PATH_SIZE];
 	struct turn turn = {
 		.rng = qcf_rng_new(seed, 3),
@@ -124,6 +125,8 @@ bool qcf_qemu_turn(const struct qcf_tmpdir *dir, const char *path,
 		.oracle = oracle,
 	};
 
+	argv[n++] = image->spec;
+	argv[n] = NULL;
 	qcf_tmpdir_path(dir, "pattern", turn.pattern_path);
 	qcf_tmpdir_path(dir, "script", script_path);
 	qcf_rng_fill(&turn.rng, turn.pattern, PATTERN_LEN);

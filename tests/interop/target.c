@@ -39,6 +39,7 @@ void qcf_target_init(struct qcf_target *t, uint64_t size, uint64_t cluster_size,
 	memset(t, 0, sizeof(*t));
 	t->size = size;
 	t->cluster_size = cluster_size;
+	t->unit = cluster_size;
 	t->discard_works = discard_works;
 	t->max_len = min(16 * cluster_size, MOST_MAX_LEN);
 	if (t->max_len < MIN_MAX_LEN)
@@ -96,8 +97,10 @@ static uint64_t any_offset(const struct qcf_target *t, struct qcf_window w,
 	uint64_t offset = qcf_rng_between(rng, w.start, w.end - 1);
 	uint64_t kind = qcf_rng_below(rng, 10);
 
-	if (kind < 5)
+	if (kind < 3)
 		offset = nudge(rng, offset - offset % t->cluster_size);
+	else if (kind < 5)
+		offset = nudge(rng, offset - offset % t->unit);
 	else if (kind < 7)
 		offset -= offset % 512;
 	if (offset < w.start || offset >= w.end)
@@ -110,8 +113,10 @@ static uint64_t any_len(const struct qcf_target *t, struct qcf_rng *rng)
 	uint64_t kind = qcf_rng_below(rng, 20);
 	uint64_t limit;
 
-	if (kind < 6)
+	if (kind < 4)
 		limit = 600;
+	else if (kind < 6)
+		limit = t->unit == t->cluster_size ? 600 : 4 * t->unit;
 	else if (kind < 13)
 		limit = 2 * t->cluster_size;
 	else if (kind < 19)
@@ -128,9 +133,10 @@ static uint64_t any_end(const struct qcf_target *t, struct qcf_window w,
 	uint64_t end = offset + len;
 	uint64_t kind = qcf_rng_below(rng, 10);
 
+	uint64_t unit = qcf_rng_percent(rng, 50) ? t->cluster_size : t->unit;
+
 	if (kind < 3)
-		end = nudge(rng, end + t->cluster_size - 1 -
-		                         (end - 1) % t->cluster_size);
+		end = nudge(rng, end + unit - 1 - (end - 1) % unit);
 	else if (kind < 5)
 		end += 511 - (end - 1) % 512;
 	if (end <= offset || end - offset > t->max_len)
@@ -162,6 +168,23 @@ struct qcf_range qcf_target_long_range(const struct qcf_target *t,
 	range.len = w.end - range.offset;
 	if (qcf_rng_percent(rng, 50))
 		range.len = qcf_rng_between(rng, 1, range.len);
+	return range;
+}
+
+struct qcf_range qcf_target_clusters(const struct qcf_target *t,
+                                     struct qcf_rng *rng)
+{
+	uint64_t cs = t->cluster_size;
+	uint64_t most = t->max_len / cs < 6 ? t->max_len / cs : 6;
+	struct qcf_window w = *any_window(t, rng);
+	struct qcf_range range;
+
+	range.offset = qcf_rng_between(rng, w.start, w.end - 1);
+	range.offset -= range.offset % cs;
+	range.len = qcf_rng_between(rng, 1, most) * cs;
+	while (range.offset + range.len >= w.end + cs)
+		range.len -= cs;
+	range.len = min(range.len, t->size - range.offset);
 	return range;
 }
 

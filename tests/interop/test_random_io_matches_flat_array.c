@@ -187,29 +187,6 @@ static bool make_chain(struct image *image, struct qcf_chain *chain,
 	return qcf_chain_push(chain, &image->shape, &image->target, finding);
 }
 
-static bool exercise(struct image *image, struct qcf_chain *chain,
-                     struct qcf_finding *finding)
-{
-	struct qcf_layer *top = qcf_chain_top(chain);
-	struct qcf_disk *disk;
-	struct qcf_workload w;
-	bool good;
-
-	image->open.path = top->path;
-	if (image->open.discard_mode == QCOWFMT_DISCARD_IGNORE)
-		top->target.discard_works = false;
-	disk = qcf_disk_new(&image->open);
-	qcf_workload_init(&w, disk, &top->oracle, &top->target,
-	                  qcf_rng_next(&image->rng));
-	good = disk->verbs->open(disk, finding) &&
-	       qcf_workload_run(&w, image->ops, finding) &&
-	       qcf_workload_verify(&w, finding) &&
-	       disk->verbs->close(disk, finding);
-	qcf_workload_fini(&w);
-	disk->verbs->free(disk);
-	return good;
-}
-
 START_TEST(image_matches_flat_array)
 {
 	struct qcf_finding finding = { 0 };
@@ -222,7 +199,8 @@ START_TEST(image_matches_flat_array)
 	qcf_shape_print(&image.shape, text, sizeof(text));
 	qcf_chain_init(&chain);
 	good = make_chain(&image, &chain, &finding) &&
-	       exercise(&image, &chain, &finding) &&
+	       qcf_chain_exercise(&chain, &image.open, image.ops,
+	                          qcf_rng_next(&image.rng), &finding) &&
 	       qcf_chain_judge(&chain, &finding);
 	qcf_chain_fini(&chain, !good);
 	if (!good)

@@ -83,7 +83,7 @@ static void let_qemu_on(struct run *run)
 
 	must(run->disk->verbs->close(run->disk, &finding) &&
 	             qcf_chain_judge(&run->chain, &finding) &&
-	             qcf_qemu_turn(&run->chain.dir, run->top->path,
+	             qcf_qemu_turn(&run->chain.dir, &run->chain.qemu_image,
 	                           &run->top->target, &run->top->oracle,
 	                           QEMU_OPS, qcf_rng_next(&run->rng),
 	                           &finding) &&

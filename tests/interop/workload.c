@@ -2,23 +2,27 @@
 /* workload.c - seeded random operations on a disk and its oracle at once */
 #include "workload.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const op_names[QCF_OP_COUNT] = {
 	[QCF_OP_READ] = "read",       [QCF_OP_WRITE] = "write",
 	[QCF_OP_ZERO] = "zero",       [QCF_OP_ZERO_UNMAP] = "zero+unmap",
-	[QCF_OP_DISCARD] = "discard", [QCF_OP_FLUSH] = "flush",
-	[QCF_OP_REOPEN] = "reopen",   [QCF_OP_INSPECT] = "inspect",
+	[QCF_OP_DISCARD] = "discard", [QCF_OP_COMPRESS] = "compress",
+	[QCF_OP_FLUSH] = "flush",     [QCF_OP_REOPEN] = "reopen",
+	[QCF_OP_INSPECT] = "inspect",
 };
 
 /* How often each is done, of 1,000. */
 static const unsigned int op_weights[QCF_OP_COUNT] = {
-	[QCF_OP_READ] = 330,      [QCF_OP_WRITE] = 390,  [QCF_OP_ZERO] = 70,
-	[QCF_OP_ZERO_UNMAP] = 70, [QCF_OP_DISCARD] = 90, [QCF_OP_FLUSH] = 10,
-	[QCF_OP_REOPEN] = 5,      [QCF_OP_INSPECT] = 35,
+	[QCF_OP_READ] = 310,      [QCF_OP_WRITE] = 350,  [QCF_OP_ZERO] = 70,
+	[QCF_OP_ZERO_UNMAP] = 70, [QCF_OP_DISCARD] = 90, [QCF_OP_COMPRESS] = 60,
+	[QCF_OP_FLUSH] = 10,      [QCF_OP_REOPEN] = 5,   [QCF_OP_INSPECT] = 35,
 };
 
 static enum qcf_op any_op(struct qcf_rng *rng)
@@ -96,6 +100,110 @@ static bool discard_op(struct qcf_workload *w, struct qcf_range range,
 	                               finding);
 }
 
+typedef bool (*range_work)(struct qcf_workload *w, struct qcf_range range,
+                           struct qcf_finding *finding);
+
+static bool for_each_piece(struct qcf_workload *w, uint64_t start, uint64_t end,
+                           range_work work, struct qcf_finding *finding)
+{
+	struct qcf_range range = { .offset = start };
+
+	for (; range.offset < end; range.offset += range.len) {
+		range.len = end - range.offset;
+		if (range.len > w->target.max_len)
+			range.len = w->target.max_len;
+		if (!work(w, range, finding))
+			return false;
+	}
+	return true;
+}
+
+/* Windows and their margins. */
+static bool for_each_range(struct qcf_workload *w, range_work work,
+                           struct qcf_finding *finding)
+{
+	uint64_t margin = w->target.cluster_size + 4096;
+	int i;
+
+	for (i = 0; i < w->target.window_count; i++) {
+		struct qcf_window v = w->target.windows[i];
+		uint64_t start = v.start > margin ? v.start - margin : 0;
+		uint64_t end = v.end + margin;
+
+		if (end > w->target.size)
+			end = w->target.size;
+		if (!for_each_piece(w, start, end, work, finding))
+			return false;
+	}
+	return true;
+}
+
+/* Half of it compresses well, the rest hardly or not at all. */
+static void fill_compressible(struct qcf_workload *w, uint64_t len)
+{
+	uint64_t piece = len / 8 + 1;
+	uint64_t done;
+	uint64_t part;
+
+	for (done = 0; done < len; done += part) {
+		part = len - done < piece ? len - done : piece;
+		if (qcf_rng_percent(&w->rng, 50))
+			memset(w->buffer + done, (int)qcf_rng_below(&w->rng, 4),
+			       part);
+		else
+			qcf_rng_fill(&w->rng, w->buffer + done, part);
+	}
+}
+
+static bool compress_op(struct qcf_workload *w, struct qcf_finding *finding)
+{
+	struct qcf_range range = qcf_target_clusters(&w->target, &w->rng);
+
+	note(w, QCF_OP_COMPRESS, range);
+	fill_compressible(w, range.len);
+	qcf_oracle_write(w->oracle, w->buffer, range.len, range.offset);
+	if (w->disk->verbs->compress && w->target.compress_works)
+		return w->disk->verbs->compress(w->disk, w->buffer, range.len,
+		                                range.offset, finding);
+	return w->disk->verbs->write(w->disk, w->buffer, range.len,
+	                             range.offset, finding);
+}
+
+/* Read as the file is, where it ends before the disk zeros. */
+static bool read_raw(struct qcf_workload *w, struct qcf_range range,
+                     struct qcf_finding *finding)
+{
+	int fd = open(w->target.raw_path, O_RDONLY | O_CLOEXEC);
+	uint64_t done = 0;
+	ssize_t got = 1;
+
+	memset(w->buffer, 0, range.len);
+	while (fd >= 0 && done < range.len && got > 0) {
+		got = pread(fd, w->buffer + done, range.len - done,
+		            (off_t)(range.offset + done));
+		done += got > 0 ? (uint64_t)got : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 && got >= 0)
+		return qcf_oracle_verify(w->oracle, w->buffer, range.len,
+		                         range.offset, finding);
+	return qcf_found(finding, QCF_FOUND_HARNESS, "%s: %s",
+	                 w->target.raw_path, strerror(errno));
+}
+
+static bool raw_file_matches(struct qcf_workload *w,
+                             struct qcf_finding *finding)
+{
+	return !w->target.raw_path || for_each_range(w, read_raw, finding);
+}
+
+static bool flush_op(struct qcf_workload *w, struct qcf_finding *finding)
+{
+	return w->disk->verbs->flush(w->disk, finding) &&
+	       raw_file_matches(w, finding);
+}
+
 static bool reopen_op(struct qcf_workload *w, struct qcf_finding *finding)
 {
 	return w->disk->verbs->close(w->disk, finding) &&
@@ -112,9 +220,9 @@ static bool inspect_op(struct qcf_workload *w, struct qcf_range range,
 	                               range.len, finding);
 }
 
-static bool one_op(struct qcf_workload *w, struct qcf_finding *finding)
+static bool range_op(struct qcf_workload *w, enum qcf_op op,
+                     struct qcf_finding *finding)
 {
-	enum qcf_op op = any_op(&w->rng);
 	bool may_be_long = op == QCF_OP_ZERO || op == QCF_OP_ZERO_UNMAP ||
 	                   op == QCF_OP_DISCARD;
 	struct qcf_range range =
@@ -134,14 +242,23 @@ static bool one_op(struct qcf_workload *w, struct qcf_finding *finding)
 	case QCF_OP_DISCARD:
 		return discard_op(w, range, finding);
 	case QCF_OP_FLUSH:
-		return w->disk->verbs->flush(w->disk, finding);
+		return flush_op(w, finding);
 	case QCF_OP_REOPEN:
 		return reopen_op(w, finding);
 	case QCF_OP_INSPECT:
+	case QCF_OP_COMPRESS:
 	case QCF_OP_COUNT:
 		break;
 	}
 	return inspect_op(w, range, finding);
+}
+
+static bool one_op(struct qcf_workload *w, struct qcf_finding *finding)
+{
+	enum qcf_op op = any_op(&w->rng);
+
+	return op == QCF_OP_COMPRESS ? compress_op(w, finding)
+	                             : range_op(w, op, finding);
 }
 
 void qcf_workload_init(struct qcf_workload *w, struct qcf_disk *disk,
@@ -178,35 +295,7 @@ bool qcf_workload_run(struct qcf_workload *w, uint64_t count,
 	return true;
 }
 
-static bool verify_range(struct qcf_workload *w, uint64_t start, uint64_t end,
-                         struct qcf_finding *finding)
-{
-	struct qcf_range range = { .offset = start };
-
-	for (; range.offset < end; range.offset += range.len) {
-		range.len = end - range.offset;
-		if (range.len > w->target.max_len)
-			range.len = w->target.max_len;
-		if (!read_op(w, range, finding))
-			return false;
-	}
-	return true;
-}
-
 bool qcf_workload_verify(struct qcf_workload *w, struct qcf_finding *finding)
 {
-	uint64_t margin = w->target.cluster_size + 4096;
-	int i;
-
-	for (i = 0; i < w->target.window_count; i++) {
-		struct qcf_window v = w->target.windows[i];
-		uint64_t start = v.start > margin ? v.start - margin : 0;
-		uint64_t end = v.end + margin;
-
-		if (end > w->target.size)
-			end = w->target.size;
-		if (!verify_range(w, start, end, finding))
-			return false;
-	}
-	return true;
+	return for_each_range(w, read_op, finding);
 }

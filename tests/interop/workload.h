@@ -24,7 +24,11 @@ struct qcf_window {
 struct qcf_target {
 	uint64_t size; /* of the virtual disk */
 	uint64_t cluster_size;
-	bool discard_works; /* else a discard changes nothing */
+	uint64_t unit;       /* what is mapped: a cluster or a subcluster */
+	bool discard_works;  /* else a discard changes nothing */
+	bool compress_works; /* else everything is written as it is */
+	/* Equal to the disk after a flush; NULL if there is none. */
+	const char *raw_path;
 	int window_count;
 	struct qcf_window windows[QCF_MAX_WINDOWS];
 	size_t max_len; /* of a read or write */
@@ -36,6 +40,7 @@ enum qcf_op {
 	QCF_OP_ZERO,
 	QCF_OP_ZERO_UNMAP,
 	QCF_OP_DISCARD,
+	QCF_OP_COMPRESS,
 	QCF_OP_FLUSH,
 	QCF_OP_REOPEN,
 	QCF_OP_INSPECT,
@@ -73,6 +78,9 @@ struct qcf_range qcf_target_range(const struct qcf_target *target,
 /* May be as long as a window. */
 struct qcf_range qcf_target_long_range(const struct qcf_target *target,
                                        struct qcf_rng *rng);
+/* Whole clusters, the last one of the disk as far as it goes. */
+struct qcf_range qcf_target_clusters(const struct qcf_target *target,
+                                     struct qcf_rng *rng);
 
 /*
  * What a discard does to the content: whole clusters inside the range become

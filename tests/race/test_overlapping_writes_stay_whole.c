@@ -22,6 +22,9 @@
 #define MAX_SECTORS 24
 #define SECTORS     512u /* of the disk that are used */
 
+/* The argument "features" chooses the other ones. */
+static const struct qcf_rig_shape *shapes;
+
 struct job {
 	struct qcf_rig rig;
 	struct qcf_history history;
@@ -171,7 +174,7 @@ static bool stress(struct job *job, uint64_t seed, struct qcf_finding *finding)
 
 START_TEST(overlapping_writes_stay_whole)
 {
-	const struct qcf_rig_shape *shape = &qcf_rig_shapes[_i];
+	const struct qcf_rig_shape *shape = &shapes[_i];
 	struct qcf_finding finding = { 0 };
 	struct job job = { .used = SECTORS };
 	char text[160];
@@ -187,14 +190,17 @@ START_TEST(overlapping_writes_stay_whole)
 
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
+	bool features = argc > 1 && strcmp(argv[1], "features") == 0;
+	int count =
+		features ? qcf_rig_feature_shape_count : qcf_rig_shape_count;
 	Suite *suite = suite_create("overlapping writes stay whole");
 	TCase *tcase = tcase_create("stress");
 
+	shapes = features ? qcf_rig_feature_shapes : qcf_rig_shapes;
 	tcase_set_timeout(tcase, 120 * qcf_long_factor());
-	tcase_add_loop_test(tcase, overlapping_writes_stay_whole, 0,
-	                    qcf_rig_shape_count);
+	tcase_add_loop_test(tcase, overlapping_writes_stay_whole, 0, count);
 	suite_add_tcase(suite, tcase);
 	return qcf_harness_run(suite, false);
 }

@@ -14,6 +14,9 @@
  * the newer one.
  *
  * A write is torn at multiples of 512 bytes, never inside.
+ *
+ * With a data file the items of both files are pending together, and a flush of
+ * one ends the window but keeps the items of the other pending.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +35,7 @@ enum item_kind { ITEM_BYTES, ITEM_GROW, ITEM_SHRINK };
 
 struct item {
 	enum item_kind kind;
+	enum rec_file file;
 	size_t offset;       /* of bytes */
 	size_t len;          /* of bytes, or the size */
 	const uint8_t *data; /* NULL: zeros */
@@ -69,9 +73,10 @@ struct walk {
 	crash_visitor visitor;
 	void *opaque;
 	struct crash_totals *totals;
-	struct byte_image *image; /* the stable bytes, between visits */
-	struct item *items;       /* pending */
-	struct choice *choices;   /* one for each item */
+	/* The stable bytes, between visits; as in the log. */
+	struct byte_image *images[REC_FILES];
+	struct item *items;     /* pending */
+	struct choice *choices; /* one for each item */
 	size_t count, room;
 	size_t position;
 	uint64_t epoch; /* marks passed */
@@ -182,20 +187,21 @@ static size_t sector_count(const struct item *item)
 
 static void apply_bytes(struct walk *w, const struct item *item, enum tear tear)
 {
+	struct byte_image *image = w->images[item->file];
 	size_t count = sector_count(item);
 	size_t cut = (size_t)(next_random(w) % (count / 8 + 1)) * 8;
 	size_t end = item->offset + item->len;
 	size_t at = item->offset;
 
 	if (tear == TEAR_NONE) {
-		byte_image_poke(w->image, at, item->data, item->len);
+		byte_image_poke(image, at, item->data, item->len);
 		return;
 	}
 	for (size_t i = 0; at < end; i++) {
 		size_t stop = QCF_MIN((at / SECTOR + 1) * SECTOR, end);
 
 		if (sector_arrives(w, tear, i, count, cut))
-			byte_image_poke(w->image, at,
+			byte_image_poke(image, at,
 			                item->data == NULL
 			                        ? NULL
 			                        : item->data +
@@ -207,17 +213,18 @@ static void apply_bytes(struct walk *w, const struct item *item, enum tear tear)
 
 static void apply(struct walk *w, const struct item *item, enum tear tear)
 {
-	size_t size = byte_image_size(w->image);
+	struct byte_image *image = w->images[item->file];
+	size_t size = byte_image_size(image);
 
 	switch (item->kind) {
 	case ITEM_BYTES:
 		apply_bytes(w, item, tear);
 		break;
 	case ITEM_GROW:
-		byte_image_set_size(w->image, QCF_MAX(size, item->len));
+		byte_image_set_size(image, QCF_MAX(size, item->len));
 		break;
 	case ITEM_SHRINK:
-		byte_image_set_size(w->image, QCF_MIN(size, item->len));
+		byte_image_set_size(image, QCF_MIN(size, item->len));
 		break;
 	}
 }
@@ -225,7 +232,7 @@ static void apply(struct walk *w, const struct item *item, enum tear tear)
 /* Apply what was chosen.  Bytes beyond the final size are lost. */
 static void apply_choices(struct walk *w)
 {
-	size_t reach = 0;
+	size_t reach[REC_FILES] = { 0 };
 
 	for (size_t i = 0; i < w->count; i++) {
 		const struct item *item = &w->items[i];
@@ -234,42 +241,76 @@ static void apply_choices(struct walk *w)
 			continue;
 		apply(w, item, w->choices[i].tear);
 		if (item->kind == ITEM_BYTES)
-			reach = QCF_MAX(reach, item->offset + item->len);
+			reach[item->file] = QCF_MAX(reach[item->file],
+			                            item->offset + item->len);
 	}
+	for (int file = 0; file < REC_FILES; file++) {
+		struct byte_image *image = w->images[file];
+		size_t size = image == NULL ? 0 : byte_image_size(image);
 
-	size_t size = byte_image_size(w->image);
+		if (reach[file] > size)
+			byte_image_poke(image, size, NULL, reach[file] - size);
+	}
+}
 
-	if (reach > size)
-		byte_image_poke(w->image, size, NULL, reach - size);
+static void save_images(struct walk *w)
+{
+	for (int file = 0; file < REC_FILES; file++) {
+		if (w->images[file] != NULL)
+			byte_image_save(w->images[file]);
+	}
+}
+
+static void undo_images(struct walk *w)
+{
+	for (int file = 0; file < REC_FILES; file++) {
+		if (w->images[file] != NULL)
+			byte_image_undo(w->images[file]);
+	}
+}
+
+static uint64_t fingerprint_of(const struct walk *w)
+{
+	uint64_t fingerprint = byte_image_fingerprint(w->images[REC_IMAGE]);
+
+	/* An odd factor, so that bytes may not change places unseen. */
+	if (w->images[REC_DATA] != NULL)
+		fingerprint += byte_image_fingerprint(w->images[REC_DATA]) *
+		               UINT64_C(0x9e3779b97f4a7c15);
+	return fingerprint;
+}
+
+static void show(struct walk *w, uint64_t fingerprint)
+{
+	struct crash_state state = {
+		.image = w->images[REC_IMAGE],
+		.data = w->images[REC_DATA],
+		.position = w->position,
+		.fingerprint = fingerprint,
+	};
+
+	save_images(w);
+	w->stopped = !w->visitor(w->opaque, &state);
+	undo_images(w);
 }
 
 static void visit(struct walk *w, bool torn)
 {
 	if (w->stopped)
 		return;
-	byte_image_save(w->image);
+	save_images(w);
 	apply_choices(w);
 
-	uint64_t fingerprint = byte_image_fingerprint(w->image);
+	uint64_t fingerprint = fingerprint_of(w);
 
-	if (!set_add(&w->seen, fingerprint + w->epoch)) {
+	if (set_add(&w->seen, fingerprint + w->epoch)) {
+		w->totals->states++;
+		w->totals->torn += torn ? 1 : 0;
+		show(w, fingerprint);
+	} else {
 		w->totals->duplicates++;
-		byte_image_undo(w->image);
-		return;
 	}
-
-	struct crash_state state = {
-		.image = w->image,
-		.position = w->position,
-		.fingerprint = fingerprint,
-	};
-
-	w->totals->states++;
-	w->totals->torn += torn ? 1 : 0;
-	byte_image_save(w->image);
-	w->stopped = !w->visitor(w->opaque, &state);
-	byte_image_undo(w->image);
-	byte_image_undo(w->image);
+	undo_images(w);
 }
 
 /* --------------------------------------------------------- choosing states */
@@ -414,6 +455,7 @@ static void add_size(struct walk *w, const struct rec_op *op, uint64_t size)
 {
 	if (size != op->old_size)
 		add_item(w, (struct item){
+				    .file = op->file,
 				    .kind = size > op->old_size ? ITEM_GROW
 		                                                : ITEM_SHRINK,
 				    .len = (size_t)size,
@@ -430,6 +472,7 @@ static void add_op(struct walk *w, const struct rec_op *op)
 		add_size(w, op, QCF_MAX(op->old_size, op->offset + op->len));
 	add_item(w, (struct item){
 			    .kind = ITEM_BYTES,
+			    .file = op->file,
 			    .offset = (size_t)op->offset,
 			    .len = (size_t)op->len,
 			    .data = op->data,
@@ -437,17 +480,26 @@ static void add_op(struct walk *w, const struct rec_op *op)
 		    });
 }
 
-/* Everything pending has become stable.  A flush promises nothing about
- * discards: each happens or not. */
-static void settle(struct walk *w)
+/* Everything pending in a file has become stable.  A flush promises nothing
+ * about discards: each happens or not. */
+static void settle(struct walk *w, enum rec_file file)
 {
-	choose_all(w, true);
+	size_t left = 0;
+
 	for (size_t i = 0; i < w->count; i++) {
-		if (w->items[i].is_hint)
-			w->choices[i].applied = next_random(w) % 2 == 0;
+		const struct item *item = &w->items[i];
+
+		w->choices[i] = (struct choice){
+			.applied = item->file == file &&
+			           (!item->is_hint || next_random(w) % 2 == 0),
+		};
 	}
 	apply_choices(w);
-	w->count = 0;
+	for (size_t i = 0; i < w->count; i++) {
+		if (w->items[i].file != file)
+			w->items[left++] = w->items[i];
+	}
+	w->count = left;
 }
 
 static void walk_log(struct walk *w, const struct rec_log *log)
@@ -458,7 +510,7 @@ static void walk_log(struct walk *w, const struct rec_log *log)
 		w->position = i;
 		if (op->kind == REC_FLUSH) {
 			visit_window(w);
-			settle(w);
+			settle(w, op->file);
 		} else if (op->kind == REC_MARK) {
 			/* What went before it, then what it tells. */
 			visit_window(w);
@@ -483,13 +535,20 @@ bool crash_states_visit(const struct rec_log *log,
 		.visitor = visitor,
 		.opaque = opaque,
 		.totals = totals,
-		.image = byte_image_new(byte_image_capacity(log->initial)),
 		.random = options->seed,
 	};
 
-	byte_image_copy(w.image, log->initial);
+	for (int file = 0; file < REC_FILES; file++) {
+		const struct byte_image *initial = log->initial[file];
+
+		if (initial == NULL)
+			continue;
+		w.images[file] = byte_image_new(byte_image_capacity(initial));
+		byte_image_copy(w.images[file], initial);
+	}
 	walk_log(&w, log);
-	byte_image_free(w.image);
+	for (int file = 0; file < REC_FILES; file++)
+		byte_image_free(w.images[file]);
 	free(w.items);
 	free(w.choices);
 	free(w.seen.keys);

@@ -3,7 +3,8 @@
  * crash_states.h - what storage may hold after a power cut
  *
  * From a recorded log: everything before the last completed flush, and of the
- * operations since then any subset, torn at sector boundaries.
+ * operations since then any subset, torn at sector boundaries.  A flush of one
+ * file says nothing about another.
  */
 #ifndef QCF_CRASH_STATES_H
 #define QCF_CRASH_STATES_H
@@ -12,8 +13,10 @@
 #include "rec_storage.h"
 
 struct crash_state {
-	/* The bytes.  The visitor may change them: changes are undone. */
+	/* The bytes; data is NULL in a log of one file.  The visitor may change
+	 * them: changes are undone. */
 	struct byte_image *image;
+	struct byte_image *data;
 	/* Operations [0, position) of the log had been issued. */
 	size_t position;
 	/* Tells this state from all others of the log. */

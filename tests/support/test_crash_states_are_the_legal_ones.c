@@ -11,7 +11,8 @@
 #define CAPACITY   65536u
 #define MAX_STATES 8192
 
-/* A state in words: size in sectors and the first byte of each sector. */
+/* A state in words: size in sectors and the first byte of each sector; the data
+ * file, if there is one, behind a bar. */
 struct seen {
 	char text[MAX_STATES][32];
 	int count;
@@ -19,22 +20,38 @@ struct seen {
 
 static struct seen seen;
 
-static bool note(void *opaque, const struct crash_state *state)
+static size_t spell(const struct byte_image *image, char *text, size_t used)
 {
-	const uint8_t *bytes = byte_image_bytes(state->image);
-	size_t size = byte_image_size(state->image);
-	char *text = seen.text[seen.count];
-	size_t used = 0;
+	const uint8_t *bytes = byte_image_bytes(image);
+	size_t size = byte_image_size(image);
 
-	(void)opaque;
-	ck_assert_int_lt(seen.count, MAX_STATES);
 	for (size_t at = 0; at < size && used < 30; at += 512)
 		text[used++] = (char)(bytes[at] == 0 ? '.' : bytes[at]);
+	return used;
+}
+
+/* Changes made by a visitor must not leak into other states. */
+static void spoil(struct byte_image *image)
+{
+	byte_image_set_size(image, 0);
+	byte_image_write(image, 100, "garbage", 7);
+}
+
+static bool note(void *opaque, const struct crash_state *state)
+{
+	char *text = seen.text[seen.count];
+	size_t used = spell(state->image, text, 0);
+
+	(void)opaque;
+	ck_assert_int_lt(seen.count, MAX_STATES - 1);
+	if (state->data != NULL) {
+		text[used++] = '|';
+		used = spell(state->data, text, used);
+		spoil(state->data);
+	}
 	text[used] = '\0';
 	seen.count++;
-	/* Changes made here must not leak into other states. */
-	byte_image_set_size(state->image, 0);
-	byte_image_write(state->image, 100, "garbage", 7);
+	spoil(state->image);
 	return true;
 }
 
@@ -83,18 +100,24 @@ static void assert_states(const struct rec_log *log, const char *const *wanted,
 	} while (0)
 
 static struct rec_log *log_;
-static struct qcowfmt_storage *s;
+static struct qcowfmt_storage *s, *data;
 
-static void put(uint64_t sector, const char *letters)
+static void put_into(struct qcowfmt_storage *storage, uint64_t sector,
+                     const char *letters)
 {
 	uint8_t bytes[512 * 32];
 	size_t count = strlen(letters);
 
 	for (size_t i = 0; i < count; i++)
 		memset(bytes + i * 512, letters[i], 512);
-	ck_assert_int_eq(
-		qcf_storage_pwrite(s, bytes, count * 512, sector * 512, NULL),
-		0);
+	ck_assert_int_eq(qcf_storage_pwrite(storage, bytes, count * 512,
+	                                    sector * 512, NULL),
+	                 0);
+}
+
+static void put(uint64_t sector, const char *letters)
+{
+	put_into(s, sector, letters);
 }
 
 static void flush(void)
@@ -112,8 +135,19 @@ static void begin(const char *letters)
 	rec_log_restart(log_);
 }
 
+/* The same with a data file. */
+static void begin_two(const char *letters, const char *data_letters)
+{
+	begin(letters);
+	rec_log_add_data(log_, CAPACITY);
+	data = rec_data_storage_new(log_);
+	put_into(data, 0, data_letters);
+	rec_log_restart(log_);
+}
+
 static void end(void)
 {
+	qcowfmt_storage_free(qcf_take(&data));
 	qcowfmt_storage_free(s);
 	rec_log_free(log_);
 }
@@ -291,6 +325,54 @@ START_TEST(long_windows_are_sampled)
 
 END_TEST
 
+START_TEST(files_are_independent)
+{
+	begin_two("a", "b");
+	put(0, "X");
+	put_into(data, 0, "Y");
+	assert_states_are(log_, "a|b", "X|b", "a|Y", "X|Y");
+	end();
+}
+
+END_TEST
+
+START_TEST(flush_is_of_one_file)
+{
+	begin_two("a", "b");
+	put_into(data, 0, "Y");
+	put(0, "X");
+	flush();
+	put(0, "Z");
+	/* Y may still be missing behind the flush of X. */
+	assert_states_are(log_, "a|b", "a|Y", "X|b", "X|Y", "Z|b", "Z|Y");
+	end();
+}
+
+END_TEST
+
+START_TEST(flushed_data_is_there_before_what_follows)
+{
+	begin_two("a", "b");
+	put_into(data, 0, "Y");
+	ck_assert_int_eq(qcf_storage_flush(data, NULL), 0);
+	put(0, "X");
+	assert_states_are(log_, "a|b", "a|Y", "X|Y");
+	end();
+}
+
+END_TEST
+
+START_TEST(each_file_has_its_size)
+{
+	begin_two("a", "b");
+	put_into(data, 1, "Y");
+	ck_assert_int_eq(qcf_storage_truncate(s, 0, NULL), 0);
+	assert_states_are(log_, "a|b", "|b", "a|b.", "|b.", "a|bY", "|bY");
+	end();
+}
+
+END_TEST
+
 static bool stop(void *opaque, const struct crash_state *state)
 {
 	(void)state;
@@ -327,6 +409,10 @@ static void add(TCase *tcase)
 	tcase_add_test(tcase, unaligned_write_is_torn_at_the_sector);
 	tcase_add_test(tcase, mark_begins_anew);
 	tcase_add_test(tcase, long_windows_are_sampled);
+	tcase_add_test(tcase, files_are_independent);
+	tcase_add_test(tcase, flush_is_of_one_file);
+	tcase_add_test(tcase, flushed_data_is_there_before_what_follows);
+	tcase_add_test(tcase, each_file_has_its_size);
 	tcase_add_test(tcase, visitor_can_stop);
 }
 

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* crash_parts.h - what the files that make up a crash world share */
+#ifndef QCF_CRASH_PARTS_H
+#define QCF_CRASH_PARTS_H
+
+#include "crash_world.h"
+
+/* End the program and say why; error may be NULL. */
+void world_give_up(const struct world *w, const char *what,
+                   struct qcowfmt_error *error) __attribute__((noreturn));
+
+/* Ends the program if there is no memory. */
+void *world_need(void *memory);
+
+/* Open the image on the storages that the world records or watches. */
+void world_open_recorded(struct world *w);
+
+/* --- history: see crash_history.c --- */
+
+/* What the present generation writes to a sector, and what was below. */
+uint64_t history_new_stamp(const struct world *w, uint64_t sector);
+uint64_t history_backing_stamp(const struct world *w, uint64_t sector);
+
+/* The contents of a sector, from now on remembered. */
+struct sector *history_sector(struct world *w, uint64_t sector);
+
+/* Which of the contents that a sector may have now it has; -1 if none. */
+int history_find(struct world *w, uint64_t sector, const uint8_t *bytes);
+
+/* A sector is being given a content. */
+void history_add(struct world *w, uint64_t sector, uint64_t stamp,
+                 size_t position);
+
+/* The newest contents of a range may or may not have got there. */
+void history_doubt(struct world *w, uint64_t sector, uint64_t count);
+
+/* What came after the last acknowledged flush may be lost. */
+void history_doubt_unstable(struct world *w);
+
+/* A flush has been acknowledged. */
+void history_acknowledge(struct world *w);
+
+/* What there is now is what there was before the log. */
+void history_forget(struct world *w);
+
+/* Back to the first content; clusters that had none are dropped. */
+void history_rewind(struct world *w);
+
+#endif
