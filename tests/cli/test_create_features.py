@@ -5,7 +5,7 @@ refusals, and images that are the same or that QEMU finds equal."""
 import os
 
 from cli_common import (AES, CliTest, LUKS, SECRETS, image_opts, main,
-                        without_key_facts)
+                        without_disk_size, without_key_facts)
 from test_info_same import without_children, without_file_node
 
 # Options that do not take the time of a hash.
@@ -198,15 +198,8 @@ class CreateFeatures(CliTest):
                                  'extent_size' not in line))
 
 
-def without_disk_size(text):
-    return '\n'.join(line for line in text.split('\n')
-                     if not line.startswith('disk size'))
-
-
 def without_sizes(text):
-    """Both store the same, but not in the same number of clusters."""
-    return '\n'.join(line for line in without_children(text).split('\n')
-                     if 'actual-size' not in line)
+    return without_disk_size(without_children(text))
 
 
 if __name__ == '__main__':

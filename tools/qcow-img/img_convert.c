@@ -404,7 +404,10 @@ static bool prepare_target(struct request *r, const struct img_source *source,
 		*created = *created && reason == NULL;
 	}
 	qcf_create_values_fini(&values);
-	if (reason != NULL && with_context)
+	if (reason != NULL && with_context && r->no_create)
+		qcf_tool_error("Could not open '%s': %s", r->target.path,
+		               reason);
+	else if (reason != NULL && with_context)
 		qcf_tool_error("%s: error while converting %s: %s",
 		               r->target.path, r->target_format, reason);
 	else if (reason != NULL)
