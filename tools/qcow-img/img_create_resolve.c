@@ -12,6 +12,7 @@
 #include "img_create_options.h"
 #include "tool_driver.h"
 #include "tool_error.h"
+#include "tool_preallocation.h"
 
 static char *unsupported(const char *name, const char *text)
 {
@@ -53,31 +54,13 @@ static char *check_file_options(const struct img_create_values *values)
 	return NULL;
 }
 
-static const char *const modes[] = {
-	[QCOWFMT_PREALLOCATION_OFF] = "off",
-	[QCOWFMT_PREALLOCATION_METADATA] = "metadata",
-	[QCOWFMT_PREALLOCATION_FALLOC] = "falloc",
-	[QCOWFMT_PREALLOCATION_FULL] = "full",
-};
-
-/* The number of a preallocation mode, -1 for another text. */
-static int find_mode(const char *text)
-{
-	size_t i;
-
-	for (i = 0; i < QCF_ARRAY_LEN(modes); i++) {
-		if (strcmp(text, modes[i]) == 0)
-			return (int)i;
-	}
-	return -1;
-}
-
 /* Preallocation of a file, which has no metadata. */
 static char *resolve_file_preallocation(const struct img_create_values *values,
                                         struct qcowfmt_create_options *options)
 {
 	const char *text = qcf_create_text(values, "preallocation");
-	int mode = text == NULL ? QCOWFMT_PREALLOCATION_OFF : find_mode(text);
+	int mode = text == NULL ? QCOWFMT_PREALLOCATION_OFF
+	                        : qcf_find_preallocation(text);
 
 	if (mode < 0)
 		return qcf_tool_printf("invalid parameter value: %s", text);
@@ -120,10 +103,10 @@ static char *parse_values(struct img_create_values *values,
 	reason = qcf_create_encryption_parse(values);
 	if (reason != NULL)
 		return reason;
-	if (mode != NULL && find_mode(mode) < 0)
+	if (mode != NULL && qcf_find_preallocation(mode) < 0)
 		return not_accepted("preallocation", mode);
-	options->preallocation =
-		mode == NULL ? QCOWFMT_PREALLOCATION_OFF : find_mode(mode);
+	options->preallocation = mode == NULL ? QCOWFMT_PREALLOCATION_OFF
+	                                      : qcf_find_preallocation(mode);
 	options->compression_type = strcmp(compression, "zstd") == 0;
 	if (options->compression_type == 0 && strcmp(compression, "zlib") != 0)
 		return not_accepted("compression-type", compression);
