@@ -297,14 +297,17 @@ enum qcowfmt_reference_policy {
 	/* Nothing: opening fails (default). */
 	QCOWFMT_REFERENCES_REFUSE = 0,
 	/* Files beneath the directory of the image opened first; no ".." or
-	 * symbolic link leads out of it. */
+	 * symbolic link leads out of it.  Relative names start in the directory
+	 * of the image that stores them. */
 	QCOWFMT_REFERENCES_BENEATH = 1,
-	/* Any local regular file or block device. */
+	/* Any local regular file or block device.  The relative name of a
+	 * backing file starts in the directory of the image that stores it,
+	 * that of a data file in the working directory of the process. */
 	QCOWFMT_REFERENCES_LOCAL = 2,
 	/* Ask reference_callback. */
 	QCOWFMT_REFERENCES_CALLBACK = 3,
 	/* Open the image as if it named none: ranges it leaves to its backing
-	 * file cannot be read. */
+	 * file, or keeps in a data file, cannot be read. */
 	QCOWFMT_REFERENCES_IGNORE = 4
 };
 

@@ -11,8 +11,10 @@
  * round it takes a few descriptions of codes that are incomplete in a way no
  * compressor makes them, and that zlib calls damaged.
  *
- * ISA-L does the low levels.  It is ten times as fast as zlib at level 6 and its
- * output a twentieth larger, so it does the default level, too.
+ * ISA-L does the low levels.  On files of a Linux system, in clusters of 64 KiB,
+ * its level 2 is twelve times as fast as zlib at level 6 and the output 8 %
+ * larger; level 3 is nine times as fast and 6 % larger.  The default is level 2;
+ * whoever wants the smaller image asks for a higher one.
  */
 #include <errno.h>
 #include <limits.h>
@@ -26,6 +28,7 @@
 #define MEM_LEVEL         9
 
 #define ISAL_HIGHEST_LEVEL 3
+#define ISAL_DEFAULT_LEVEL 2
 
 /* The stream must end, or at least fill the output: whatever it would go on to
  * say lies behind the end of the cluster. */
@@ -93,7 +96,7 @@ static int64_t compress_cluster(struct qcf_compressor *c, const void *in,
                                 size_t in_len, void *out, size_t out_room)
 {
 #ifdef QCF_HAVE_ISAL
-	int level = c->level == 0 ? ISAL_HIGHEST_LEVEL : c->level;
+	int level = c->level == 0 ? ISAL_DEFAULT_LEVEL : c->level;
 
 	if (level <= ISAL_HIGHEST_LEVEL)
 		return qcf_isal_deflate(level, in, in_len, out, out_room);

@@ -114,10 +114,11 @@ static int append_clusters_locked(struct qcf_meta *meta, uint64_t count,
 	                    QCF_HOST_OFFSET_LIMIT, &start, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "allocating a cluster", ret);
+	/* Never fresh, so that the file reaches to the end of its last cluster:
+	 * others append at the next sector. */
 	*reservation = (struct qcf_reservation){
 		.host_cluster = qcf_host_cluster(g, start),
 		.count = count,
-		.fresh = meta->storage->reads_zero_when_grown,
 	};
 	return 0;
 }
@@ -271,6 +272,7 @@ int qcf_alloc_reserve_bytes(struct qcf_meta *meta, uint64_t len,
 	ret = pack_locked(meta, len, host_offset, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "allocating compressed space", ret);
+	r->packed_end = *host_offset + len;
 	r->pack_offset = *host_offset + len;
 	if (qcf_offset_in_cluster(g, r->pack_offset) == 0)
 		r->pack_offset = 0;

@@ -3,12 +3,14 @@
  * crypto_keys.c - add and erase the keys of a LUKS image
  *
  * What a power cut may leave, at any instant: every key that is not being
- * changed opens the image.
+ * changed opens the image, and every slot that is active has a key.
  *
- *   - A key is added by writing its material, which no active slot uses; once
- *     that is stable, its slot in the header; once that is stable it counts.
- *   - A key is erased by writing its slot as inactive; once that is stable its
- *     material is overwritten.
+ *   - A slot becomes active or inactive by a write that changes its state only,
+ *     which no power cut can tear.  Everything else of it changes while it is
+ *     inactive on stable storage.
+ *   - So a key is added by writing material, salt and iterations, a flush, and
+ *     the state; it is erased by writing the state, a flush, and wiping the
+ *     rest.
  *   - A key that is replaced is first added to a free slot, if there is one, and
  *     erased from there at the end: the old or the new one always opens.
  *
@@ -123,6 +125,7 @@ static int verify_material(struct change *change, uint32_t index,
 	                material_offset(change, index));
 }
 
+/* The slot is inactive. */
 static int put_key(struct change *change, uint32_t index,
                    const struct new_key *key, struct qcowfmt_error **errp)
 {
@@ -132,10 +135,14 @@ static int put_key(struct change *change, uint32_t index,
 	                             material_offset(change, index), errp);
 
 	slot.key_sector = slot_at(change, index)->key_sector;
+	slot.active = false;
+	if (ret == 0)
+		ret = write_slot(change, index, &slot, errp);
 	if (ret == 0)
 		ret = flush(change, errp);
 	if (ret == 0)
 		ret = verify_material(change, index, key->material, errp);
+	slot.active = true;
 	if (ret == 0)
 		ret = write_slot(change, index, &slot, errp);
 	if (ret == 0)
@@ -145,11 +152,17 @@ static int put_key(struct change *change, uint32_t index,
 	return ret;
 }
 
-static int overwrite(struct change *change, uint32_t index,
-                     struct qcowfmt_error **errp)
+/* Overwrite the material of an inactive slot, and forget its salt. */
+static int wipe(struct change *change, uint32_t index,
+                struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE uint8_t *noise = malloc(material_len(change));
-	int ret = noise == NULL ? qcf_fail_oom(errp) : 0;
+	struct qcf_luks_slot slot = {
+		.key_sector = slot_at(change, index)->key_sector,
+		.stripes = slot_at(change, index)->stripes,
+	};
+	int ret = noise == NULL ? qcf_fail_oom(errp)
+	                        : write_slot(change, index, &slot, errp);
 
 	for (int pass = 0; ret == 0 && pass < ERASE_PASSES; pass++) {
 		ret = qcf_random_bytes(noise, material_len(change), errp);
@@ -160,39 +173,48 @@ static int overwrite(struct change *change, uint32_t index,
 		if (ret == 0)
 			ret = flush(change, errp);
 	}
+	if (ret == 0)
+		publish(change, index, &slot);
 	return ret;
 }
 
-static struct qcf_luks_slot inactive(const struct change *change,
-                                     uint32_t index)
+static bool has_slot(uint32_t set, uint32_t index)
 {
-	const struct qcf_luks_slot *slot = slot_at(change, index);
-
-	return (struct qcf_luks_slot){ .key_sector = slot->key_sector,
-		                       .stripes = slot->stripes };
+	return (set >> index & 1) != 0;
 }
 
-/* All slots are inactive on storage before the first material goes. */
-static int drop_keys(struct change *change, uint32_t set,
-                     struct qcowfmt_error **errp)
+static int deactivate(struct change *change, uint32_t set,
+                      struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
 	for (uint32_t i = 0; ret == 0 && i < QCF_LUKS_SLOTS; i++) {
-		struct qcf_luks_slot slot = inactive(change, i);
+		struct qcf_luks_slot slot = *slot_at(change, i);
 
-		if ((set >> i & 1) != 0)
+		slot.active = false;
+		if (has_slot(set, i))
 			ret = write_slot(change, i, &slot, errp);
 	}
 	if (ret == 0)
 		ret = flush(change, errp);
 	for (uint32_t i = 0; ret == 0 && i < QCF_LUKS_SLOTS; i++) {
-		struct qcf_luks_slot slot = inactive(change, i);
+		struct qcf_luks_slot slot = *slot_at(change, i);
 
-		if ((set >> i & 1) == 0)
-			continue;
-		publish(change, i, &slot);
-		ret = overwrite(change, i, errp);
+		slot.active = false;
+		if (has_slot(set, i))
+			publish(change, i, &slot);
+	}
+	return ret;
+}
+
+static int drop_keys(struct change *change, uint32_t set,
+                     struct qcowfmt_error **errp)
+{
+	int ret = deactivate(change, set, errp);
+
+	for (uint32_t i = 0; ret == 0 && i < QCF_LUKS_SLOTS; i++) {
+		if (has_slot(set, i))
+			ret = wipe(change, i, errp);
 	}
 	return ret;
 }
@@ -270,15 +292,16 @@ static int seal(const struct change *change,
  * Material does not depend on the slot it is in, so the same bytes stand in
  * while a slot is replaced.
  */
-static int replace(struct change *change, uint32_t index,
-                   const struct new_key *key, struct qcowfmt_error **errp)
+static int replace_key(struct change *change, uint32_t index,
+                       const struct new_key *key, struct qcowfmt_error **errp)
 {
-	uint32_t stand_in =
-		slot_at(change, index)->active ? first_free(change) : NO_SLOT;
+	uint32_t stand_in = first_free(change);
 	int ret = 0;
 
 	if (stand_in != NO_SLOT)
 		ret = put_key(change, stand_in, key, errp);
+	if (ret == 0)
+		ret = deactivate(change, UINT32_C(1) << index, errp);
 	if (ret == 0)
 		ret = put_key(change, index, key, errp);
 	if (ret == 0 && stand_in != NO_SLOT)
@@ -307,7 +330,9 @@ int qcf_crypto_add_key(struct qcf_crypto *crypto,
 	if (ret == 0)
 		ret = seal(&change, options, &key, errp);
 	if (ret == 0)
-		ret = replace(&change, index, &key, errp);
+		ret = slot_at(&change, index)->active
+		              ? replace_key(&change, index, &key, errp)
+		              : put_key(&change, index, &key, errp);
 	free(key.material);
 	return ret < 0 ? ret : (int)index;
 }
@@ -328,7 +353,7 @@ static int match_slots(struct change *change,
 
 	*set = 0;
 	for (uint32_t i = 0; ret >= 0 && i < QCF_LUKS_SLOTS; i++) {
-		if ((candidates >> i & 1) == 0)
+		if (!has_slot(candidates, i))
 			continue;
 		ret = qcf_crypto_try_slot(change->crypto, change->storage, i,
 		                          &passphrase, master_key.bytes, errp);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "append.h"
 #include "checked.h"
 #include "compress.h"
 #include "image_flags.h"
@@ -43,13 +44,8 @@ static uint64_t l2_units(const struct qcf_geometry *g)
 int qcf_meta_protect_l2(struct qcf_meta *meta, uint64_t l2_offset,
                         struct qcowfmt_error **errp)
 {
-	uint64_t first = l2_offset >> meta->geometry.guard_bits;
-	int ret = 0;
-
-	for (uint64_t i = 0; ret == 0 && i < l2_units(&meta->geometry); i++)
-		ret = qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2, first + i,
-		                      errp);
-	return ret;
+	return qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2,
+	                       l2_offset >> meta->geometry.guard_bits, errp);
 }
 
 bool qcf_meta_is_not_only_l2(const struct qcf_meta *meta, uint64_t l2_offset)
@@ -250,8 +246,8 @@ static int protect_l2_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
 		count += meta->l1.entries[i] != 0;
-	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2,
-	                          count * l2_units(&meta->geometry), errp);
+	meta->overlap.l2_count = l2_units(&meta->geometry);
+	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2, count, errp);
 	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
 		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
 		uint64_t offset =
@@ -441,31 +437,6 @@ static void fini_members(struct qcf_meta *meta)
 	qcf_header_fini(&meta->header);
 }
 
-/*
- * Version 1 appends.  The last cluster may have been written in part only, and
- * need not begin where a whole one would, so a file that does not end at a
- * cluster boundary gets room for one that began just before its end.
- */
-static int prepare_appending(struct qcf_meta *meta, uint64_t file_size,
-                             struct qcowfmt_error **errp)
-{
-	uint64_t cluster_size = meta->geometry.cluster_size;
-	uint64_t l1_end = meta->header.l1_table_offset +
-	                  (uint64_t)meta->header.l1_size * 8;
-
-	if (!qcf_is_aligned(meta->header.l1_table_offset, 8))
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "the L1 table at %" PRIu64
-		                " is not aligned to 8 bytes: its entries "
-		                "cannot be changed safely",
-		                meta->header.l1_table_offset);
-	meta->refcounts.append_at = file_size;
-	if (!qcf_is_aligned(file_size, cluster_size) &&
-	    file_size > qcf_align_up(l1_end, QCF_SECTOR_SIZE))
-		meta->refcounts.append_at += cluster_size - QCF_SECTOR_SIZE;
-	return 0;
-}
-
 /* Facts about storage and flags that only a writer needs. */
 static int prepare_writing(struct qcf_meta *meta,
                            const struct qcf_meta_options *options,
@@ -478,9 +449,10 @@ static int prepare_writing(struct qcf_meta *meta,
 		return ret;
 	meta->refcounts.fresh_from =
 		qcf_clusters_for(&meta->geometry, file_size);
+	meta->refcounts.old_end = meta->refcounts.fresh_from;
 	meta->refcounts.growing_zeroes = meta->storage->reads_zero_when_grown;
 	if (meta->header.version == 1)
-		return prepare_appending(meta, file_size, errp);
+		return qcf_append_prepare(meta, file_size, errp);
 	meta->lazy_refcounts = meta->header.version >= 3 &&
 	                       (options->lazy_refcounts >= 0
 	                                ? options->lazy_refcounts > 0
@@ -545,10 +517,36 @@ void qcf_meta_abandon(struct qcf_meta *meta)
 	fini_members(meta);
 }
 
+/*
+ * The zeros at the end of the last cluster are not written, and readers know
+ * that a file may end early, but not all of them.
+ */
+static void cover_last_cluster(struct qcf_meta *meta)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	const struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t end = qcf_host_offset(g, r->fresh_from);
+	uint64_t packed = qcf_align_up(r->packed_end, QCF_SECTOR_SIZE);
+	uint64_t size = 0;
+
+	if (r->fresh_from <= r->old_end || meta->storage->fixed_size)
+		return;
+	/* Compressed data need not fill its last cluster. */
+	if (packed <= end && end - packed < g->cluster_size)
+		end = packed;
+	if (qcf_storage_get_size(meta->storage, &size, NULL) < 0 || size >= end)
+		return;
+	/* Without space for it the image is as good as before. */
+	if (qcf_storage_truncate(meta->storage, end, NULL) < 0)
+		return;
+}
+
 int qcf_meta_close(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	int ret = meta->writable ? qcf_writeback_finish(meta, errp) : 0;
 
+	if (ret == 0 && meta->writable)
+		cover_last_cluster(meta);
 	fini_members(meta);
 	return ret;
 }

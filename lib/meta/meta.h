@@ -36,9 +36,11 @@ struct qcf_refcounts {
 	uint64_t first_free;  /* no host cluster below it is free */
 	uint64_t fresh_from;  /* host clusters from here on were never written
 			       * to and read as zeros */
+	uint64_t old_end;     /* fresh_from when the image was opened */
 	bool growing_zeroes;  /* whether fresh clusters exist at all */
 	uint64_t pack_offset; /* where the next compressed cluster may follow
 			       * the last one; 0 = in a new host cluster */
+	uint64_t packed_end;  /* of the compressed data written last */
 	uint64_t append_at;   /* version 1: end of what is in use, bytes */
 };
 

@@ -17,7 +17,7 @@
 
 void qcf_overlap_init(struct qcf_overlap *overlap)
 {
-	*overlap = (struct qcf_overlap){ .ranges = NULL };
+	*overlap = (struct qcf_overlap){ .l2_count = 1 };
 	qcf_mutex_init(&overlap->lock, QCF_RANK_OVERLAP);
 }
 
@@ -210,13 +210,24 @@ static bool hits_fixed(const struct qcf_overlap *overlap, uint64_t first,
 	return hits_range(overlap, first, end);
 }
 
+/* Also tables that begin before the range. */
+static bool hits_l2(const struct qcf_overlap *overlap, uint64_t first,
+                    uint64_t end)
+{
+	uint64_t before = overlap->l2_count - 1;
+
+	/* None begins at 0. */
+	return hits_set(&overlap->sets[QCF_OVERLAP_L2],
+	                first > before ? first - before : 1, end);
+}
+
 bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
                       uint64_t count)
 {
 	uint64_t end = first + count;
 
 	return hits_fixed(overlap, first, end) ||
-	       hits_set(&overlap->sets[QCF_OVERLAP_L2], first, end) ||
+	       hits_l2(overlap, first, end) ||
 	       hits_set(&overlap->sets[QCF_OVERLAP_BLOCK], first, end);
 }
 

@@ -52,6 +52,8 @@ struct qcf_cluster_set {
 
 struct qcf_overlap {
 	struct qcf_cluster_set sets[QCF_OVERLAP_KINDS];
+	uint64_t l2_count; /* clusters of an L2 table: 1, but for version 1,
+			    * where the set holds the first of each table */
 	_Atomic uint64_t table_first[QCF_OVERLAP_TABLES];
 	_Atomic uint64_t table_end[QCF_OVERLAP_TABLES];
 

@@ -51,8 +51,8 @@ static int check_distinct(const char *image, const char *data,
 	struct stat a;
 	struct stat b;
 
-	if (image == NULL || data == NULL || stat(image, &a) < 0 || stat(data, &b) < 0 ||
-	    a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+	if (image == NULL || data == NULL || stat(image, &a) < 0 ||
+	    stat(data, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
 		return 0;
 	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 	                "data file '%s' is the image itself", data);

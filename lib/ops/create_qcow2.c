@@ -65,15 +65,21 @@ static int write_blocks(struct qcowfmt_storage *storage,
 	return ret;
 }
 
+/* The first sector makes it an image, so it comes when all else is stable. */
 static int write_header(struct qcowfmt_storage *storage,
                         const struct qcf_create_plan *p,
                         struct qcowfmt_error **errp)
 {
-	int ret = qcf_storage_flush(storage, errp);
+	uint64_t rest = p->geometry.cluster_size - QCF_SECTOR_SIZE;
+	int ret =
+		qcf_storage_pwrite(storage, p->first_cluster + QCF_SECTOR_SIZE,
+	                           rest, QCF_SECTOR_SIZE, errp);
 
 	if (ret == 0)
+		ret = qcf_storage_flush(storage, errp);
+	if (ret == 0)
 		ret = qcf_storage_pwrite(storage, p->first_cluster,
-		                         p->geometry.cluster_size, 0, errp);
+		                         QCF_SECTOR_SIZE, 0, errp);
 	return ret < 0 ? ret : qcf_storage_flush(storage, errp);
 }
 

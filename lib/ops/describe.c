@@ -140,7 +140,7 @@ static int look_for_hole(struct qcf_layer *layer, struct qcowfmt_extent *extent,
 	uint64_t at = extent->host_offset;
 	uint64_t run = extent->length;
 	uint64_t sector = qcf_align_down(at, QCF_SECTOR_SIZE);
-	int kind = qcf_storage_extent(layer->storage, at, run, &run, errp);
+	int kind = qcf_storage_extent(layer->data, at, run, &run, errp);
 	uint64_t end = at + run;
 
 	if (kind < 0)
@@ -174,7 +174,8 @@ int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
 			return ret;
 		layer = image->layers[extent.depth];
 		*out = public_extent(layer, &extent, guest_offset);
-		if ((flags & QCOWFMT_MAP_HOLES) != 0 && can_be_hole(out))
+		if ((flags & QCOWFMT_MAP_HOLES) != 0 && can_be_hole(out) &&
+		    layer->data != NULL)
 			ret = look_for_hole(layer, out, errp);
 		if (ret < 0)
 			return ret;

@@ -10,17 +10,6 @@
 
 #include "api_test.h"
 
-/* Give a new image without data its compression type, in the header. */
-static inline void compressed_set_type(const char *path, uint32_t type)
-{
-	uint64_t incompatible = api_get(path, API_AT_INCOMPATIBLE, 8);
-
-	if (type == 0)
-		return;
-	api_put(path, API_AT_INCOMPATIBLE, 8, incompatible | 8);
-	api_put(path, 104, 1, type);
-}
-
 static inline void compressed_fill(uint8_t *bytes, size_t len, uint64_t seed)
 {
 	static const char *const words[] = {

@@ -68,12 +68,73 @@ START_TEST(raw_images_have_no_clusters)
 
 END_TEST
 
+/* The data would be in the clear. */
+START_TEST(encrypted_images_are_refused)
+{
+	struct qcowfmt_encryption_options encryption = {
+		.struct_size = sizeof(encryption),
+		.encryption = QCOWFMT_ENCRYPTION_LUKS,
+		.iter_time_ms = 10,
+		.secret = "secret",
+		.secret_len = 6,
+	};
+	struct qcowfmt_create_options create = {
+		.struct_size = sizeof(create),
+		.virtual_size = SIZE,
+		.encryption = &encryption,
+	};
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.flags = API_RW,
+		.secret = "secret",
+		.secret_len = 6,
+	};
+
+	API_OK(qcowfmt_create_file(scratch_path("e.qcow2"), &create,
+	                           &api_error));
+	API_OK(qcowfmt_open_file(scratch_path("e.qcow2"), &options, &image,
+	                         &api_error));
+	REFUSED(CLUSTER, 0, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED, "encrypted");
+	api_close(image);
+}
+
+END_TEST
+
+START_TEST(data_files_are_refused)
+{
+	struct qcowfmt_create_options create = {
+		.struct_size = sizeof(create),
+		.virtual_size = SIZE,
+		.data_filename = scratch_path("d.raw"),
+	};
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.flags = API_RW,
+		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
+	};
+
+	API_OK(qcowfmt_create_file(scratch_path("d.qcow2"), &create,
+	                           &api_error));
+	API_OK(qcowfmt_open_file(scratch_path("d.qcow2"), &options, &image,
+	                         &api_error));
+	REFUSED(CLUSTER, 0, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED, "data file");
+	api_close(image);
+}
+
+END_TEST
+
 /* -------------------------------------------------------------------- levels */
 
 static void create(uint32_t type)
 {
-	api_create(scratch_path("l.qcow2"), SIZE, 0);
-	compressed_set_type(scratch_path("l.qcow2"), type);
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = SIZE,
+		.compression_type = type,
+	};
+
+	API_OK(qcowfmt_create_file(scratch_path("l.qcow2"), &options,
+	                           &api_error));
 }
 
 static int open_level(int32_t level)
@@ -226,6 +287,8 @@ static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, only_whole_clusters);
 	tcase_add_test(tcase, raw_images_have_no_clusters);
+	tcase_add_test(tcase, encrypted_images_are_refused);
+	tcase_add_test(tcase, data_files_are_refused);
 	tcase_add_loop_test(tcase, levels_act, 0, 2);
 	tcase_add_test(tcase, no_space_can_be_tried_again);
 	tcase_add_test(tcase, rewriting_finds_its_own_space);

@@ -266,6 +266,88 @@ START_TEST(info_of_a_raw_image)
 
 END_TEST
 
+/* Preallocated: the clusters are there, and holes in the file. */
+static void make_encrypted(const char *path, int32_t method)
+{
+	const struct qcowfmt_encryption_options encryption = {
+		.struct_size = sizeof(encryption),
+		.encryption = method,
+		.secret = "secret",
+		.secret_len = 6,
+		.iter_time_ms = method == QCOWFMT_ENCRYPTION_LUKS ? 10 : 0,
+	};
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = SIZE,
+		.preallocation = QCOWFMT_PREALLOCATION_METADATA,
+		.encryption = method != 0 ? &encryption : NULL,
+	};
+	struct qcowfmt_open_options open = {
+		.struct_size = sizeof(open),
+		.flags = API_RW,
+		.secret = "secret",
+		.secret_len = 6,
+	};
+
+	API_OK(qcowfmt_create_file(path, &options, &api_error));
+	API_OK(qcowfmt_open_file(path, &open, &image, &api_error));
+}
+
+/* Zeros in the file are zeros for the guest only if they are not decrypted. */
+START_TEST(encryption_is_told)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_extent extent;
+
+	for (int32_t method = 0; method <= QCOWFMT_ENCRYPTION_LUKS; method++) {
+		uint32_t secret = method != 0 ? QCOWFMT_EXTENT_ENCRYPTED : 0;
+		uint32_t hole = method == 0 ? QCOWFMT_EXTENT_HOLE : 0;
+
+		make_encrypted(scratch_path("e.qcow2"), method);
+		API_OK(qcowfmt_get_info(image, 0, &info, &api_error));
+		ck_assert_int_eq(info.encryption, method);
+		ck_assert_int_eq((info.flags & QCOWFMT_INFO_ENCRYPTED) != 0,
+		                 method != 0);
+		ck_assert_int_eq(qcowfmt_map(image, 0, SIZE, QCOWFMT_MAP_HOLES,
+		                             &extent, 1, &api_error),
+		                 1);
+		ck_assert_int_eq(extent.kind, QCOWFMT_EXTENT_DATA);
+		ck_assert_uint_eq(extent.flags,
+		                  secret | hole | QCOWFMT_EXTENT_IN_PLACE |
+		                          QCOWFMT_EXTENT_HOST_OFFSET);
+		ck_assert_uint_ne(extent.host_offset, QCOWFMT_NO_OFFSET);
+		api_close(image);
+	}
+}
+
+END_TEST
+
+START_TEST(features_are_told)
+{
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = SIZE,
+		.flags = QCOWFMT_CREATE_EXTENDED_L2 |
+		         QCOWFMT_CREATE_LAZY_REFCOUNTS,
+		.compression_type = 1,
+	};
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+
+	API_OK(qcowfmt_create_file(scratch_path("f.qcow2"), &options,
+	                           &api_error));
+	image = api_open(scratch_path("f.qcow2"), 0);
+	API_OK(qcowfmt_get_info(image, 0, &info, &api_error));
+	ck_assert_uint_eq(info.flags, QCOWFMT_INFO_EXTENDED_L2 |
+	                                      QCOWFMT_INFO_LAZY_REFCOUNTS |
+	                                      QCOWFMT_INFO_READ_ONLY);
+	ck_assert_uint_eq(info.compression_type, 1);
+	ck_assert_int_eq(info.encryption, QCOWFMT_ENCRYPTION_NONE);
+	ck_assert_ptr_null(info.data_filename);
+	api_close(image);
+}
+
+END_TEST
+
 START_TEST(map_arguments)
 {
 	make_image(scratch_path("x.qcow2"));
@@ -309,6 +391,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, holes_of_raw_files_are_found_when_asked_for);
 	tcase_add_test(tcase, info_of_each_image);
 	tcase_add_test(tcase, info_of_a_raw_image);
+	tcase_add_test(tcase, encryption_is_told);
+	tcase_add_test(tcase, features_are_told);
 	tcase_add_test(tcase, map_arguments);
 	tcase_add_test(tcase, names_of_formats);
 }

@@ -37,7 +37,7 @@ static void create(const char *name, const struct qcowfmt_create_options *row,
 	API_OK(qcowfmt_create_file(name, &options, &api_error));
 }
 
-static void shell(const char *fmt, ...)
+QCF_PRINTF(1, 2) static void shell(const char *fmt, ...)
 {
 	char command[1024];
 	va_list args;

@@ -98,6 +98,23 @@ static const char *after(const char *text, const char *prefix)
 	return strncmp(text, prefix, len) == 0 ? text + len : NULL;
 }
 
+/*
+ * The bytes are no image, or one of another version than was said.  Without a
+ * statement nothing but raw is found in what is no image.
+ */
+static const char *not_qcow(const char *message)
+{
+	if (strstr(message, "as format qcow2") != NULL)
+		return "Unsupported qcow2 version 1";
+	if (strstr(message, "version 2") != NULL)
+		return "qcow (v1) does not support qcow version 2\n"
+		       "Try the 'qcow2' driver instead.";
+	if (strstr(message, "version 3") != NULL)
+		return "qcow (v1) does not support qcow version 3\n"
+		       "Try the 'qcow2' driver instead.";
+	return "Image is not in qcow2 format";
+}
+
 /* What QEMU's programs say for some kinds of errors; NULL for the others. */
 static const char *fixed_words(const struct qcowfmt_error *error)
 {
@@ -106,6 +123,8 @@ static const char *fixed_words(const struct qcowfmt_error *error)
 		return "Parameter 'encrypt.key-secret' is required for cipher";
 	case QCOWFMT_ERR_WRONG_SECRET:
 		return "Invalid password, cannot unlock any keyslot";
+	case QCOWFMT_ERR_NOT_QCOW:
+		return not_qcow(qcowfmt_error_message(error));
 	default:
 		return NULL;
 	}
@@ -158,9 +177,6 @@ char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
 		                       writing ? "" : "shared ", path);
 	if (error == NULL)
 		return qcf_tool_printf("%s", strerror(-ret));
-	/* Raw is never asked whether it is raw, and version 1 is refused. */
-	if (qcowfmt_error_code(error) == QCOWFMT_ERR_NOT_QCOW)
-		return qcf_tool_printf("Image is not in qcow2 format");
 	return reword(error);
 }
 

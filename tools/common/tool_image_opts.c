@@ -83,7 +83,7 @@ static char *take_pair(struct qcf_image_opts *opts,
 	else if (strcmp(key, "encrypt.format") == 0)
 		opts->encrypt_format = value;
 	else
-		return not_supported(key);
+		return not_supported(pair->key);
 	return NULL;
 }
 

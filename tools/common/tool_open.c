@@ -92,6 +92,7 @@ static int64_t give_secret(void *opaque,
 	const char *id = NULL;
 	size_t len;
 
+	source->asked = request->depth;
 	if (source->opts != NULL && request->depth >= source->depth)
 		id = qcf_image_opts_secret(source->opts,
 		                           request->depth - source->depth);
@@ -99,16 +100,27 @@ static int64_t give_secret(void *opaque,
 		return -ENOKEY;
 	free(source->reason);
 	source->reason = find_secret(id, buffer, room, &len);
-	if (source->reason == NULL)
-		return (int64_t)len;
-	for (uint32_t i = source->depth; i < request->depth; i++) {
-		char *reason = qcf_tool_printf(
-			"Could not open backing file: %s", source->reason);
+	return source->reason == NULL ? (int64_t)len : -ENOKEY;
+}
 
-		free(source->reason);
-		source->reason = reason;
+char *qcf_secret_reason(struct qcf_secret_source *source, int ret, char *reason)
+{
+	if (source->reason != NULL) {
+		free(reason);
+		reason = source->reason;
+		source->reason = NULL;
+	} else if (ret != -ENOKEY && ret != -EKEYREJECTED) {
+		return reason;
 	}
-	return -ENOKEY;
+	/* It says what, but not of which image of the chain. */
+	for (uint32_t i = source->depth; i < source->asked; i++) {
+		char *longer = qcf_tool_printf(
+			"Could not open backing file: %s", reason);
+
+		free(reason);
+		reason = longer;
+	}
+	return reason;
 }
 
 void qcf_use_secrets(struct qcowfmt_open_options *options,
@@ -246,6 +258,15 @@ static char *open_data_file(const struct qcf_tool_open *request,
 	return ret < 0 ? qcf_tool_reason(ret, error, path, writing) : NULL;
 }
 
+/* Version 1 has words of its own for what is no image. */
+static char *name_format(char *reason)
+{
+	if (strcmp(reason, "Image is not in qcow2 format") != 0)
+		return reason;
+	free(reason);
+	return qcf_tool_printf("Image not in qcow format");
+}
+
 /* Open the image at a path; the options but for its data file are there. */
 static int open_image(const struct qcf_tool_open *request, const char *path,
                       struct qcowfmt_open_options *options,
@@ -265,12 +286,11 @@ static int open_image(const struct qcf_tool_open *request, const char *path,
 		if (ret < 0)
 			*reason = qcf_tool_reason(ret, error, path, writing);
 	}
-	if (ret == 0 || source.reason == NULL) {
-		free(source.reason);
-		return ret;
-	}
-	free(*reason);
-	*reason = source.reason;
+	if (ret < 0)
+		*reason = qcf_secret_reason(&source, ret, *reason);
+	if (ret < 0 && options->format == QCOWFMT_FORMAT_QCOW)
+		*reason = name_format(*reason);
+	free(source.reason);
 	return ret;
 }
 

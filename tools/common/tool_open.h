@@ -47,8 +47,16 @@ int qcf_tool_open(const struct qcf_tool_open *request,
 struct qcf_secret_source {
 	const struct qcf_image_opts *opts; /* NULL: there are none */
 	uint32_t depth; /* in the chain, of the image that opts describe */
+	uint32_t asked; /* the last image of the chain that needed one */
 	char *reason;   /* set if a secret could not be had; to be freed */
 };
+
+/*
+ * What opening with this source failed for, as a text for the caller to free:
+ * its own reason, or the one given, which is freed then.
+ */
+char *qcf_secret_reason(struct qcf_secret_source *source, int ret,
+                        char *reason);
 
 /* Let an image be opened with secrets from a source. */
 void qcf_use_secrets(struct qcowfmt_open_options *options,

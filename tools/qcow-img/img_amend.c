@@ -359,6 +359,9 @@ static char *erase_reason(int ret, const struct qcowfmt_key_options *key,
 {
 	bool has_slot = (key->flags & QCOWFMT_KEY_SLOT) != 0;
 
+	/* No secret is in a slot that is not in use. */
+	if (ret == -ENOENT && key->secret != NULL)
+		ret = -EKEYREJECTED;
 	switch (ret) {
 	case -EPERM:
 		if (has_slot)

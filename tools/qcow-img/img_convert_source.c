@@ -128,7 +128,10 @@ static enum img_content classify(const struct img_source *s,
 	case QCOWFMT_EXTENT_ZERO:
 		return CONTENT_ZERO;
 	default:
-		return (extent->flags & QCOWFMT_EXTENT_HOLE) != 0
+		/* A hole in ciphertext is noise. */
+		return (extent->flags &
+		        (QCOWFMT_EXTENT_HOLE | QCOWFMT_EXTENT_ENCRYPTED)) ==
+		                       QCOWFMT_EXTENT_HOLE
 		               ? CONTENT_ZERO
 		               : CONTENT_DATA;
 	}

@@ -225,6 +225,15 @@ char *qcf_create_values_parse(struct img_create_values *values,
 	return reason;
 }
 
+static char *unknown_format(const char *name)
+{
+	if (qcf_is_known_driver(name))
+		return qcf_tool_printf("Images of format '%s' are not "
+		                       "supported by this version",
+		                       name);
+	return qcf_tool_printf("Unknown file format '%s'", name);
+}
+
 char *qcf_create_values_init(struct img_create_values *values,
                              const char *format_name)
 {
@@ -233,7 +242,7 @@ char *qcf_create_values_init(struct img_create_values *values,
 	memset(values, 0, sizeof(*values));
 	values->format = qcowfmt_format_from_name(format_name);
 	if (values->format < 0)
-		return qcf_tool_printf("Unknown file format '%s'", format_name);
+		return unknown_format(format_name);
 	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
 		if (applies(&table[i], values->format) &&
 		    table[i].initial != NULL)
@@ -359,7 +368,7 @@ char *qcf_create_print_help(const char *format_name, bool with_file_options)
 	size_t i;
 
 	if (format < 0)
-		return qcf_tool_printf("Unknown file format '%s'", format_name);
+		return unknown_format(format_name);
 	wanted = flag_of_format(format) | (with_file_options ? FOR_FILE : 0);
 	for (i = 0; i < QCF_ARRAY_LEN(table); i++) {
 		if ((table[i].flags & wanted) != 0)
@@ -645,6 +654,22 @@ char *qcf_create_values_resolve(struct img_create_values *values,
 	return reason;
 }
 
+/* Which of the files of an image it was stands in quotes in the message. */
+static char *system_reason(const struct qcowfmt_error *error, const char *path)
+{
+	const char *message = qcowfmt_error_message(error);
+	const char *start = strchr(message, '\'');
+	const char *end = strrchr(message, '\'');
+	int len = (int)strlen(path);
+
+	if (start != NULL && end > start + 1) {
+		path = start + 1;
+		len = (int)(end - path);
+	}
+	return qcf_tool_printf("Could not create '%.*s': %s", len, path,
+	                       strerror(qcowfmt_error_errno(error)));
+}
+
 char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
                         const char *path, int format)
 {
@@ -656,7 +681,6 @@ char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
 				? " (try using a larger cluster size)"
 				: "");
 	if (qcowfmt_error_code(error) == QCOWFMT_ERR_SYSTEM)
-		return qcf_tool_printf("Could not create '%s': %s", path,
-		                       strerror(qcowfmt_error_errno(error)));
+		return system_reason(error, path);
 	return qcf_tool_reason(ret, error, path, true);
 }

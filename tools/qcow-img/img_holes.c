@@ -7,8 +7,13 @@ bool qcf_shows_holes(const struct qcowfmt_info *info)
 	uint64_t clusters;
 	uint64_t allocated;
 
-	if (info->cluster_size == 0)
+	if (info->format == QCOWFMT_FORMAT_RAW)
 		return true;
+	if (info->format != QCOWFMT_FORMAT_QCOW2 ||
+	    info->encryption != QCOWFMT_ENCRYPTION_NONE ||
+	    (info->flags & QCOWFMT_INFO_DATA_FILE) != 0 ||
+	    info->cluster_size == 0)
+		return false;
 	clusters = info->file_size / info->cluster_size +
 	           (info->file_size % info->cluster_size != 0);
 	allocated = info->allocated_size / info->cluster_size;

@@ -62,8 +62,9 @@ struct entry {
 /* What does not change while an image is mapped. */
 struct mapping {
 	struct qcowfmt_image *image;
-	struct qcowfmt_info *layers; /* by depth */
-	bool *shows_holes;           /* by depth */
+	struct qcowfmt_info *layers; /* by depth, as the next two */
+	bool *shows_holes;
+	const char **files; /* where the data of each lies */
 	uint32_t map_flags;
 	uint32_t layer_count;
 	bool json;
@@ -102,8 +103,27 @@ static bool take_option(int option, void *opaque)
 
 /* ------------------------------------------------------------------ layers */
 
-static bool look_at_layers(struct mapping *m)
+/* The file that holds the data of a layer. */
+static const char *data_file(const struct qcowfmt_info *layer,
+                             const char *replacement)
 {
+	static const char protocol[] = "file:";
+	const char *name = layer->data_filename;
+
+	if ((layer->flags & QCOWFMT_INFO_DATA_FILE) == 0)
+		return layer->filename;
+	if (replacement != NULL)
+		return replacement;
+	if (name == NULL)
+		return layer->filename;
+	if (strncmp(name, protocol, strlen(protocol)) == 0)
+		name += strlen(protocol);
+	return name;
+}
+
+static bool look_at_layers(struct mapping *m, const struct request *r)
+{
+	const char *replacement = r->opts.data_path;
 	struct qcowfmt_info top = { .struct_size = sizeof(top) };
 	uint32_t depth;
 
@@ -113,6 +133,7 @@ static bool look_at_layers(struct mapping *m)
 	m->layer_count = top.chain_depth;
 	m->layers = qcf_tool_alloc(top.chain_depth * sizeof(*m->layers));
 	m->shows_holes = qcf_tool_alloc(top.chain_depth * sizeof(bool));
+	m->files = qcf_tool_alloc(top.chain_depth * sizeof(*m->files));
 	for (depth = 0; depth < top.chain_depth; depth++) {
 		struct qcowfmt_info *layer = &m->layers[depth];
 
@@ -120,6 +141,8 @@ static bool look_at_layers(struct mapping *m)
 		if (qcowfmt_get_info(m->image, depth, layer, NULL) < 0)
 			return false;
 		m->shows_holes[depth] = qcf_shows_holes(layer);
+		m->files[depth] =
+			data_file(layer, depth == 0 ? replacement : NULL);
 	}
 	return true;
 }
@@ -192,7 +215,7 @@ static bool print_human(const struct mapping *m, const struct entry *e)
 		return false;
 	}
 	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", e->start,
-	       e->length, e->offset, m->layers[e->depth].filename);
+	       e->length, e->offset, m->files[e->depth]);
 	return true;
 }
 
@@ -262,7 +285,7 @@ static bool map_image(struct mapping *m, const struct request *r)
 	uint64_t end = size;
 	bool ok;
 
-	if (!look_at_layers(m)) {
+	if (!look_at_layers(m, r)) {
 		qcf_tool_error("Failed to read image metadata");
 		return false;
 	}
@@ -292,6 +315,7 @@ static int run(const struct request *r)
 	ok = map_image(&m, r);
 	free(m.layers);
 	free(m.shows_holes);
+	free(m.files);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

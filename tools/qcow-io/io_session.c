@@ -146,6 +146,7 @@ static char *open_overlay(int fd, const struct base *base,
 		                                  : QCOWFMT_DISCARD_UNMAP,
 	};
 	struct qcf_secret_source secrets = { .opts = s->opts, .depth = 1 };
+	char *reason = NULL;
 	struct qcowfmt_storage *storage;
 	int ret = qcowfmt_storage_from_fd(fd, "temporary overlay", NULL,
 	                                  &storage, &error);
@@ -160,9 +161,12 @@ static char *open_overlay(int fd, const struct base *base,
 		ret = qcowfmt_open(storage, &open, image, &error);
 	if (ret < 0)
 		qcowfmt_storage_free(storage);
-	if (ret < 0 && secrets.reason == NULL)
-		secrets.reason = qcf_tool_reason(ret, error, s->path, true);
-	return secrets.reason;
+	if (ret < 0)
+		reason = qcf_secret_reason(
+			&secrets, ret,
+			qcf_tool_reason(ret, error, s->path, true));
+	free(secrets.reason);
+	return reason;
 }
 
 static char *open_snapshot(struct io_session *session,
