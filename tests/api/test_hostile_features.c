@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Promise: illegal subcluster bitmaps, data file offsets that are not the
- * guest's, compressed clusters in images with a data file, LUKS pointers into
- * nowhere and version 1 entries into metadata are refused by their number:
- * nothing is read or written through them, and what is around them stays
- * usable.
+ * guest's, compressed clusters in images with a data file and LUKS headers and
+ * pointers that make no sense are refused by their number: nothing is read or
+ * written through them, and what is around them stays usable.
  */
 #include "api_test.h"
 #include "check_id.h"
@@ -249,21 +248,28 @@ START_TEST(data_file_entries)
 
 END_TEST
 
+/* A table of one snapshot without content, behind everything else. */
+static uint64_t append_snapshot_table(void)
+{
+	struct api_bytes bytes = api_read_file(path());
+	uint64_t at = (bytes.len + CLUSTER - 1) / CLUSTER * CLUSTER;
+
+	api_bytes_free(&bytes);
+	api_put(path(), at, 8, api_l1_entry_at(path()));
+	api_put(path(), at + 8, 4, 0); /* entries of its L1 table */
+	api_put(path(), at + 12, 4, (1u << 16) + 1); /* id and name: 1 byte */
+	api_put(path(), at + 36, 4, 16);             /* extra data */
+	api_put(path(), at + 48, 8, SIZE);
+	api_put(path(), at + 56, 8, UINT64_C(0x3161000000000000));
+	return at;
+}
+
 START_TEST(snapshots_with_a_data_file)
 {
-	struct qcowfmt_open_options options = {
-		.struct_size = sizeof(options),
-		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
-	};
-
 	make_data_file();
+	api_put(path(), API_AT_SNAPSHOTS, 8, append_snapshot_table());
 	api_put(path(), 60, 4, 1);
-	api_put(path(), API_AT_SNAPSHOTS, 8, api_l1_entry_at(path()));
-	API_FAILS_KEEP(qcowfmt_open_file(path(), &options, &image, &api_error),
-	               EINVAL, QCOWFMT_ERR_CORRUPT);
-	ck_assert_uint_eq(qcowfmt_error_corruption_id(api_error),
-	                  QCF_CHECK_DATA_FILE_SNAPSHOTS);
-	api_error_reset();
+	expect_found(QCF_CHECK_DATA_FILE_SNAPSHOTS);
 }
 
 END_TEST
@@ -338,7 +344,7 @@ static const struct {
 	{ true, 0, QCF_CHECK_LUKS_TRUNCATED },
 	{ true, 1, QCF_CHECK_LUKS_TRUNCATED },
 	{ true, 591, QCF_CHECK_LUKS_TRUNCATED },
-	{ true, 4096, QCF_CHECK_LUKS_PAYLOAD },
+	{ true, 4096, QCF_CHECK_LUKS_SLOT_OFFSET },
 	{ true, (uint64_t)1 << 40, QCF_CHECK_LUKS_AREA },
 	{ true, UINT64_MAX, QCF_CHECK_LUKS_AREA },
 	{ true, UINT64_C(0xffffffffffff0000), QCF_CHECK_LUKS_AREA },
@@ -365,9 +371,7 @@ static const struct {
 	uint32_t id;
 } luks_fields[] = {
 	{ 0, 1, 0, QCF_CHECK_LUKS_MAGIC },
-	{ 6, 2, 3, QCF_CHECK_LUKS_MAGIC },
 	{ 104, 4, 7, QCF_CHECK_LUKS_PAYLOAD },
-	{ 104, 4, UINT32_MAX, QCF_CHECK_LUKS_PAYLOAD },
 	{ 108, 4, 0, QCF_CHECK_LUKS_KEY_LENGTH },
 	{ 108, 4, UINT32_MAX, QCF_CHECK_LUKS_KEY_LENGTH },
 	{ 164, 4, 0, QCF_CHECK_LUKS_DIGEST_ITERATIONS },
@@ -395,66 +399,6 @@ START_TEST(luks_header_fields)
 
 END_TEST
 
-/* --------------------------------------------------------------- version 1 */
-
-static void make_v1(void)
-{
-	make_image((struct qcowfmt_create_options){
-		.format = QCOWFMT_FORMAT_QCOW });
-	fill_image();
-}
-
-static const uint64_t v1_targets[] = {
-	512,               /* behind the header */
-	4096 + 1,          /* not on a sector */
-	(uint64_t)1 << 62, /* beyond every limit */
-	UINT64_C(0x7ffffffffffffe00),
-};
-
-/* Nothing is written through them; only the handle ends. */
-START_TEST(version_1_entries)
-{
-	struct api_bytes before;
-	struct api_bytes after;
-
-	make_v1();
-	api_put(path(), api_l2_entry_at(path()), 8, v1_targets[_i]);
-	before = api_read_file(path());
-	(void)open_image(API_RW);
-	API_FAILS(write_sector(), EIO, QCOWFMT_ERR_CORRUPT);
-	(void)qcowfmt_close(image, NULL);
-	after = api_read_file(path());
-	ck_assert(api_bytes_equal(&before, &after));
-	api_bytes_free(&before);
-	api_bytes_free(&after);
-}
-
-END_TEST
-
-/* The L2 table that maps it, and the L1 table. */
-START_TEST(version_1_entries_at_tables)
-{
-	for (int l1 = 0; l1 <= 1; l1++) {
-		struct api_bytes before;
-		struct api_bytes after;
-		uint64_t at;
-
-		make_v1();
-		at = l1 ? 0x200 : api_l2_entry_at(path());
-		api_put(path(), api_l2_entry_at(path()), 8, at);
-		before = api_read_file(path());
-		(void)open_image(API_RW);
-		API_FAILS(write_sector(), EIO, QCOWFMT_ERR_CORRUPT);
-		(void)qcowfmt_close(image, NULL);
-		after = api_read_file(path());
-		ck_assert(api_bytes_equal(&before, &after));
-		api_bytes_free(&before);
-		api_bytes_free(&after);
-	}
-}
-
-END_TEST
-
 static void add_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, illegal_bitmaps, 0, QCF_ARRAY_LEN(bitmaps));
@@ -464,9 +408,6 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, luks_pointers, 0, QCF_ARRAY_LEN(pointers));
 	tcase_add_loop_test(tcase, luks_header_fields, 0,
 	                    QCF_ARRAY_LEN(luks_fields));
-	tcase_add_loop_test(tcase, version_1_entries, 0,
-	                    QCF_ARRAY_LEN(v1_targets));
-	tcase_add_test(tcase, version_1_entries_at_tables);
 }
 
 int main(int argc, char **argv)
