@@ -95,11 +95,7 @@ START_TEST(an_unknown_format_is_named)
 
 END_TEST
 
-<<<<<<< HEAD
-START_TEST(version_1_below_is_recognised)
-=======
 START_TEST(version_1_below_is_found)
->>>>>>> main
 {
 	struct qcowfmt_create_options options = {
 		.struct_size = sizeof(options),
@@ -142,11 +138,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, probing_shows_what_is_inside);
 	tcase_add_test(tcase, a_declared_format_is_never_probed);
 	tcase_add_test(tcase, an_unknown_format_is_named);
-<<<<<<< HEAD
-	tcase_add_test(tcase, version_1_below_is_recognised);
-=======
 	tcase_add_test(tcase, version_1_below_is_found);
->>>>>>> main
 	tcase_add_test(tcase, other_choices_are_usage_errors);
 }
 

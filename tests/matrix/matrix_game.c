@@ -35,7 +35,7 @@ static bool take_snapshot(struct course *c, struct qcf_finding *finding)
 	if (!qcf_oracle_copy(&image->oracle, &c->snapshot, path, image->size,
 	                     finding))
 		return false;
-	qcf_qemu_image_options(image, options);
+	qcf_matrix_qemu_options(image, options);
 	argv[n++] = "-c";
 	argv[n++] = SNAPSHOT;
 	argv[n++] = "--image-opts";

@@ -124,8 +124,8 @@ int qcf_qemu_argv(const struct qcf_matrix_image *image, const char *program,
 	return n;
 }
 
-void qcf_qemu_image_options(const struct qcf_matrix_image *image,
-                            char out[QCF_QEMU_OPTIONS_SIZE])
+void qcf_matrix_qemu_options(const struct qcf_matrix_image *image,
+                             char out[QCF_QEMU_OPTIONS_SIZE])
 {
 	const struct qcf_traits *t = &image->traits;
 	bool secret = t->encryption != QCOWFMT_ENCRYPTION_NONE;
@@ -313,7 +313,7 @@ static bool take_noise(struct qcf_matrix_image *image,
 	char copy[QCF_PATH_SIZE];
 	int n = qcf_qemu_argv(image, "qemu-img", "convert", argv);
 
-	qcf_qemu_image_options(image, options);
+	qcf_matrix_qemu_options(image, options);
 	qcf_tmpdir_path(&image->dir, "noise", copy);
 	argv[n++] = "--image-opts";
 	argv[n++] = "-O";

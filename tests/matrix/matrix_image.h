@@ -66,8 +66,8 @@ int qcf_qemu_argv(const struct qcf_matrix_image *image, const char *program,
                   const char *command, const char *argv[]);
 
 /* What stands behind --image-opts. */
-void qcf_qemu_image_options(const struct qcf_matrix_image *image,
-                            char out[QCF_QEMU_OPTIONS_SIZE]);
+void qcf_matrix_qemu_options(const struct qcf_matrix_image *image,
+                             char out[QCF_QEMU_OPTIONS_SIZE]);
 
 /* Open it with the library; flags as in struct qcowfmt_open_options. */
 bool qcf_library_open(const struct qcf_matrix_image *image, uint32_t flags,

@@ -120,7 +120,7 @@ static bool qemu_compares(const struct qcf_matrix_image *image,
 	int n = qcf_qemu_argv(image, "qemu-img", "compare", argv);
 	struct qcf_run run;
 
-	qcf_qemu_image_options(image, options);
+	qcf_matrix_qemu_options(image, options);
 	snprintf(oracle, sizeof(oracle), "driver=raw,file.filename=%s",
 	         image->oracle.path);
 	argv[n++] = "--image-opts";
@@ -145,7 +145,7 @@ static bool qemu_checks(const struct qcf_matrix_image *image,
 
 	if (image->traits.version == 1)
 		return true;
-	qcf_qemu_image_options(image, options);
+	qcf_matrix_qemu_options(image, options);
 	argv[n++] = "--image-opts";
 	argv[n++] = options;
 	return qcf_run_ok(argv, NULL, QCF_FOUND_METADATA, finding);
@@ -211,7 +211,7 @@ bool qcf_judge_snapshot(const struct qcf_matrix_image *image, const char *name,
 		                        NULL };
 	int n = qcf_qemu_argv(image, "qemu-img", "convert", argv);
 
-	qcf_qemu_image_options(image, options);
+	qcf_matrix_qemu_options(image, options);
 	qcf_tmpdir_path(&image->dir, "snapshot.raw", copy);
 	argv[n++] = "-l";
 	argv[n++] = name;

@@ -108,7 +108,7 @@ bool qcf_turn_by_qemu(const struct qcf_turn *turn,
 	    !write_script(turn, script_path, pattern_path))
 		return qcf_found(finding, QCF_FOUND_HARNESS, "%s: %s",
 		                 script_path, strerror(errno));
-	qcf_qemu_image_options(image, options);
+	qcf_matrix_qemu_options(image, options);
 	argv[n++] = "-t";
 	argv[n++] = "unsafe";
 	argv[n++] = "-d";

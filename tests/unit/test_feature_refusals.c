@@ -60,11 +60,7 @@ START_TEST(version_1)
 		                     .unknown = xen,
 		                     .unknown_len = sizeof(xen) };
 
-<<<<<<< HEAD
-	check(&v1, WRITE, 0, "");
-=======
 	check(&v1, WRITE, UNSUPPORTED, "");
->>>>>>> main
 	check(&xen_v1, NEVER, UNSUPPORTED, "Xen");
 }
 
