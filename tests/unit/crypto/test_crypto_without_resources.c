@@ -174,8 +174,9 @@ static void init_disk(struct key_disk *disk)
 	key_disk_init(disk);
 	ck_assert_int_eq(qcowfmt_storage_new_memory(0, &memory, NULL), 0);
 	ck_assert_int_eq(
-		qcf_storage_pwrite(memory, byte_image_bytes(disk->log->now),
-	                           byte_image_size(disk->log->now), 0, NULL),
+		qcf_storage_pwrite(
+			memory, byte_image_bytes(disk->log->now[REC_IMAGE]),
+			byte_image_size(disk->log->now[REC_IMAGE]), 0, NULL),
 		0);
 	qcowfmt_storage_free(disk->image.storage);
 	disk->image.storage = memory;

@@ -136,10 +136,10 @@ START_TEST(erased_key_material_is_gone)
 
 	key_disk_init(&disk);
 	ck_assert_int_eq(add_key(&disk, 3, "short-lived", 0), 3);
-	now = byte_image_bytes(disk.log->now);
+	now = byte_image_bytes(disk.log->now[REC_IMAGE]);
 	memcpy(material, now + at, 64000);
 	ck_assert_int_eq(erase_key(&disk, 3, NULL, 0), 0);
-	now = byte_image_bytes(disk.log->now);
+	now = byte_image_bytes(disk.log->now[REC_IMAGE]);
 	for (size_t i = 0; i < 64000; i += 16)
 		ck_assert_mem_ne(now + at + i, material + i, 16);
 	for (size_t i = 4; i < 40; i++)
