@@ -412,7 +412,8 @@ struct qcowfmt_open_options {
 	int32_t compression_level; /* of qcowfmt_pwrite_compressed(): 1 ... 9
 				    * for zlib, 1 ... 19 for zstd; 0 = the
 				    * default */
-	int32_t reserved;
+	uint32_t max_key_iterations; /* LUKS: ceiling for what a key slot may
+				      * cost to try, 0 = 2^26 */
 };
 
 /* Without it the image is read-only. */

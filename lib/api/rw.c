@@ -97,14 +97,13 @@ int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
                          struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
-	int ret = 0;
+	int ret;
 
 	if ((flags & ~QCOWFMT_ZERO_MAY_UNMAP) != 0)
-		ret = qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		               "unknown write-zeroes flags 0x%x",
-		               flags & ~QCOWFMT_ZERO_MAY_UNMAP);
-	if (ret == 0)
-		ret = qcf_request_begin_write(&request, image, errp);
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "unknown write-zeroes flags 0x%x",
+		                flags & ~QCOWFMT_ZERO_MAY_UNMAP);
+	ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
 	ret = qcf_image_check_range(image, guest_offset, len, errp);

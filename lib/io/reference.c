@@ -56,16 +56,20 @@ static bool is_local_name(const char *name)
 /* The text up to and including the last slash; the caller frees it. */
 static char *directory_of(const char *path)
 {
-	const char *slash = strrchr(path, '/');
+	size_t len = strlen(path);
 
-	return strndup(path, slash == NULL ? 0 : (size_t)(slash - path) + 1);
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return strndup(path, len);
 }
 
 static char *join(const char *directory, const char *name)
 {
-	char *path = NULL;
+	char *path;
 
-	return asprintf(&path, "%s%s", directory, name) < 0 ? NULL : path;
+	if (asprintf(&path, "%s%s", directory, name) < 0)
+		return NULL;
+	return path;
 }
 
 int qcf_reference_path(const struct qcf_layer *layer, char **path,

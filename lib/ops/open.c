@@ -129,6 +129,7 @@ static int open_chain(struct qcowfmt_image *image,
 		.secret_len = o->secret_len,
 		.callback = o->secret_callback,
 		.opaque = o->secret_opaque,
+		.max_iterations = o->max_key_iterations,
 	};
 	struct qcf_layer_options layer = {
 		.format = o->format,

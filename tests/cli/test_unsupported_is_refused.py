@@ -14,7 +14,7 @@ class UnsupportedIsRefused(CliTest):
 
     def test_commands(self):
         for command in ('amend', 'bench', 'bitmap', 'commit', 'compare', 'dd',
-                        'measure', 'rebase', 'resize', 'snapshot'):
+                        'measure', 'rebase', 'snapshot'):
             self.refused(command, 'qemu-img', command, 'a.qcow2')
 
     def test_program_options(self):

@@ -33,7 +33,7 @@ static const struct command commands[] = {
 	{ "map", "show where the data of an image lies", qcf_img_map },
 	{ "measure", NULL, NULL },
 	{ "rebase", NULL, NULL },
-	{ "resize", NULL, NULL },
+	{ "resize", "change the virtual size of an image", qcf_img_resize },
 	{ "snapshot", NULL, NULL },
 };
 

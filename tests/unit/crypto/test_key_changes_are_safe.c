@@ -85,7 +85,7 @@ static void judge_wiped(struct key_disk *disk, struct byte_image *bytes)
 	static const uint8_t zeros[QCF_LUKS_SALT_LEN];
 	const uint8_t *area = byte_image_bytes(bytes) + AREA_OFFSET;
 	const uint8_t *before =
-		byte_image_bytes(disk->log->initial[0]) + AREA_OFFSET;
+		byte_image_bytes(disk->log->initial[REC_IMAGE]) + AREA_OFFSET;
 	size_t len = byte_image_size(bytes) - AREA_OFFSET;
 	struct qcf_luks_header h;
 
@@ -187,11 +187,11 @@ static bool fail_nth(enum kind kind, uint32_t verb, uint64_t nth, bool sticky)
 	} else {
 		ck_assert_int_ge(ret, 0);
 	}
-	judge(&disk, disk.log->now[0], kind, !reached);
+	judge(&disk, disk.log->now[REC_IMAGE], kind, !reached);
 	/* What failed for a moment can be done again. */
 	if (reached && verb != VERB_FLUSH && !sticky && kind <= ADD_SLOT_6) {
 		ck_assert_int_ge(change(&disk, kind), 0);
-		judge(&disk, disk.log->now[0], kind, true);
+		judge(&disk, disk.log->now[REC_IMAGE], kind, true);
 	}
 	key_disk_fini(&disk);
 	return reached;

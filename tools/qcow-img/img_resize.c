@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * img_resize.c - "qcow-img resize": change the virtual size of an image
+ *
+ * The size is the last argument and taken off before options are looked at, so
+ * that "-1G" is not one.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "img_command.h"
+#include "tool_error.h"
+#include "tool_open.h"
+#include "tool_options.h"
+#include "tool_secret.h"
+#include "tool_size.h"
+
+#define OPTION_OBJECT        (QCF_OPTION_LONG + 1)
+#define OPTION_IMAGE_OPTS    (QCF_OPTION_LONG + 2)
+#define OPTION_SHRINK        (QCF_OPTION_LONG + 3)
+#define OPTION_PREALLOCATION (QCF_OPTION_LONG + 4)
+
+static const struct qcf_tool_option options[] = {
+	{ 'f', "format", "FMT", "format of the image (default: probed)",
+	  false },
+	{ OPTION_SHRINK, "shrink", NULL, "allow to cut off data", false },
+	{ OPTION_PREALLOCATION, "preallocation", "MODE",
+	  "what to reserve for the new space (off, metadata, falloc, full)",
+	  false },
+	{ 'q', "quiet", NULL, "print nothing but errors", false },
+	{ OPTION_OBJECT, "object", "OBJDEF",
+	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
+	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
+	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
+	  false },
+	QCF_OPTIONS_END
+};
+
+static const struct qcf_tool_command_help help = {
+	"FILE [+|-]SIZE", "Change the virtual size of an image.", options
+};
+
+struct request {
+	struct qcf_tool_open open;
+	struct qcf_image_opts opts;
+	bool image_opts;
+	bool shrink;
+	bool quiet;
+	int32_t preallocation;
+	char sign;     /* '+', '-', or 0: the size itself */
+	uint64_t size; /* bytes; a difference with a sign */
+};
+
+/* ----------------------------------------------------------------- options */
+
+static bool take_preallocation(const char *name, struct request *r)
+{
+	static const char *const modes[] = { "off", "metadata", "falloc",
+		                             "full" };
+
+	for (int32_t i = 0; i < (int32_t)QCF_ARRAY_LEN(modes); i++) {
+		if (strcmp(name, modes[i]) == 0) {
+			r->preallocation = i;
+			return true;
+		}
+	}
+	qcf_tool_error("Invalid preallocation mode '%s'", name);
+	return false;
+}
+
+static bool take_option(int option, void *opaque)
+{
+	struct request *r = opaque;
+
+	switch (option) {
+	case 'f':
+		r->open.format = optarg;
+		break;
+	case 'q':
+		r->quiet = true;
+		break;
+	case OPTION_SHRINK:
+		r->shrink = true;
+		break;
+	case OPTION_PREALLOCATION:
+		return take_preallocation(optarg, r);
+	case OPTION_OBJECT:
+		return qcf_secret_define(optarg);
+	case OPTION_IMAGE_OPTS:
+		r->image_opts = true;
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+static bool take_size(const char *text, struct request *r)
+{
+	int ret;
+
+	if (*text == '+' || *text == '-')
+		r->sign = *text++;
+	ret = qcf_parse_size(text, &r->size);
+	if (ret == -ERANGE)
+		qcf_tool_error("Value '%s' is out of range for parameter "
+		               "'size'",
+		               text);
+	else if (ret < 0)
+		qcf_tool_error("Parameter 'size' expects a non-negative number "
+		               "below 2^64\n"
+		               "Optional suffix k, M, G, T, P or E means "
+		               "kilo-, mega-, giga-, tera-, peta-\n"
+		               "and exabytes, respectively.");
+	return ret == 0;
+}
+
+/* ------------------------------------------------------------------- resize */
+
+/* The new size; NULL, or why there is none. */
+static char *new_size(const struct request *r, uint64_t old, uint64_t *size)
+{
+	bool wraps = r->sign == '+' && r->size > UINT64_MAX - old;
+
+	*size = r->size;
+	if (r->sign == '+')
+		*size = old + r->size;
+	if (r->sign == '-')
+		*size = r->size > old ? 0 : old - r->size;
+	if (wraps || *size == 0 || *size > INT64_MAX)
+		return qcf_tool_printf("New image size must be positive");
+	return NULL;
+}
+
+static bool is_raw(struct qcowfmt_image *image)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+
+	return qcowfmt_get_info(image, 0, &info, NULL) == 0 &&
+	       info.format == QCOWFMT_FORMAT_RAW;
+}
+
+/* Images have whole sectors; the file of a raw one is completed to that. */
+static char *round_size(struct qcowfmt_image *image, uint64_t *size)
+{
+	if (*size % 512 != 0 && !is_raw(image))
+		return qcf_tool_printf("The new size must be a multiple of "
+		                       "512");
+	*size = (*size + 511) & ~UINT64_C(511);
+	return NULL;
+}
+
+static char *check_change(const struct request *r, uint64_t old, uint64_t size)
+{
+	if (size <= old && r->preallocation != QCOWFMT_PREALLOCATION_OFF)
+		return qcf_tool_printf("Preallocation can only be used for "
+		                       "growing images");
+	if (size >= old || r->shrink)
+		return NULL;
+	qcf_tool_error("Use the --shrink option to perform a shrink "
+	               "operation.");
+	qcf_tool_warning("Shrinking an image will delete all data beyond the "
+	                 "shrunken image's end. Before performing such an "
+	                 "operation, make sure there is no important data "
+	                 "there.");
+	return qcf_tool_printf("%s", "");
+}
+
+static char *failure_reason(const struct request *r,
+                            struct qcowfmt_image *image,
+                            const struct qcowfmt_error *error)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+
+	if (qcowfmt_get_info(image, 0, &info, NULL) < 0)
+		return qcf_tool_printf("%s", qcowfmt_error_message(error));
+	if (info.format == QCOWFMT_FORMAT_QCOW)
+		return qcf_tool_printf("Image format driver does not support "
+		                       "resize");
+	if (is_raw(image) && r->preallocation == QCOWFMT_PREALLOCATION_METADATA)
+		return qcf_tool_printf("Unsupported preallocation mode: "
+		                       "metadata");
+	return qcf_tool_printf("%s", qcowfmt_error_message(error));
+}
+
+static char *resize(const struct request *r, struct qcowfmt_image *image)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	struct qcowfmt_resize_options how = {
+		.struct_size = sizeof(how),
+		.preallocation = r->preallocation,
+		.flags = r->shrink ? QCOWFMT_RESIZE_SHRINK : 0,
+	};
+	uint64_t old = qcowfmt_get_size(image);
+	uint64_t size = 0;
+	char *reason = new_size(r, old, &size);
+
+	if (reason == NULL)
+		reason = check_change(r, old, size);
+	if (reason == NULL)
+		reason = round_size(image, &size);
+	if (reason != NULL)
+		return reason;
+	if (qcowfmt_resize(image, size, &how, &error) < 0)
+		return failure_reason(r, image, error);
+	if (!r->quiet)
+		puts("Image resized.");
+	return NULL;
+}
+
+static int run(const struct request *r)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	QCF_AUTO_FREE char *reason = NULL;
+	struct qcowfmt_image *image;
+
+	if (qcf_tool_open(&r->open, &image, &reason) < 0) {
+		qcf_tool_error("Could not open '%s': %s", r->open.path, reason);
+		return EXIT_FAILURE;
+	}
+	reason = resize(r, image);
+	if (qcowfmt_close(image, &error) < 0 && reason == NULL)
+		reason = qcf_tool_printf("%s", qcowfmt_error_message(error));
+	if (reason != NULL && *reason != '\0')
+		qcf_tool_error("%s", reason);
+	return reason == NULL ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int resize_file(struct request *r, const char *size, int argc,
+                       char **argv)
+{
+	if (argc - optind != 1) {
+		qcf_tool_usage_error("Expecting image file name and size");
+		return EXIT_FAILURE;
+	}
+	if (!take_size(size, r) ||
+	    !qcf_tool_take_image(&r->open, &r->opts, r->image_opts,
+	                         argv[optind]))
+		return EXIT_FAILURE;
+	return run(r);
+}
+
+int qcf_img_resize(int argc, char **argv)
+{
+	struct request r = { .open = { .flags = QCOWFMT_OPEN_READ_WRITE } };
+	bool only_help = argc == 2 && (strcmp(argv[1], "--help") == 0 ||
+	                               strcmp(argv[1], "-h") == 0);
+	const char *size = argv[argc - 1];
+	int status = EXIT_FAILURE;
+	int option;
+
+	if (argc < 3 && !only_help) {
+		qcf_tool_usage_error("Not enough arguments");
+		return EXIT_FAILURE;
+	}
+	if (!only_help)
+		argv[--argc] = NULL;
+	option = qcf_options_parse(&help, argc, argv, take_option, &r);
+	if (option == QCF_OPTION_HELP)
+		status = EXIT_SUCCESS;
+	else if (option == QCF_OPTION_DONE)
+		status = resize_file(&r, size, argc, argv);
+	qcf_image_opts_fini(&r.opts);
+	return status;
+}
