@@ -53,8 +53,9 @@ int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
 	uint64_t len = 0;
 	int ret = vector_len(iov, iovcnt, &len, errp);
 
-	if (ret == 0)
-		ret = qcf_request_begin_write(&request, image, errp);
+	if (ret < 0)
+		return ret;
+	ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
 	ret = qcf_image_check_range(image, guest_offset, len, errp);
