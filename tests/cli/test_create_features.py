@@ -35,7 +35,7 @@ QCOW2 = ['encryption=off', 'encryption=on', 'encrypt.format=luks',
          'extended_l2=on,cluster_size=3k', 'compression_type=zstd,compat=v2',
          'compression_type=foo', 'preallocation=foo', 'data_file_raw=on',
          'data_file=d,compat=0.10', 'data_file=d,data_file_raw=on,compat=0.10',
-         'data_file=/nonexistent/x', 'data_file=',
+         'data_file=/nonexistent/x', 'data_file=', 'data_file=xx:d',
          'refcount_bits=3,extended_l2=on,cluster_size=512',
          'data_file_raw=on,compat=v2,lazy_refcounts=on',
          'data_file=d,compat=v2,lazy_refcounts=on',
@@ -57,7 +57,7 @@ WITH_BACKING = ['preallocation=metadata', 'preallocation=full',
 SAME = ['extended_l2=on', 'extended_l2=on,cluster_size=16k',
         'extended_l2=on,cluster_size=2M', 'compression_type=zstd',
         'preallocation=off', 'data_file=d', 'data_file=d,data_file_raw=off',
-        'data_file=d,extended_l2=on', 'data_file=a,,b',
+        'data_file=d,extended_l2=on', 'data_file=a,,b', 'data_file=file:d',
         'refcount_bits=1,extended_l2=on,lazy_refcounts=on,'
         'compression_type=zstd']
 

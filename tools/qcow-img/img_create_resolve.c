@@ -12,6 +12,7 @@
 #include "img_create_options.h"
 #include "tool_driver.h"
 #include "tool_error.h"
+#include "tool_open.h"
 #include "tool_preallocation.h"
 
 static char *unsupported(const char *name, const char *text)
@@ -197,11 +198,16 @@ static char *check_data_file(const struct qcowfmt_create_options *options)
 static char *resolve_qcow2(struct img_create_values *values,
                            struct qcowfmt_create_options *options)
 {
-	char *reason;
+	char *reason = NULL;
 
 	options->cluster_size =
 		qcf_create_value(values, "cluster_size")->number;
-	options->data_filename = qcf_create_text(values, "data_file");
+	if (qcf_create_text(values, "data_file") != NULL)
+		/* What is stored is a path. */
+		options->data_filename = qcf_tool_path(
+			qcf_create_text(values, "data_file"), &reason);
+	if (reason != NULL)
+		return reason;
 	if (is_on(values, "lazy_refcounts"))
 		options->flags |= QCOWFMT_CREATE_LAZY_REFCOUNTS;
 	if (is_on(values, "extended_l2"))
