@@ -139,6 +139,7 @@ static int reserve_slice(struct reserving *r, struct qcowfmt_error **errp)
 		return ret;
 	count = QCF_MIN(slice.count,
 	                (r->end - r->guest_offset) >> g->cluster_bits);
+	ret = qcf_map_check(meta, &slice, r->guest_offset, count, errp);
 	for (uint64_t i = 0; ret == 0 && i < count;) {
 		uint64_t n = without_cluster(g, &slice, i, count);
 

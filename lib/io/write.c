@@ -288,30 +288,6 @@ static int write_planned(struct qcf_request *request,
 	return -EINVAL;
 }
 
-/* An entry about to be replaced has to make sense. */
-static int check_entries(struct qcf_meta *meta, const struct qcf_slice *slice,
-                         uint64_t guest_offset, uint64_t count,
-                         struct qcowfmt_error **errp)
-{
-	const struct qcf_geometry *g = &meta->geometry;
-
-	for (uint64_t i = 0; i < count; i++) {
-		struct qcf_l2_raw raw = qcf_slice_get(slice, i);
-		struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
-		uint32_t corruption = qcf_mapping_check(g, raw);
-
-		if (corruption == 0 && g->data_file &&
-		    qcf_mapping_has_cluster(&m) &&
-		    m.host_offset != qcf_cluster_start(g, guest_offset) +
-		                             (i << g->cluster_bits))
-			corruption = QCF_CHECK_DATA_FILE_OFFSET;
-		if (corruption != 0)
-			return qcf_meta_corrupt(meta, corruption, m.host_offset,
-			                        errp);
-	}
-	return 0;
-}
-
 /* One step under a claim; *len is 0 if there is nothing to change any more. */
 static int write_claimed(struct qcf_request *request,
                          const struct qcf_payload *p, uint64_t *len,
@@ -332,7 +308,7 @@ static int write_claimed(struct qcf_request *request,
 	for (uint64_t i = 0; i < count; i++)
 		entries[i] = qcf_slice_get(&slice, i);
 	plan = qcf_write_plan(g, entries, count);
-	ret = check_entries(meta, &slice, p->guest_offset, plan.clusters, errp);
+	ret = qcf_map_check(meta, &slice, p->guest_offset, plan.clusters, errp);
 	if (ret == 0)
 		ret = write_planned(request, p, &slice, &plan, len, errp);
 	qcf_map_unpin(meta, &slice);

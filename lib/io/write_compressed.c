@@ -143,7 +143,9 @@ static int store_claimed(struct qcf_request *request, const struct packed *p,
 	                   p->guest_offset + meta->geometry.cluster_size);
 	ret = qcf_map_pin(meta, p->guest_offset, &slice, errp);
 	if (ret == 0) {
-		ret = store(request, &slice, p, errp);
+		ret = qcf_map_check(meta, &slice, p->guest_offset, 1, errp);
+		if (ret == 0)
+			ret = store(request, &slice, p, errp);
 		qcf_map_unpin(meta, &slice);
 	}
 	qcf_inflight_release(inflight, &claim);

@@ -73,6 +73,12 @@ static struct qcf_entry_change plan_entry(const struct change_range *r,
 	                     r->change == ZERO_UNMAP);
 }
 
+static bool is_raw_data_file(const struct qcf_layer *top)
+{
+	return (top->meta->header.autoclear_features &
+	        QCF_AUTOCLEAR_RAW_DATA_FILE) != 0;
+}
+
 /* Make the data file follow what is about to be published. */
 static int change_data_file(const struct change_range *r,
                             struct qcowfmt_error **errp)
@@ -84,12 +90,15 @@ static int change_data_file(const struct change_range *r,
 
 	if (!top->meta->geometry.data_file || r->change == DROP)
 		return 0;
-	if ((top->meta->header.autoclear_features &
-	     QCF_AUTOCLEAR_RAW_DATA_FILE) != 0)
+	if (is_raw_data_file(top))
 		return qcf_storage_zero(top->data, r->guest_offset, len, unmap,
 		                        errp);
-	/* The tables will say what the content is, so this is a hint. */
-	if (unmap && r->request->image->discard_mode == QCOWFMT_DISCARD_UNMAP)
+	/*
+	 * The tables will say that it reads as zeros, as it does from now on;
+	 * but zeros would decrypt to something else until they do.
+	 */
+	if (unmap && top->meta->crypto == NULL &&
+	    r->request->image->discard_mode == QCOWFMT_DISCARD_UNMAP)
 		(void)qcf_storage_discard(top->data, r->guest_offset, len,
 		                          NULL);
 	return 0;
@@ -108,9 +117,14 @@ static int change_slice(const struct change_range *r,
 	QCF_AUTO_FREE struct qcf_freed_batch *freed =
 		qcf_freed_batch_new(count);
 	bool changed = false;
-	int ret =
-		freed == NULL ? qcf_fail_oom(errp) : change_data_file(r, errp);
+	int ret;
 
+	/* Zeros in a data file that is raw, but encrypted, are data. */
+	*done = !is_raw_data_file(top_of(r)) || meta->crypto == NULL ||
+	        r->change == DROP;
+	if (!*done)
+		return 0;
+	ret = freed == NULL ? qcf_fail_oom(errp) : change_data_file(r, errp);
 	if (ret < 0)
 		return ret;
 	freed->discard =
@@ -148,7 +162,10 @@ static int change_claimed(const struct change_range *r, bool *done,
 
 	if (ret < 0)
 		return ret;
-	ret = change_slice(r, &slice, QCF_MIN(count, slice.count), done, errp);
+	count = QCF_MIN(count, slice.count);
+	ret = qcf_map_check(meta, &slice, r->guest_offset, count, errp);
+	if (ret == 0)
+		ret = change_slice(r, &slice, count, done, errp);
 	qcf_map_unpin(meta, &slice);
 	return ret;
 }

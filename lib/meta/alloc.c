@@ -172,13 +172,38 @@ int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
 	return qcf_alloc_free_locked(meta, first, count, errp);
 }
 
-/* If the count cannot be lowered the cluster leaks, which harms nothing. */
+/*
+ * Give back a range that was just reserved.  If a count cannot be lowered the
+ * cluster leaks, which harms nothing.  Version 1 takes back only what was
+ * appended last, so that trying again and again does not move the end on.
+ */
+static void abandon_range(struct qcf_meta *meta, uint64_t host_offset,
+                          uint64_t len)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	struct qcf_refcounts *r = &meta->refcounts;
+	QCF_GUARD(&r->lock);
+	uint64_t first = qcf_host_cluster(g, host_offset);
+	uint64_t last = qcf_host_cluster(g, host_offset + len - 1);
+
+	if (g->version > 1)
+		(void)qcf_alloc_free_locked(meta, first, last - first + 1,
+		                            NULL);
+	else if (r->append_at == host_offset + len)
+		r->append_at = host_offset;
+	/* If the storage is full here, trying again must go elsewhere. */
+	r->pack_offset = 0;
+}
+
 void qcf_alloc_abandon(struct qcf_meta *meta,
                        const struct qcf_reservation *reservation)
 {
+	const struct qcf_geometry *g = &meta->geometry;
+
 	if (reservation->count > 0)
-		(void)qcf_alloc_free(meta, reservation->host_cluster,
-		                     reservation->count, NULL);
+		abandon_range(meta,
+		              qcf_host_offset(g, reservation->host_cluster),
+		              reservation->count << g->cluster_bits);
 }
 
 /* ---------------------------------------------------------- compressed bytes */
@@ -282,14 +307,7 @@ int qcf_alloc_reserve_bytes(struct qcf_meta *meta, uint64_t len,
 void qcf_alloc_abandon_bytes(struct qcf_meta *meta, uint64_t host_offset,
                              uint64_t len)
 {
-	const struct qcf_geometry *g = &meta->geometry;
-	uint64_t first = qcf_host_cluster(g, host_offset);
-	uint64_t last = qcf_host_cluster(g, host_offset + len - 1);
-	QCF_GUARD(&meta->refcounts.lock);
-
-	(void)qcf_alloc_free_locked(meta, first, last - first + 1, NULL);
-	/* If the storage is full here, trying again must go elsewhere. */
-	meta->refcounts.pack_offset = 0;
+	abandon_range(meta, host_offset, len);
 }
 
 /* ----------------------------------------------------------- runs of a length */

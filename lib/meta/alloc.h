@@ -11,8 +11,8 @@
  * Compressed clusters are packed: bytes are reserved, each reservation behind
  * the one before, and count once in each host cluster that they touch.
  *
- * Version 1 has no counts: reservations are appended to the file, and what is
- * given back is lost.
+ * Version 1 has no counts: reservations are appended to the file, and of what is
+ * given back only the end can be used again.
  */
 #ifndef QCF_ALLOC_H
 #define QCF_ALLOC_H

@@ -159,6 +159,29 @@ int qcf_map_pin(struct qcf_meta *meta, uint64_t guest_offset,
 	                     &slice->block, errp);
 }
 
+int qcf_map_check(struct qcf_meta *meta, const struct qcf_slice *slice,
+                  uint64_t guest_offset, uint64_t count,
+                  struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+
+	for (uint64_t i = 0; i < count; i++) {
+		struct qcf_l2_raw raw = qcf_slice_get(slice, i);
+		struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
+		uint32_t corruption = qcf_mapping_check(g, raw);
+
+		if (corruption == 0 && g->data_file &&
+		    qcf_mapping_has_cluster(&m) &&
+		    m.host_offset != qcf_cluster_start(g, guest_offset) +
+		                             (i << g->cluster_bits))
+			corruption = QCF_CHECK_DATA_FILE_OFFSET;
+		if (corruption != 0)
+			return qcf_meta_corrupt(meta, corruption, m.host_offset,
+			                        errp);
+	}
+	return 0;
+}
+
 void qcf_map_unpin(struct qcf_meta *meta, struct qcf_slice *slice)
 {
 	qcf_cache_unpin(&meta->l2_cache, slice->block);

@@ -44,6 +44,14 @@ static inline struct qcf_l2_raw qcf_slice_get(const struct qcf_slice *slice,
 }
 
 /*
+ * Whether count entries from the first on, which are about to be replaced, make
+ * sense; guest_offset is that of the slice.
+ */
+int qcf_map_check(struct qcf_meta *meta, const struct qcf_slice *slice,
+                  uint64_t guest_offset, uint64_t count,
+                  struct qcowfmt_error **errp);
+
+/*
  * Make new mappings for count clusters visible to the guest.  Cannot fail, does
  * no I/O.
  *

@@ -283,6 +283,47 @@ START_TEST(failed_writes_keep_the_old_content)
 
 END_TEST
 
+/* Version 1 cannot free, but what never became part of the image is not lost. */
+START_TEST(version_1_ends_where_it_ended)
+{
+	struct qcowfmt_create_options create = {
+		.struct_size = sizeof(create),
+		.virtual_size = SIZE,
+		.format = QCOWFMT_FORMAT_QCOW,
+	};
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.flags = API_RW,
+	};
+	struct api_disk disk = { .limit = 0 };
+	struct qcowfmt_storage *storage = api_disk_storage(&disk);
+	uint64_t end;
+
+	API_OK(qcowfmt_create(storage, &create, &api_error));
+	API_OK(qcowfmt_open(storage, &options, &image, &api_error));
+	compressed_write(image, 0, 4096, 1);
+	end = disk.size;
+	compressed_fill(bytes, 4096, 2);
+	disk.limit = disk.size;
+	for (int i = 0; i < 50; i++) {
+		API_FAILS(qcowfmt_pwrite_compressed(image, bytes, 4096, 4096,
+		                                    &api_error),
+		          ENOSPC, QCOWFMT_ERR_NO_SPACE);
+		API_FAILS(qcowfmt_pwrite(image, bytes, 4096, 8192, &api_error),
+		          ENOSPC, QCOWFMT_ERR_NO_SPACE);
+	}
+	disk.limit = 0;
+	compressed_write(image, 4096, 4096, 2);
+	/* At most the way to the next cluster is lost. */
+	ck_assert_uint_lt(disk.size, end + 2 * 4096);
+	compressed_expect(image, 0, 4096, 1);
+	compressed_expect(image, 4096, 4096, 2);
+	api_close(image);
+	api_disk_fini(&disk);
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, only_whole_clusters);
@@ -293,6 +334,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, no_space_can_be_tried_again);
 	tcase_add_test(tcase, rewriting_finds_its_own_space);
 	tcase_add_test(tcase, failed_writes_keep_the_old_content);
+	tcase_add_test(tcase, version_1_ends_where_it_ended);
 }
 
 int main(int argc, char **argv)

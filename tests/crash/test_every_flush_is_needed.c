@@ -21,7 +21,10 @@
  * per cent of what was taken out.  What is left is harmless.  Without the last
  * flush of closing, lowered counts are leaks, and a dirty bit that comes back
  * costs a repair.  With lazy refcounts the flush after the dirty bit is needed
- * only if no other comes before the mapping.
+ * only if no other comes before the mapping.  In a data file each cluster has a
+ * place of its own: what is lost there without a backing file reads as zeros, as
+ * it did before, and if the file is a raw image, which clusters are zeros is
+ * said twice.
  */
 static const struct {
 	const char *name;
@@ -31,6 +34,13 @@ static const struct {
 	{ "v3_4096_overlay", 90 },
 	{ "v3_512_lazy", 55 },
 	{ "v3_512_block_growth", 90 },
+	{ "v3_4096_compressing", 80 },
+	{ "v3_64k_subclusters_overlay", 85 },
+	{ "v3_4096_data_file", 60 },
+	{ "v3_4096_data_file_overlay", 90 },
+	{ "v3_4096_data_file_raw", 45 },
+	{ "v2_4096_aes_overlay", 90 },
+	{ "v1_4096_overlay", 90 },
 };
 
 struct score {
@@ -38,14 +48,22 @@ struct score {
 	uint64_t caught;
 };
 
+static bool is_flush(const struct rec_op *op, enum rec_file file)
+{
+	return op->kind == REC_FLUSH && op->file == file;
+}
+
 /* Whether a flush has something to make stable, and does it before another
- * flush would. */
+ * flush of the file would. */
 static bool has_work(const struct rec_log *log, size_t flush)
 {
-	if (flush + 1 < log->count && log->ops[flush + 1].kind == REC_FLUSH)
+	enum rec_file file = log->ops[flush].file;
+
+	if (flush + 1 < log->count && is_flush(&log->ops[flush + 1], file))
 		return false;
-	while (flush-- > 0 && log->ops[flush].kind != REC_FLUSH) {
-		if (log->ops[flush].kind != REC_MARK &&
+	while (flush-- > 0 && !is_flush(&log->ops[flush], file)) {
+		if (log->ops[flush].file == file &&
+		    log->ops[flush].kind != REC_MARK &&
 		    log->ops[flush].kind != REC_DISCARD)
 			return true;
 	}

@@ -18,7 +18,8 @@
 /* Dirty states to repair, one in so many of each sequence. */
 #define REPAIR_EVERY 2
 
-static const char *const kinds[] = { "v3_512_lazy", "v3_4096_lazy" };
+static const char *const kinds[] = { "v3_512_lazy", "v3_4096_lazy",
+	                             "v3_4096_compressing_lazy" };
 
 struct nested {
 	struct judge judge;
