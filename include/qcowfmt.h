@@ -733,6 +733,12 @@ struct qcowfmt_encryption_options {
 				     * sha512, ripemd160 [sha256] */
 };
 
+/*
+ * With QCOWFMT_FORMAT_QCOW: version is 0 or 1; cluster_size is 0 or what such
+ * images have, 4 KiB or, with a backing file, 512; encryption is AES;
+ * backing_format may be given but is not stored; other options are -EINVAL, and
+ * so is virtual_size 0.  The storage has to be able to grow.
+ */
 struct qcowfmt_create_options {
 	size_t struct_size;
 	uint64_t virtual_size;  /* bytes, a multiple of 512 */

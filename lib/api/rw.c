@@ -31,7 +31,8 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
 	qcf_request_begin_read(&request, image);
 	ret = qcf_image_check_range(image, guest_offset, len, errp);
 	if (ret == 0)
-		ret = qcf_read(image, iov, iovcnt, guest_offset, len, errp);
+		ret = qcf_read_request(image, iov, iovcnt, guest_offset, len,
+		                       errp);
 	qcf_request_end(&request);
 	return ret;
 }
@@ -52,8 +53,9 @@ int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
 	uint64_t len = 0;
 	int ret = vector_len(iov, iovcnt, &len, errp);
 
-	if (ret == 0)
-		ret = qcf_request_begin_write(&request, image, errp);
+	if (ret < 0)
+		return ret;
+	ret = qcf_request_begin_write(&request, image, errp);
 	if (ret < 0)
 		return ret;
 	ret = qcf_image_check_range(image, guest_offset, len, errp);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "checked.h"
 #include "compressed.h"
 #include "extent.h"
 #include "host_data.h"
@@ -69,6 +70,24 @@ int qcf_read(struct qcowfmt_image *image, const struct iovec *iov, int iovcnt,
 		p.len -= extent.run.length;
 	}
 	return 0;
+}
+
+int qcf_read_request(struct qcowfmt_image *image, const struct iovec *iov,
+                     int iovcnt, uint64_t guest_offset, uint64_t len,
+                     struct qcowfmt_error **errp)
+{
+	const struct qcf_layer *top = qcf_image_top(image);
+	struct qcf_claim claim;
+	int ret;
+
+	if (!top->writable || qcf_layer_crypto(top) == NULL)
+		return qcf_read(image, iov, iovcnt, guest_offset, len, errp);
+	qcf_inflight_claim(&image->inflight, &claim,
+	                   qcf_align_down(guest_offset, QCF_SECTOR_SIZE),
+	                   qcf_align_up(guest_offset + len, QCF_SECTOR_SIZE));
+	ret = qcf_read(image, iov, iovcnt, guest_offset, len, errp);
+	qcf_inflight_release(&image->inflight, &claim);
+	return ret;
 }
 
 int qcf_read_padded(struct qcowfmt_image *image, void *buffer,

@@ -154,9 +154,10 @@ def build_examples(installed):
     image = installed.directory / "example.qcow2"
     # map shows the image that create_write_read made.
     arguments = {"overlay": installed.directory,
-                 "custom_storage": installed.directory / "archive"}
+                 "custom_storage": installed.directory / "archive",
+                 "encrypted": installed.directory}
     sources = sorted(examples.glob("*.c"))
-    if len(sources) < 5:
+    if len(sources) < 6:
         sys.exit(f"only {len(sources)} examples in {examples}")
     for source in sources:
         installed.start(installed.build(source),

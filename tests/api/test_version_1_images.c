@@ -19,7 +19,7 @@ START_TEST(every_geometry)
 {
 	v1.random = unit_random_init();
 	for (uint32_t l2_bits = 6; l2_bits <= 13; l2_bits++) {
-		struct v1_spec spec = {
+		struct forged_v1 spec = {
 			.cluster_bits = (uint32_t)_i,
 			.l2_bits = l2_bits,
 		};
@@ -37,7 +37,7 @@ START_TEST(tables_at_odd_places)
 
 	v1.random = unit_random_init();
 	for (size_t i = 0; i < QCF_ARRAY_LEN(places); i++) {
-		struct v1_spec spec = {
+		struct forged_v1 spec = {
 			.cluster_bits = 12,
 			.l2_bits = 6,
 			.l1_offset = places[i],
@@ -82,7 +82,7 @@ END_TEST
 
 START_TEST(info_says_version_1)
 {
-	struct v1_spec spec = { .cluster_bits = 12, .l2_bits = 9 };
+	struct forged_v1 spec = { .cluster_bits = 12, .l2_bits = 9 };
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 	struct qcowfmt_open_options options = v1_options(0);
 
@@ -124,7 +124,7 @@ START_TEST(backing_files_show_through)
 	memset(base + V1_WINDOW - 10000, 0, 10000);
 	api_write_file(scratch_path("base.raw"), base, V1_WINDOW - 10000);
 	for (uint32_t bits = 9; bits <= 16; bits++) {
-		struct v1_spec spec = {
+		struct forged_v1 spec = {
 			.cluster_bits = bits,
 			.l2_bits = 6 + (bits * 5) % 8,
 			.virtual_size = V1_WINDOW,
@@ -142,7 +142,7 @@ END_TEST
 
 START_TEST(a_small_write_keeps_the_rest_of_the_cluster)
 {
-	struct v1_spec spec = {
+	struct forged_v1 spec = {
 		.cluster_bits = 16,
 		.l2_bits = 9,
 		.virtual_size = V1_WINDOW,
@@ -187,7 +187,7 @@ static uint64_t append(const char *path, const void *bytes, size_t len)
 START_TEST(clusters_at_any_sector)
 {
 	static const uint8_t empty_table[64 * 8];
-	struct v1_spec spec = {
+	struct forged_v1 spec = {
 		.cluster_bits = 12,
 		.l2_bits = 6,
 		.virtual_size = V1_WINDOW,

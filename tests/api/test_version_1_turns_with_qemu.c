@@ -55,7 +55,7 @@ START_TEST(turns)
 {
 	v1.random = unit_random_init();
 	for (uint32_t bits = 9; bits <= 16; bits++) {
-		struct v1_spec spec = {
+		struct forged_v1 spec = {
 			.cluster_bits = bits,
 			.l2_bits = 6 + (bits * 3) % 8,
 		};

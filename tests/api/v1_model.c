@@ -183,7 +183,7 @@ void v1_start(const char *name, uint32_t cluster_bits)
 	memset(v1.bytes, 0, V1_WINDOW);
 }
 
-void v1_make_window(const char *name, struct v1_spec *spec)
+void v1_make_window(const char *name, struct forged_v1 *spec)
 {
 	uint64_t span = UINT64_C(1) << (spec->cluster_bits + spec->l2_bits);
 

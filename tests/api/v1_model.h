@@ -30,7 +30,7 @@ void v1_start(const char *name, uint32_t cluster_bits);
 
 /* The same, with an image whose first two L2 tables meet inside the window, if
  * a table maps more than that.  Sets the virtual size. */
-void v1_make_window(const char *name, struct v1_spec *spec);
+void v1_make_window(const char *name, struct forged_v1 *spec);
 
 uint64_t v1_below(uint64_t limit);
 

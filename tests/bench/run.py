@@ -318,7 +318,7 @@ def make_file_system(directory, config):
     image = os.path.join(directory, "fs.raw")
     with open(image, "wb") as file:
         file.truncate(config.file_system)
-    run(["mke2fs", "-q", "-t", "ext4", "-d", tree, image])
+    run(["mke2fs", "-q", "-t", "ext4", "-i", "4096", "-d", tree, image])
     shutil.rmtree(tree)
     return image
 

@@ -63,6 +63,31 @@ def without_times(text):
     return re.sub(r',1,\d+:\d\d:\d\d\.\d\d,[\d.]+,[\d.]+', ',1,TIME', text)
 
 
+SECRETS = ['--object', 'secret,id=s0,data=hunter2',
+           '--object', 'secret,id=s1,data=second',
+           '--object', 'secret,id=bad,data=wrong']
+
+# The shortest time that a test can ask for.
+LUKS = 'encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10'
+AES = 'encrypt.format=aes,encrypt.key-secret=s0'
+
+
+def image_opts(name, driver='qcow2', secret='s0'):
+    return 'driver=%s,file.filename=%s,encrypt.key-secret=%s' % (
+        driver, name, secret)
+
+
+def without_key_facts(text):
+    """Information on an image without what is random about its keys."""
+    return re.sub(r'((?:master.key.)?iters|uuid)("?: ).*', r'\1\2...', text)
+
+
+def without_disk_size(text):
+    """Files of the same content need not take the same space."""
+    return '\n'.join(line for line in text.split('\n')
+                     if 'disk size' not in line and 'actual-size' not in line)
+
+
 def write_file(path, size, pieces=()):
     """A sparse file with (offset, bytes) pieces of data."""
     with open(path, 'wb') as f:
@@ -121,6 +146,23 @@ class CliTest(unittest.TestCase):
         """Make their copy of a file the bytes of ours."""
         shutil.copy(os.path.join(self.ours, name),
                     os.path.join(self.theirs, name))
+
+    def their_image(self, name, *args):
+        """An image that QEMU made, the same for both: of encrypted ones no two
+        are alike.  Measuring how fast a hash is may fail on a busy machine."""
+        for attempt in range(5):
+            result = self.their(*args)
+            if 'CPU usage' not in result.err:
+                break
+        self.assertEqual(result.status, 0, '%s: %r' % (args, result))
+        shutil.copy(os.path.join(self.theirs, name),
+                    os.path.join(self.ours, name))
+
+    def our_image(self, name, *args):
+        """The same, made by us, which takes less time for encrypted ones."""
+        result = self.our(*args)
+        self.assertEqual(result.status, 0, '%s: %r' % (args, result))
+        self.share(name)
 
     # --- running
 

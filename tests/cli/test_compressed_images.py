@@ -8,7 +8,7 @@ import random
 
 from cli_common import CliTest, KIB, MIB, main, noise
 
-SIZE = 5 * MIB + 512
+SIZE = 3 * MIB + 512
 
 
 def text(seed, length):
@@ -19,12 +19,11 @@ def text(seed, length):
 
 
 PIECES = [(0, text(1, MIB)), (MIB, noise(2, 300 * KIB)),
-          (2 * MIB + 1536, text(3, 700 * KIB)), (4 * MIB, text(4, MIB + 512))]
+          (1536 * KIB + 1536, text(3, 200 * KIB)),
+          (2 * MIB + 4096, text(4, MIB - 4096 + 512))]
 
-KINDS = [(kind, size, compat)
-         for kind, compat in (('zlib', '1.1'), ('zstd', '1.1'),
-                              ('zlib', '0.10'))
-         for size in ('512', '4k', '64k', '2M')]
+KINDS = [('zlib', '1k', '1.1'), ('zstd', '4k', '1.1'),
+         ('zlib', '64k', '0.10'), ('zstd', '2M', '1.1')]
 
 
 class CompressedImages(CliTest):
@@ -40,24 +39,19 @@ class CompressedImages(CliTest):
         self.qemu('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2',
                   '-o', options, 'src.raw', name)
 
-    def test_convert_reads_them(self):
+    def test_convert_and_check_read_them(self):
         for kind, size, compat in KINDS:
             self.compressed('a', kind, size, compat)
             self.same_all('qemu-img', 'convert', '-f', 'qcow2', 'a', 'b')
             self.assertTrue(filecmp.cmp(self.our_path('src.raw'),
                                         self.our_path('b'), False),
                             '%s %s %s' % (kind, size, compat))
-
-    def test_check_and_info_agree(self):
-        for kind, size, compat in KINDS:
-            self.compressed('a', kind, size, compat)
             self.same_output('qemu-img', 'check', 'a')
-            self.our('qemu-img', 'info', 'a')
 
     def write_script(self, seed):
         chance = random.Random(seed)
         script = []
-        for _ in range(25):
+        for _ in range(15):
             offset = chance.randrange(SIZE)
             length = min(chance.randrange(1, 200000), SIZE - offset)
             script.append(chance.choice(['write -P %d' %
@@ -110,7 +104,7 @@ class CompressedImages(CliTest):
                                       'read 0 64k', 'a')
             self.assertEqual(bad.status, 1)
             good, _ = self.same_status('qemu-io', '-r', '-f', 'qcow2', '-c',
-                                       'read 4M 64k', 'a')
+                                       'read 2560k 64k', 'a')
             self.assertEqual(good.status, 0, good)
 
 

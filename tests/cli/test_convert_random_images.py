@@ -8,9 +8,25 @@ import os
 import random
 import sys
 
-from cli_common import CliTest, KIB, MIB, main
+from cli_common import AES, CliTest, KIB, LUKS, MIB, SECRETS, image_opts, main
 
 ROUNDS = 15
+SPECIAL_ROUNDS = 10
+
+# Formats and options of targets that are not plain, and what else they take.
+SPECIAL = [('qcow', '', ['-c']), ('qcow', AES, []),
+           ('qcow2', 'extended_l2=on', ['-c']),
+           ('qcow2', 'extended_l2=on,cluster_size=16k,preallocation=full', []),
+           ('qcow2', 'data_file=data', []),
+           ('qcow2', 'data_file=data,data_file_raw=on', []),
+           ('qcow2', 'data_file=data,extended_l2=on', []),
+           ('qcow2', 'compression_type=zstd', ['-c']),
+           ('qcow2', 'compat=0.10,cluster_size=4k', ['-c']),
+           ('qcow2', LUKS, []), ('qcow2', AES + ',cluster_size=4k', []),
+           ('qcow2', LUKS + ',preallocation=metadata', []),
+           ('qcow2', LUKS + ',data_file=data,extended_l2=on', []),
+           ('qcow2', 'preallocation=falloc,cluster_size=2M', []),
+           ('raw', 'preallocation=falloc', [])]
 
 
 class ConvertRandomImages(CliTest):
@@ -19,7 +35,8 @@ class ConvertRandomImages(CliTest):
         """A qcow2 image, on top of another one if backing names it."""
         options = rng.choice(['cluster_size=512', 'cluster_size=4k',
                               'cluster_size=64k', 'compat=0.10',
-                              'cluster_size=2M'])
+                              'cluster_size=2M', 'extended_l2=on',
+                              'data_file=%s.data' % name])
         size = rng.randrange(1, 6 * MIB // 512) * 512
         args = ['qemu-img', 'create', '-q', '-f', 'qcow2', '-o', options]
         if backing:
@@ -86,13 +103,47 @@ class ConvertRandomImages(CliTest):
             f.seek(24)
             return int.from_bytes(f.read(8), 'big')
 
-    def test_conversions(self):
+    def equal_to_source(self, opts, words):
+        result = self.their('qemu-img', 'compare', *SECRETS, '--image-opts',
+                            'driver=qcow2,file.filename=top', opts)
+        self.assertEqual(result.status, 0, '%s: %r' % (words, result))
+
+    def special_round(self, rng):
+        """To a special image and back, each read by QEMU."""
+        self.source(rng, 'base', None)
+        self.source(rng, 'top', rng.choice(['base', None]))
+        fmt, options, flags = rng.choice(SPECIAL)
+        words = [*SECRETS, *self.options(rng, fmt)]
+        words += flags if rng.random() < 0.7 else []
+        words += ['-o', options] if options else []
+        self.convert(*words, 'top', 'new')
+        opts = ('driver=raw,file.filename=new' if fmt == 'raw' else
+                image_opts('new', fmt))
+        for name in os.listdir(self.ours):
+            self.share(name)
+        self.equal_to_source(opts, words)
+        if fmt == 'qcow2':
+            result = self.their('qemu-img', 'check', *SECRETS, '--image-opts',
+                                opts)
+            self.assertEqual(result.status, 0, '%s: %r' % (words, result))
+        self.convert(*SECRETS, '-O', 'qcow2', '--image-opts', opts, 'back')
+        self.share('back')
+        self.equal_to_source('driver=qcow2,file.filename=back', words)
+
+    def setUp(self):
+        super().setUp()
         seed = int(os.environ.get('QCOWFMT_TEST_SEED',
                                   random.SystemRandom().randrange(1 << 32)))
         print('seed %d' % seed, file=sys.stderr)
-        rng = random.Random(seed)
+        self.rng = random.Random(seed)
+
+    def test_conversions(self):
         for _ in range(ROUNDS):
-            self.one_round(rng)
+            self.one_round(self.rng)
+
+    def test_special_targets(self):
+        for _ in range(SPECIAL_ROUNDS):
+            self.special_round(self.rng)
 
 
 if __name__ == '__main__':

@@ -198,6 +198,35 @@ class IoSameOutput(CliTest):
             self.assertEqual(f.read(1020),
                              bytes(10) + bytes(range(100)) * 10 + bytes(10))
 
+    def test_truncate(self):
+        self.file('r', MIB)
+        for options in ('compat=1.1', 'extended_l2=on', 'data_file=d',
+                        'compat=0.10'):
+            self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', options,
+                      'a', '1M')
+            self.qemu('qemu-io', '-c', 'write -P 5 0 1M', 'a')
+            for command in ('2M', '-m off 512k', '-m full 256k', '1000', 'x',
+                            '-m foo 2M', '', '-m', '1M 2M', '-1', '-x 1M', '0',
+                            '9E', '1 2 3 4', '512', '-m metadata 3M',
+                            '-m falloc 4M'):
+                # A mode without a size is a fault in theirs.
+                self.same_all('qemu-io', '-f', 'qcow2', '-c',
+                              'truncate ' + command, '-c', 'l', 'a')
+            self.same_all('qemu-io', '-f', 'qcow2', '-c', 'read -P 0 512 4093k',
+                          '-c', 'read -P 5 0 512', '-c', 't 512k', 'a',
+                          normalize=without_times)
+            self.is_sound('a')
+            self.same_all('qemu-io', '-r', '-c', 't 2M', 'a')
+        self.same_all('qemu-io', '-s', '-c', 't 2M', '-c', 'l', '-c',
+                      'read -P 0 512k 1536k', 'a', normalize=without_times)
+        for command in ('2M', '100', '1000', '-m metadata 4M', '-m full 3M',
+                        '-m full 1M', '513'):
+            self.same_all('qemu-io', '-f', 'raw', '-c', 't ' + command, '-c',
+                          'l', 'r')
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow', 'v1', '1M')
+        self.same_all('qemu-io', '-c', 't 2M', '-c', 'l', 'v1')
+        self.same_all('qemu-io', '-c', 't 2M')
+
 
 if __name__ == '__main__':
     main()

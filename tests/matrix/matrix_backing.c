@@ -35,6 +35,9 @@ static const struct {
 	[QCF_BACKING_V3] = { "v3", "qcow2",
 	                     "compat=1.1,cluster_size=4096,refcount_bits=64",
 	                     true },
+	[QCF_BACKING_AES] = { "aes", "qcow2",
+	                      "encrypt.format=aes,encrypt.key-secret=" QCF_BACKING_SECRET_ID,
+	                      false },
 };
 
 /* Runs of one byte and of noise, with gaps. */
@@ -64,6 +67,10 @@ static bool convert(const struct qcf_backing *backing, int kind, uint64_t size,
 	char source[QCF_PATH_SIZE + 64];
 	int n = 3;
 
+	if (backing->encrypted) {
+		argv[n++] = "--object";
+		argv[n++] = QCF_BACKING_SECRET;
+	}
 	snprintf(source, sizeof(source),
 	         "driver=raw,size=%" PRIu64 ",file.filename=%s",
 	         (size + 511) / 512 * 512, backing->oracle.path);
@@ -101,6 +108,7 @@ static bool make(struct qcf_backing *backing, int kind, bool is_long,
 	snprintf(backing->path, sizeof(backing->path), "%s",
 	         scratch_path(name));
 	backing->format = kinds[kind].format;
+	backing->encrypted = kind == QCF_BACKING_AES;
 	strncat(name, ".oracle", sizeof(name) - strlen(name) - 1);
 	if (!qcf_oracle_create(&backing->oracle, scratch_path(name),
 	                       (size + 511) / 512 * 512, finding))

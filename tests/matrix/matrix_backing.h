@@ -15,9 +15,16 @@
 #define QCF_SHORT_BACKING UINT64_C(700000)
 #define QCF_LONG_BACKING  (UINT64_C(9000) << 10)
 
+/* Of the encrypted ones, and what QEMU calls it. */
+#define QCF_BACKING_PASSPHRASE "close barley"
+#define QCF_BACKING_SECRET_ID  "lower"
+#define QCF_BACKING_SECRET \
+	"secret,id=" QCF_BACKING_SECRET_ID ",data=" QCF_BACKING_PASSPHRASE
+
 struct qcf_backing {
 	char path[QCF_PATH_SIZE];
-	const char *format;       /* in the words of QEMU */
+	const char *format; /* in the words of QEMU */
+	bool encrypted;
 	struct qcf_oracle oracle; /* size rounded up to a sector */
 };
 

@@ -121,6 +121,10 @@ int qcf_qemu_argv(const struct qcf_matrix_image *image, const char *program,
 		argv[n++] = "--object";
 		argv[n++] = "secret,id=" QCF_QEMU_SECRET_ID ",data=" PASSPHRASE;
 	}
+	if (image->backing && image->backing->encrypted) {
+		argv[n++] = "--object";
+		argv[n++] = QCF_BACKING_SECRET;
+	}
 	return n;
 }
 
@@ -131,13 +135,17 @@ void qcf_matrix_qemu_options(const struct qcf_matrix_image *image,
 	bool secret = t->encryption != QCOWFMT_ENCRYPTION_NONE;
 	/* Version 1 does not say what its backing file is. */
 	bool undeclared = t->version == 1 && image->backing;
+	bool secret_below = image->backing && image->backing->encrypted;
 
 	snprintf(out, QCF_QEMU_OPTIONS_SIZE,
-	         "driver=%s,file.driver=file,file.filename=%s%s%s%s",
+	         "driver=%s,file.driver=file,file.filename=%s%s%s%s%s",
 	         t->version == 1 ? "qcow" : "qcow2", image->path,
 	         secret ? ",encrypt.key-secret=" QCF_QEMU_SECRET_ID : "",
 	         undeclared ? ",backing.driver=" : "",
-	         undeclared ? image->backing->format : "");
+	         undeclared ? image->backing->format : "",
+	         secret_below
+	                 ? ",backing.encrypt.key-secret=" QCF_BACKING_SECRET_ID
+	                 : "");
 }
 
 static size_t print_luks_options(const struct qcf_luks_kind *luks, char *out,
@@ -218,6 +226,9 @@ static bool create_with_qemu(const struct qcf_matrix_image *image,
 		argv[n++] = image->backing->path;
 		argv[n++] = "-F";
 		argv[n++] = image->backing->format;
+		/* It would open it without the passphrase. */
+		if (image->backing->encrypted)
+			argv[n++] = "-u";
 	}
 	argv[n++] = image->path;
 	return qcf_run_ok(argv, NULL, QCF_FOUND_HARNESS, finding);
@@ -341,6 +352,19 @@ bool qcf_matrix_image_create(struct qcf_matrix_image *image, enum qcf_side side,
 	       (!starts_as_noise(&image->traits) || take_noise(image, finding));
 }
 
+static int64_t tell_secret(void *opaque,
+                           const struct qcowfmt_secret_request *request,
+                           void *buffer, size_t room)
+{
+	const char *passphrase = QCF_BACKING_PASSPHRASE;
+
+	(void)opaque;
+	if (request->depth != 1 || strlen(passphrase) > room)
+		return -ENOKEY;
+	memcpy(buffer, passphrase, strlen(passphrase));
+	return (int64_t)strlen(passphrase);
+}
+
 bool qcf_library_open(const struct qcf_matrix_image *image, uint32_t flags,
                       uint64_t cache_size, struct qcowfmt_image **opened,
                       struct qcf_finding *finding)
@@ -360,6 +384,7 @@ bool qcf_library_open(const struct qcf_matrix_image *image, uint32_t flags,
 		.cache_size = cache_size,
 		.secret = secret ? PASSPHRASE : NULL,
 		.secret_len = secret ? strlen(PASSPHRASE) : 0,
+		.secret_callback = tell_secret,
 	};
 	struct qcowfmt_error *error = NULL;
 	int ret = qcowfmt_open_file(image->path, &options, opened, &error);

@@ -16,7 +16,8 @@ enum { ENCRYPTION_NONE, ENCRYPTION_AES, ENCRYPTION_FIRST_LUKS };
 enum { DATA_FILE_NONE, DATA_FILE_COOKED, DATA_FILE_RAW };
 
 static const uint64_t cluster_sizes[] = {
-	512, 1024, 4096, 8192, 16384, 32768, 65536, 262144, 2097152,
+	512,   1024,   2048,   4096,   8192,    16384,   32768,
+	65536, 131072, 262144, 524288, 1048576, 2097152,
 };
 
 static const uint32_t refcount_bits[] = { 0, 1, 2, 4, 8, 16, 32, 64 };
@@ -38,8 +39,10 @@ static const struct {
 } dimensions[QCF_DIMENSIONS] = {
 	[QCF_DIM_VERSION] = { "version", { "1", "2", "3" } },
 	[QCF_DIM_CLUSTER_SIZE] = { "cluster_size",
-	                           { "512", "1024", "4096", "8192", "16384",
-	                             "32768", "65536", "262144", "2097152" } },
+	                           { "512", "1024", "2048", "4096", "8192",
+	                             "16384", "32768", "65536", "131072",
+	                             "262144", "524288", "1048576",
+	                             "2097152" } },
 	[QCF_DIM_COMPRESSION] = { "compression", { "none", "zlib", "zstd" } },
 	[QCF_DIM_ENCRYPTION] = { "encryption",
 	                         { "none", "aes",
@@ -56,7 +59,7 @@ static const struct {
 	[QCF_DIM_BACKING] = { "backing",
 	                      { "none", "raw-short", "raw-long", "v1-short",
 	                        "v1-long", "v2-short", "v2-long", "v3-short",
-	                        "v3-long" } },
+	                        "v3-long", "aes-short", "aes-long" } },
 	[QCF_DIM_PREALLOCATION] = { "preallocation",
 	                            { "off", "metadata", "falloc", "full" } },
 	[QCF_DIM_REFCOUNT_BITS] = { "refcount_bits",

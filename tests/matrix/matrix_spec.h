@@ -53,6 +53,7 @@ enum qcf_backing_kind {
 	QCF_BACKING_V1,
 	QCF_BACKING_V2,
 	QCF_BACKING_V3,
+	QCF_BACKING_AES, /* version 3, encrypted */
 	QCF_BACKING_KINDS
 };
 

@@ -17,7 +17,9 @@ static void put(uint8_t *at, size_t width, uint64_t value)
 uint8_t *forge_v1(const struct forged_v1 *v1, size_t *len)
 {
 	size_t name_len = v1->backing == NULL ? 0 : strlen(v1->backing);
-	size_t l1_offset = (HEADER_LEN + name_len + 7) / 8 * 8;
+	size_t l1_offset = v1->l1_offset != 0
+	                           ? (size_t)v1->l1_offset
+	                           : (HEADER_LEN + name_len + 7) / 8 * 8;
 	uint32_t shift = v1->cluster_bits + v1->l2_bits;
 	uint64_t span = UINT64_C(1) << shift;
 	uint64_t l1_count = (v1->virtual_size + span - 1) / span;

@@ -14,6 +14,7 @@ struct forged_v1 {
 	uint32_t cluster_bits; /* 9 ... 16 */
 	uint32_t l2_bits;      /* 6 ... 13 */
 	uint64_t virtual_size;
+	uint64_t l1_offset; /* 0: directly behind header and name */
 	uint32_t crypt_method;
 	const char *backing; /* NULL: none */
 };

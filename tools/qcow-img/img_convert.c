@@ -2,18 +2,17 @@
 /*
  * img_convert.c - "qcow-img convert": copy images into a new one
  *
- * Options and the target are dealt with here; img_convert_source.c reads and
- * img_convert_copy.c moves the data.
+ * Options are dealt with here; img_convert_source.c reads, img_convert_copy.c
+ * moves the data, and img_convert_target.c makes what it is written to.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "img_command.h"
 #include "img_convert_copy.h"
+#include "img_convert_target.h"
 #include "img_create_options.h"
 #include "tool_error.h"
 #include "tool_options.h"
@@ -24,12 +23,6 @@
 #define DEFAULT_PARALLEL  8
 #define DEFAULT_HOLE_SIZE 4096
 #define MAX_HOLE_SIZE     (16 * MIB)
-
-/* File systems do not make smaller holes. */
-#define RAW_HOLE_UNIT 4096
-
-/* Of a cluster with an extended L2 entry. */
-#define SUBCLUSTERS 32
 
 #define OPTION_OBJECT              (QCF_OPTION_LONG + 1)
 #define OPTION_IMAGE_OPTS          (QCF_OPTION_LONG + 2)
@@ -91,35 +84,9 @@ static const struct qcf_tool_command_help help = {
 	options,
 };
 
-struct request {
-	struct qcf_tool_open source; /* how to open the sources */
-	struct qcf_tool_open target;
-	struct qcf_image_opts target_opts;
-	const char *target_format; /* NULL: raw, or what the target is */
-	const char *target_path;
-	struct qcf_keyval_list list;
-	const char *backing;
-	const char *backing_format;
-	bool has_backing;   /* the target, by -b or -o */
-	uint64_t hole_size; /* 0: no holes */
-	uint64_t rate_limit;
-	unsigned int parallel;
-	bool no_create;
-	bool image_opts;
-	bool target_image_opts;
-	bool compress;
-	bool is_preallocated; /* the target is new, and no part of it missing */
-	bool target_is_zero;
-	bool out_of_order;
-	bool show_progress;
-	bool quiet;
-	char **sources;
-	size_t source_count;
-};
-
 /* ----------------------------------------------------------------- options */
 
-static bool take_hole_size(const char *text, struct request *r)
+static bool take_hole_size(const char *text, struct img_convert_request *r)
 {
 	if (!qcf_parse_size_argument(text, "buffer size for sparse output",
 	                             &r->hole_size))
@@ -133,7 +100,7 @@ static bool take_hole_size(const char *text, struct request *r)
 	return false;
 }
 
-static bool take_parallel(const char *text, struct request *r)
+static bool take_parallel(const char *text, struct img_convert_request *r)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
@@ -156,7 +123,7 @@ static bool take_cache(const char *text, const char *what,
 	return false;
 }
 
-static bool take_list(const char *text, struct request *r)
+static bool take_list(const char *text, struct img_convert_request *r)
 {
 	if (!qcf_keyval_is_valid(text)) {
 		qcf_tool_error("Invalid option list: %s", text);
@@ -167,7 +134,7 @@ static bool take_list(const char *text, struct request *r)
 }
 
 /* Options that cannot fail. */
-static void take_simple(int option, struct request *r)
+static void take_simple(int option, struct img_convert_request *r)
 {
 	switch (option) {
 	case 'f':
@@ -217,7 +184,7 @@ static void take_simple(int option, struct request *r)
 
 static bool take_option(int option, void *opaque)
 {
-	struct request *r = opaque;
+	struct img_convert_request *r = opaque;
 
 	switch (option) {
 	case 'T':
@@ -241,7 +208,7 @@ static bool take_option(int option, void *opaque)
 	}
 }
 
-static bool check_combination(const struct request *r)
+static bool check_combination(const struct img_convert_request *r)
 {
 	const char *problem = NULL;
 
@@ -262,7 +229,7 @@ static bool check_combination(const struct request *r)
 	return problem == NULL;
 }
 
-static bool parse_operands(int argc, char **argv, struct request *r)
+static bool parse_operands(int argc, char **argv, struct img_convert_request *r)
 {
 	int count = argc - optind;
 
@@ -280,209 +247,17 @@ static bool parse_operands(int argc, char **argv, struct request *r)
 	return check_combination(r);
 }
 
-/* ------------------------------------------------------------------ target */
-
-/* What cannot be had together with compression. */
-static char *check_compression(const struct img_create_values *values)
-{
-	const struct img_create_value *old =
-		qcf_create_value(values, "encryption");
-	const char *mode = qcf_create_text(values, "preallocation");
-
-	if (values->format == QCOWFMT_FORMAT_RAW)
-		return qcf_tool_printf("Compression not supported for this "
-		                       "file format");
-	if ((old != NULL && old->number != 0) ||
-	    qcf_create_text(values, "encrypt.format") != NULL)
-		return qcf_tool_printf("Compression and encryption not "
-		                       "supported at the same time");
-	if (mode != NULL && strcmp(mode, "off") != 0)
-		return qcf_tool_printf("Compression and preallocation not "
-		                       "supported at the same time");
-	return NULL;
-}
-
-/* -b and -F are options of the target, too. */
-static char *add_backing(struct request *r, struct img_create_values *values)
-{
-	if ((r->backing != NULL &&
-	     !qcf_create_values_set(values, "backing_file", r->backing)) ||
-	    (r->backing_format != NULL &&
-	     !qcf_create_values_set(values, "backing_fmt", r->backing_format)))
-		return qcf_tool_printf("Backing file not supported for file "
-		                       "format '%s'",
-		                       r->target_format);
-	r->has_backing = qcf_create_text(values, "backing_file") != NULL;
-	if (r->has_backing && !r->no_create &&
-	    qcf_create_text(values, "backing_fmt") == NULL)
-		return qcf_tool_printf("Use of backing file requires explicit "
-		                       "backing format");
-	return NULL;
-}
-
-/* The values of -o and of -b and -F together. */
-static char *target_values(struct request *r, const struct img_source *source,
-                           struct img_create_values *values)
-{
-	const struct img_create_value *size;
-	char *reason = qcf_create_values_init(values, r->target_format);
-
-	if (reason == NULL)
-		reason = qcf_create_values_parse(values, &r->list);
-	if (reason == NULL)
-		reason = add_backing(r, values);
-	if (reason == NULL && r->compress)
-		reason = check_compression(values);
-	if (reason != NULL)
-		return reason;
-	size = qcf_create_value(values, "size");
-	if (size != NULL && size->number != source->size)
-		return qcf_tool_printf("Option 'size' must be the size of the "
-		                       "source");
-	return NULL;
-}
-
-/* The secret of the new image is needed to open it, too. */
-static char *keep_secret(struct request *r,
-                         const struct img_create_values *values)
-{
-	const char *id = qcf_create_text(values, "encrypt.key-secret");
-	QCF_AUTO_FREE char *text = NULL;
-
-	if (values->encryption.encryption == QCOWFMT_ENCRYPTION_NONE)
-		return NULL;
-	text = qcf_tool_printf("encrypt.key-secret=%s", id);
-	r->target.opts = &r->target_opts;
-	return qcf_image_opts_add(&r->target_opts, text);
-}
-
-static char *create_target(struct request *r, struct img_create_values *values,
-                           const struct img_source *source)
-{
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	struct qcowfmt_create_options create;
-	char *reason = qcf_create_values_resolve(values, &create);
-	int ret;
-
-	if (reason != NULL)
-		return reason;
-	if (create.data_filename != NULL &&
-	    qcf_source_uses_file(source, create.data_filename))
-		return qcf_tool_reason(-EAGAIN, NULL, create.data_filename,
-		                       true);
-	create.virtual_size = source->size;
-	r->is_preallocated =
-		create.preallocation != QCOWFMT_PREALLOCATION_OFF ||
-		(create.flags & QCOWFMT_CREATE_DATA_FILE_RAW) != 0;
-	ret = qcowfmt_create_file(r->target_path, &create, &error);
-	if (ret < 0)
-		return qcf_create_reason(ret, error, r->target_path,
-		                         values->format);
-	return keep_secret(r, values);
-}
-
-/* Returns whether the target can be opened now; *created: it is new. */
-static bool prepare_target(struct request *r, const struct img_source *source,
-                           bool *created)
-{
-	struct img_create_values values = { 0 };
-	const char *path = r->target_path;
-	QCF_AUTO_FREE char *reason = NULL;
-	bool with_context = false;
-	struct stat st;
-
-	if (!r->target_image_opts)
-		reason = target_values(r, source, &values);
-	if (reason == NULL) {
-		with_context = true;
-		if (qcf_source_uses_file(source, path))
-			reason = qcf_tool_reason(-EAGAIN, NULL, path, true);
-	}
-	if (reason == NULL && !r->no_create) {
-		*created = stat(path, &st) < 0 && errno == ENOENT;
-		reason = create_target(r, &values, source);
-		*created = *created && reason == NULL;
-	}
-	qcf_create_values_fini(&values);
-	if (reason != NULL && with_context)
-		qcf_tool_error("%s: error while converting %s: %s",
-		               r->target.path, r->target_format, reason);
-	else if (reason != NULL)
-		qcf_tool_error("%s", reason);
-	return reason == NULL;
-}
-
-static bool is_block_device(const char *path)
-{
-	struct stat st;
-
-	return path != NULL && stat(path, &st) == 0 && S_ISBLK(st.st_mode);
-}
-
-/*
- * Whether what is not written may be anything.  Clusters that are allocated
- * already are noise once they are decrypted.
- */
-static bool is_undefined(const struct request *r,
-                         const struct qcowfmt_info *info)
-{
-	if (r->is_preallocated && info->encryption != QCOWFMT_ENCRYPTION_NONE)
-		return true;
-	if (r->target_is_zero)
-		return false;
-	if (r->is_preallocated && is_block_device(info->data_filename))
-		return true;
-	return info->format == QCOWFMT_FORMAT_RAW &&
-	       is_block_device(r->target_path);
-}
-
-/* From where on the target reads as zeros if nothing is written. */
-static uint64_t zeros_below(const struct request *r,
-                            struct qcowfmt_image *target)
-{
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-	struct qcowfmt_info below = { .struct_size = sizeof(below) };
-
-	if (r->no_create && !r->target_is_zero)
-		return UINT64_MAX;
-	if (qcowfmt_get_info(target, 0, &info, NULL) < 0 ||
-	    is_undefined(r, &info))
-		return UINT64_MAX;
-	if (qcowfmt_get_info(target, 1, &below, NULL) == 0)
-		return below.virtual_size;
-	return 0;
-}
-
-/*
- * Holes are whole clusters, or parts of them where those are told apart.  What
- * is compressed is whole clusters whatever the size of holes.
- */
-static uint64_t hole_unit(const struct request *r, struct qcowfmt_image *target)
-{
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-	uint64_t unit = RAW_HOLE_UNIT;
-
-	if (qcowfmt_get_info(target, 0, &info, NULL) == 0 &&
-	    info.cluster_size != 0)
-		unit = info.cluster_size;
-	if (r->compress)
-		return unit;
-	if ((info.flags & QCOWFMT_INFO_EXTENDED_L2) != 0)
-		unit /= SUBCLUSTERS;
-	return qcf_round_up(qcf_max(r->hole_size, 1), unit);
-}
-
 /* -------------------------------------------------------------------- copy */
 
-static bool copy(const struct request *r, struct img_source *source,
+static bool copy(const struct img_convert_request *r, struct img_source *source,
                  struct qcowfmt_image *target)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	struct img_copy c = {
 		.source = source,
 		.target = target,
-		.unit = hole_unit(r, target),
-		.zeros_below = zeros_below(r, target),
+		.unit = qcf_target_hole_unit(r, target),
+		.zeros_below = qcf_target_zeros_below(r, target),
 		.compress = r->compress,
 		.write_all = r->hole_size == 0,
 		.out_of_order = r->out_of_order,
@@ -507,7 +282,8 @@ static bool copy(const struct request *r, struct img_source *source,
 }
 
 /* Compression is refused before anything is written, if it can be. */
-static bool check_target(const struct request *r, struct qcowfmt_image *target)
+static bool check_target(const struct img_convert_request *r,
+                         struct qcowfmt_image *target)
 {
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 
@@ -518,34 +294,8 @@ static bool check_target(const struct request *r, struct qcowfmt_image *target)
 	return false;
 }
 
-/*
- * Let the file end at a sector, as QEMU's programs do after compression.  This
- * only ever adds to the file, whoever writes to it meanwhile.
- */
-static bool pad_file(const char *path)
-{
-	QCF_AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC);
-	struct stat st;
-	off_t missing;
-
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		qcf_tool_error("Could not open '%s': %s", path,
-		               strerror(errno));
-		return false;
-	}
-	missing = (512 - st.st_size % 512) % 512;
-	if (!S_ISREG(st.st_mode) || missing == 0 ||
-	    fallocate(fd, 0, st.st_size, missing) == 0)
-		return true;
-	/* Readers take what lies behind the end for zeros: without support by
-	 * the file system it stays as it is. */
-	if (errno == EOPNOTSUPP)
-		return true;
-	qcf_tool_error("error while writing '%s': %s", path, strerror(errno));
-	return false;
-}
-
-static bool write_target(const struct request *r, struct img_source *source)
+static bool write_target(const struct img_convert_request *r,
+                         struct img_source *source)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	QCF_AUTO_FREE char *reason = NULL;
@@ -563,11 +313,11 @@ static bool write_target(const struct request *r, struct img_source *source)
 		               qcowfmt_error_message(error));
 		ok = false;
 	}
-	return ok && (!r->compress || pad_file(r->target_path));
+	return ok && (!r->compress || qcf_target_pad(r->target_path));
 }
 
 /* Find out where the target is; false with a message. */
-static bool name_target(struct request *r)
+static bool name_target(struct img_convert_request *r)
 {
 	QCF_AUTO_FREE char *reason = NULL;
 
@@ -588,7 +338,7 @@ static bool name_target(struct request *r)
 	return r->target_path != NULL;
 }
 
-static bool convert(struct request *r, struct img_source *source)
+static bool convert(struct img_convert_request *r, struct img_source *source)
 {
 	bool created = false;
 	bool ok;
@@ -597,7 +347,7 @@ static bool convert(struct request *r, struct img_source *source)
 		return false;
 	if (!qcf_source_open(source, &r->source, r->image_opts, r->sources,
 	                     r->source_count) ||
-	    !prepare_target(r, source, &created))
+	    !qcf_target_prepare(r, source, &created))
 		return false;
 	source->keep_base = r->has_backing;
 	r->target.flags = QCOWFMT_OPEN_READ_WRITE;
@@ -608,7 +358,7 @@ static bool convert(struct request *r, struct img_source *source)
 	return ok;
 }
 
-static int run(struct request *r)
+static int run(struct img_convert_request *r)
 {
 	struct img_source source = { 0 };
 	QCF_AUTO_FREE char *reason = NULL;
@@ -629,7 +379,7 @@ static int run(struct request *r)
 
 int qcf_img_convert(int argc, char **argv)
 {
-	struct request r = {
+	struct img_convert_request r = {
 		.target = { .cache = { .no_flush = true },
 		            .punch_zeros = true },
 		.hole_size = DEFAULT_HOLE_SIZE,

@@ -108,19 +108,28 @@ static bool has_option(const struct img_create_values *values)
 	       qcf_create_text(values, iter_time) != NULL;
 }
 
-static char *find_format(const struct img_create_values *values,
-                         const char **format)
+static bool is_old_switch_on(const struct img_create_values *values)
 {
 	const struct img_create_value *old =
 		qcf_create_value(values, "encryption");
-	bool is_old = old != NULL && old->number != 0;
 
+	return old != NULL && old->number != 0;
+}
+
+char *qcf_create_encryption_check(const struct img_create_values *values)
+{
+	if (!is_old_switch_on(values) ||
+	    qcf_create_text(values, "encrypt.format") == NULL)
+		return NULL;
+	return qcf_tool_printf("'encrypt.format' and its alias 'encryption' "
+	                       "can't be used at the same time");
+}
+
+static char *find_format(const struct img_create_values *values,
+                         const char **format)
+{
 	*format = qcf_create_text(values, "encrypt.format");
-	if (is_old && *format != NULL)
-		return qcf_tool_printf("'encrypt.format' and its alias "
-		                       "'encryption' can't be used at the same "
-		                       "time");
-	if (is_old)
+	if (is_old_switch_on(values))
 		*format = "aes";
 	if (*format == NULL && has_option(values))
 		return qcf_tool_printf("Parameter 'encrypt.format' is missing");

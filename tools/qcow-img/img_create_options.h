@@ -5,6 +5,8 @@
  * One table per format drives parsing, "-o help" and the line that says what
  * is being formatted, and refuses what this version cannot do.
  *
+ * img_create_resolve.c holds what checks the values as a whole.
+ *
  * Functions that can fail return NULL, or the reason as a text that the caller
  * frees: the two commands put different words before it.
  */

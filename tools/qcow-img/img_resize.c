@@ -14,6 +14,7 @@
 #include "tool_error.h"
 #include "tool_open.h"
 #include "tool_options.h"
+#include "tool_preallocation.h"
 #include "tool_secret.h"
 #include "tool_size.h"
 
@@ -57,17 +58,10 @@ struct request {
 
 static bool take_preallocation(const char *name, struct request *r)
 {
-	static const char *const modes[] = { "off", "metadata", "falloc",
-		                             "full" };
-
-	for (int32_t i = 0; i < (int32_t)QCF_ARRAY_LEN(modes); i++) {
-		if (strcmp(name, modes[i]) == 0) {
-			r->preallocation = i;
-			return true;
-		}
-	}
-	qcf_tool_error("Invalid preallocation mode '%s'", name);
-	return false;
+	r->preallocation = qcf_find_preallocation(name);
+	if (r->preallocation < 0)
+		qcf_tool_error("Invalid preallocation mode '%s'", name);
+	return r->preallocation >= 0;
 }
 
 static bool take_option(int option, void *opaque)

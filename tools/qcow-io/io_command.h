@@ -62,6 +62,7 @@ bool qcf_io_cmd_readv(struct io_session *session, int argc, char **argv);
 bool qcf_io_cmd_reopen(struct io_session *session, int argc, char **argv);
 bool qcf_io_cmd_sigraise(struct io_session *session, int argc, char **argv);
 bool qcf_io_cmd_sleep(struct io_session *session, int argc, char **argv);
+bool qcf_io_cmd_truncate(struct io_session *session, int argc, char **argv);
 bool qcf_io_cmd_write(struct io_session *session, int argc, char **argv);
 bool qcf_io_cmd_writev(struct io_session *session, int argc, char **argv);
 

@@ -120,6 +120,15 @@ static bool do_write_zeroes(struct io_session *session, struct write_options *o,
 	return true;
 }
 
+static bool is_whole_sectors(uint64_t value, const char *what)
+{
+	if (value % 512 == 0)
+		return true;
+	printf("%" PRIu64 " is not a sector-aligned value for '%s'\n", value,
+	       what);
+	return false;
+}
+
 static bool write_filled(struct io_session *session, struct write_options *o,
                          uint64_t offset, uint64_t length)
 {
@@ -154,6 +163,9 @@ bool qcf_io_cmd_write(struct io_session *session, int argc, char **argv)
 		       IO_MAX_REQUEST, argv[optind + 1]);
 		return false;
 	}
+	if (o.compress && (!is_whole_sectors(offset, "offset") ||
+	                   !is_whole_sectors(length, "count")))
+		return false;
 	if (o.zero)
 		return do_write_zeroes(session, &o, offset, length, "write");
 	return write_filled(session, &o, offset, length);

@@ -4,7 +4,7 @@
  * every cipher, mode, IV generator and hash that both have.
  *
  * Each cipher meets each mode, and IV generators and hashes take turns.  With
- * QCF_TEST_LONG in the environment everything meets everything.  Images made by
+ * QCF_LONG in the environment everything meets everything.  Images made by
  * QEMU are fewer: it takes seconds for each.
  */
 #include <sys/wait.h>
@@ -59,7 +59,7 @@ static struct combination make(const char *alg, const char *mode,
 
 static bool is_long(void)
 {
-	return getenv("QCF_TEST_LONG") != NULL;
+	return getenv("QCF_LONG") != NULL;
 }
 
 /* Each cipher with each mode, or also with each IV generator and hash. */

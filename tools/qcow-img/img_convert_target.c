@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* img_convert_target.c - the image that "convert" writes */
+#include "img_convert_target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "img_create_options.h"
+#include "tool_error.h"
+
+/* File systems do not make smaller holes. */
+#define RAW_HOLE_UNIT 4096
+
+/* Of a cluster with an extended L2 entry. */
+#define SUBCLUSTERS 32
+
+/* What cannot be had together with compression. */
+static char *check_compression(const struct img_create_values *values)
+{
+	const struct img_create_value *old =
+		qcf_create_value(values, "encryption");
+	const char *mode = qcf_create_text(values, "preallocation");
+
+	if (values->format == QCOWFMT_FORMAT_RAW)
+		return qcf_tool_printf("Compression not supported for this "
+		                       "file format");
+	if ((old != NULL && old->number != 0) ||
+	    qcf_create_text(values, "encrypt.format") != NULL)
+		return qcf_tool_printf("Compression and encryption not "
+		                       "supported at the same time");
+	if (mode != NULL && strcmp(mode, "off") != 0)
+		return qcf_tool_printf("Compression and preallocation not "
+		                       "supported at the same time");
+	return NULL;
+}
+
+/* -b and -F are options of the target, too. */
+static char *add_backing(struct img_convert_request *r,
+                         struct img_create_values *values)
+{
+	if ((r->backing != NULL &&
+	     !qcf_create_values_set(values, "backing_file", r->backing)) ||
+	    (r->backing_format != NULL &&
+	     !qcf_create_values_set(values, "backing_fmt", r->backing_format)))
+		return qcf_tool_printf("Backing file not supported for file "
+		                       "format '%s'",
+		                       r->target_format);
+	r->has_backing = qcf_create_text(values, "backing_file") != NULL;
+	if (r->has_backing && !r->no_create &&
+	    qcf_create_text(values, "backing_fmt") == NULL)
+		return qcf_tool_printf("Use of backing file requires explicit "
+		                       "backing format");
+	return NULL;
+}
+
+/* The values of -o and of -b and -F together. */
+static char *target_values(struct img_convert_request *r,
+                           const struct img_source *source,
+                           struct img_create_values *values)
+{
+	const struct img_create_value *size;
+	char *reason = qcf_create_values_init(values, r->target_format);
+
+	if (reason == NULL)
+		reason = qcf_create_values_parse(values, &r->list);
+	if (reason == NULL)
+		reason = add_backing(r, values);
+	if (reason == NULL && r->compress)
+		reason = check_compression(values);
+	if (reason != NULL)
+		return reason;
+	size = qcf_create_value(values, "size");
+	if (size != NULL && size->number != source->size)
+		return qcf_tool_printf("Option 'size' must be the size of the "
+		                       "source");
+	return NULL;
+}
+
+/* The secret of the new image is needed to open it, too. */
+static char *keep_secret(struct img_convert_request *r,
+                         const struct img_create_values *values)
+{
+	const char *id = qcf_create_text(values, "encrypt.key-secret");
+	QCF_AUTO_FREE char *text = NULL;
+
+	if (values->encryption.encryption == QCOWFMT_ENCRYPTION_NONE)
+		return NULL;
+	text = qcf_tool_printf("encrypt.key-secret=%s", id);
+	r->target.opts = &r->target_opts;
+	return qcf_image_opts_add(&r->target_opts, text);
+}
+
+static char *create_target(struct img_convert_request *r,
+                           struct img_create_values *values,
+                           const struct img_source *source)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	struct qcowfmt_create_options create;
+	char *reason = qcf_create_values_resolve(values, &create);
+	int ret;
+
+	if (reason != NULL)
+		return reason;
+	if (create.data_filename != NULL &&
+	    qcf_source_uses_file(source, create.data_filename))
+		return qcf_tool_reason(-EAGAIN, NULL, create.data_filename,
+		                       true);
+	create.virtual_size = source->size;
+	r->is_preallocated =
+		create.preallocation != QCOWFMT_PREALLOCATION_OFF ||
+		(create.flags & QCOWFMT_CREATE_DATA_FILE_RAW) != 0;
+	ret = qcowfmt_create_file(r->target_path, &create, &error);
+	if (ret < 0)
+		return qcf_create_reason(ret, error, r->target_path,
+		                         values->format);
+	return keep_secret(r, values);
+}
+
+bool qcf_target_prepare(struct img_convert_request *r,
+                        const struct img_source *source, bool *created)
+{
+	struct img_create_values values = { 0 };
+	const char *path = r->target_path;
+	QCF_AUTO_FREE char *reason = NULL;
+	bool with_context = false;
+	struct stat st;
+
+	if (!r->target_image_opts)
+		reason = target_values(r, source, &values);
+	if (reason == NULL) {
+		with_context = true;
+		if (qcf_source_uses_file(source, path))
+			reason = qcf_tool_reason(-EAGAIN, NULL, path, true);
+	}
+	if (reason == NULL && !r->no_create) {
+		*created = stat(path, &st) < 0 && errno == ENOENT;
+		reason = create_target(r, &values, source);
+		*created = *created && reason == NULL;
+	}
+	qcf_create_values_fini(&values);
+	if (reason != NULL && with_context && r->no_create)
+		qcf_tool_error("Could not open '%s': %s", r->target.path,
+		               reason);
+	else if (reason != NULL && with_context)
+		qcf_tool_error("%s: error while converting %s: %s",
+		               r->target.path, r->target_format, reason);
+	else if (reason != NULL)
+		qcf_tool_error("%s", reason);
+	return reason == NULL;
+}
+
+static bool is_block_device(const char *path)
+{
+	struct stat st;
+
+	return path != NULL && stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/*
+ * Whether what is not written may be anything.  Clusters that are allocated
+ * already are noise once they are decrypted.
+ */
+static bool is_undefined(const struct img_convert_request *r,
+                         const struct qcowfmt_info *info)
+{
+	if (r->is_preallocated && info->encryption != QCOWFMT_ENCRYPTION_NONE)
+		return true;
+	if (r->target_is_zero)
+		return false;
+	if (r->is_preallocated && is_block_device(info->data_filename))
+		return true;
+	return info->format == QCOWFMT_FORMAT_RAW &&
+	       is_block_device(r->target_path);
+}
+
+uint64_t qcf_target_zeros_below(const struct img_convert_request *r,
+                                struct qcowfmt_image *target)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_info below = { .struct_size = sizeof(below) };
+
+	if (r->no_create && !r->target_is_zero)
+		return UINT64_MAX;
+	if (qcowfmt_get_info(target, 0, &info, NULL) < 0 ||
+	    is_undefined(r, &info))
+		return UINT64_MAX;
+	if (qcowfmt_get_info(target, 1, &below, NULL) == 0)
+		return below.virtual_size;
+	return 0;
+}
+
+uint64_t qcf_target_hole_unit(const struct img_convert_request *r,
+                              struct qcowfmt_image *target)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	uint64_t unit = RAW_HOLE_UNIT;
+
+	if (qcowfmt_get_info(target, 0, &info, NULL) == 0 &&
+	    info.cluster_size != 0)
+		unit = info.cluster_size;
+	if (r->compress)
+		return unit;
+	if ((info.flags & QCOWFMT_INFO_EXTENDED_L2) != 0)
+		unit /= SUBCLUSTERS;
+	return qcf_round_up(qcf_max(r->hole_size, 1), unit);
+}
+
+bool qcf_target_pad(const char *path)
+{
+	QCF_AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+	off_t missing;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		qcf_tool_error("Could not open '%s': %s", path,
+		               strerror(errno));
+		return false;
+	}
+	missing = (512 - st.st_size % 512) % 512;
+	if (!S_ISREG(st.st_mode) || missing == 0 ||
+	    fallocate(fd, 0, st.st_size, missing) == 0)
+		return true;
+	/* Readers take what lies behind the end for zeros: without support by
+	 * the file system it stays as it is. */
+	if (errno == EOPNOTSUPP)
+		return true;
+	qcf_tool_error("error while writing '%s': %s", path, strerror(errno));
+	return false;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * img_convert_target.h - what "convert" was asked for, and the image it writes
+ */
+#ifndef QCF_IMG_CONVERT_TARGET_H
+#define QCF_IMG_CONVERT_TARGET_H
+
+#include <stdbool.h>
+
+#include "img_convert_source.h"
+#include "tool_keyval.h"
+#include "tool_open.h"
+
+struct img_convert_request {
+	struct qcf_tool_open source; /* how to open the sources */
+	struct qcf_tool_open target;
+	struct qcf_image_opts target_opts;
+	const char *target_format; /* NULL: raw, or what the target is */
+	const char *target_path;
+	struct qcf_keyval_list list;
+	const char *backing;
+	const char *backing_format;
+	bool has_backing;   /* the target, by -b or -o */
+	uint64_t hole_size; /* 0: no holes */
+	uint64_t rate_limit;
+	unsigned int parallel;
+	bool no_create;
+	bool image_opts;
+	bool target_image_opts;
+	bool compress;
+	bool is_preallocated; /* the target is new, and no part of it missing */
+	bool target_is_zero;
+	bool out_of_order;
+	bool show_progress;
+	bool quiet;
+	char **sources;
+	size_t source_count;
+};
+
+/*
+ * Make the target if that was asked for.  Returns whether it can be opened now,
+ * after a message if not; *created: it did not exist before.
+ */
+bool qcf_target_prepare(struct img_convert_request *r,
+                        const struct img_source *source, bool *created);
+
+/* From where on the target reads as zeros if nothing is written. */
+uint64_t qcf_target_zeros_below(const struct img_convert_request *r,
+                                struct qcowfmt_image *target);
+
+/*
+ * Holes are whole clusters, or parts of them where those are told apart.  What
+ * is compressed is whole clusters whatever the size of holes.
+ */
+uint64_t qcf_target_hole_unit(const struct img_convert_request *r,
+                              struct qcowfmt_image *target);
+
+/*
+ * Let the file end at a sector, as QEMU's programs do after compression.  This
+ * only ever adds to the file, whoever writes to it meanwhile.  False with a
+ * message.
+ */
+bool qcf_target_pad(const char *path);
+
+#endif
