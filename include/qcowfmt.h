@@ -409,7 +409,7 @@ struct qcowfmt_open_options {
 	/* Used as the data file of the image opened first, whatever name it
 	 * stores; the image owns it once opening has succeeded. */
 	struct qcowfmt_storage *data_storage;
-	int32_t compression_level; /* of qcowfmt_pwrite_compressed(): 1 ... 9
+	int32_t compression_level;   /* of qcowfmt_pwrite_compressed(): 1 ... 9
 				    * for zlib, 1 ... 19 for zstd; 0 = the
 				    * default */
 	uint32_t max_key_iterations; /* LUKS: ceiling for what a key slot may
@@ -635,9 +635,9 @@ struct qcowfmt_info {
 	const char *backing_filename;      /* as stored in the image */
 	const char *backing_format;        /* as stored in the image */
 	const char *full_backing_filename; /* as it would be opened */
-	uint32_t chain_depth; /* images open in the chain, at least 1 */
-	int32_t encryption;   /* enum qcowfmt_encryption */
-	const char *data_filename;         /* as stored in the image */
+	uint32_t chain_depth;      /* images open in the chain, at least 1 */
+	int32_t encryption;        /* enum qcowfmt_encryption */
+	const char *data_filename; /* as stored in the image */
 };
 
 #define QCOWFMT_INFO_DIRTY          0x1u /* refcounts may be stale */
@@ -819,9 +819,9 @@ int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
 /* Which key slot of a LUKS image. */
 struct qcowfmt_key_options {
 	size_t struct_size;
-	uint32_t flags;        /* QCOWFMT_KEY_* */
-	uint32_t slot;         /* with QCOWFMT_KEY_SLOT: 0 ... 7 */
-	const void *secret;    /* raw bytes; at most QCOWFMT_MAX_SECRET */
+	uint32_t flags;     /* QCOWFMT_KEY_* */
+	uint32_t slot;      /* with QCOWFMT_KEY_SLOT: 0 ... 7 */
+	const void *secret; /* raw bytes; at most QCOWFMT_MAX_SECRET */
 	size_t secret_len;
 	uint32_t iter_time_ms; /* of a new key; 0 = 2000 */
 	uint32_t reserved;

@@ -15,8 +15,8 @@
 /* The backing file name of a version 1 header lies in so many bytes: in the
  * first cluster if that is of the largest size. */
 #define QCF_HEADER_AREA_V1 (UINT64_C(1) << QCF_MAX_CLUSTER_BITS_V1)
-#define QCF_SECTOR_BITS                  9
-#define QCF_SECTOR_SIZE                  UINT64_C(512)
+#define QCF_SECTOR_BITS    9
+#define QCF_SECTOR_SIZE    UINT64_C(512)
 
 #define QCF_MAX_REFCOUNT_ORDER 6
 #define QCF_MAX_L1_SIZE        (UINT64_C(32) << 20) /* bytes */

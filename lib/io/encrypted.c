@@ -22,7 +22,27 @@ struct chunk {
 	uint64_t host_offset;
 	uint64_t len;
 	uint8_t *bytes;
+	uint64_t skip; /* bytes in front of what is meant */
 };
+
+/* The first chunk of len bytes at these offsets; *part gets how many of them it
+ * takes. */
+static struct chunk next_chunk(struct qcf_layer *layer, uint64_t guest_offset,
+                               uint64_t host_offset, uint64_t len,
+                               uint8_t *buffer, uint64_t *part)
+{
+	uint64_t skip = host_offset % QCF_SECTOR_SIZE;
+
+	*part = QCF_MIN(len, CHUNK - skip);
+	return (struct chunk){
+		.layer = layer,
+		.guest_offset = guest_offset - skip,
+		.host_offset = host_offset - skip,
+		.len = qcf_align_up(skip + *part, QCF_SECTOR_SIZE),
+		.bytes = buffer,
+		.skip = skip,
+	};
+}
 
 static int read_chunk(const struct chunk *c, struct qcowfmt_error **errp)
 {
@@ -71,21 +91,16 @@ static int read_buffered(struct qcf_layer *layer, const struct qcf_payload *p,
 	if (buffer == NULL)
 		return qcf_fail_oom(errp);
 	while (done < len) {
-		uint64_t skip = (host_offset + done) % QCF_SECTOR_SIZE;
-		uint64_t part = QCF_MIN(len - done, CHUNK - skip);
-		struct chunk c = {
-			.layer = layer,
-			.guest_offset = p->guest_offset + done - skip,
-			.host_offset = host_offset + done - skip,
-			.len = qcf_align_up(skip + part, QCF_SECTOR_SIZE),
-			.bytes = buffer,
-		};
+		uint64_t part;
+		struct chunk c = next_chunk(layer, p->guest_offset + done,
+		                            host_offset + done, len - done,
+		                            buffer, &part);
 		int ret = read_chunk(&c, errp);
 
 		if (ret < 0)
 			return ret;
 		qcf_iov_from_buffer(p->iov, p->iovcnt, p->skip + done,
-		                    buffer + skip, part);
+		                    buffer + c.skip, part);
 		done += part;
 	}
 	return 0;
@@ -144,16 +159,16 @@ static void gather(const struct qcf_cow *cow, const struct qcf_payload *p,
 	             out);
 }
 
-/* Fill in what is stored around [skip, skip + part) of a chunk. */
-static int read_around(const struct chunk *c, uint64_t skip, uint64_t part,
+/* Fill in what is stored around the part bytes that are meant. */
+static int read_around(const struct chunk *c, uint64_t part,
                        struct qcowfmt_error **errp)
 {
 	struct chunk sector = *c;
-	uint64_t end = skip + part;
+	uint64_t end = c->skip + part;
 	int ret = 0;
 
 	sector.len = QCF_SECTOR_SIZE;
-	if (skip > 0)
+	if (c->skip > 0)
 		ret = read_chunk(&sector, errp);
 	if (ret < 0 || end == c->len)
 		return ret;
@@ -161,7 +176,7 @@ static int read_around(const struct chunk *c, uint64_t skip, uint64_t part,
 	sector.guest_offset += c->len - QCF_SECTOR_SIZE;
 	sector.bytes += c->len - QCF_SECTOR_SIZE;
 	/* It may be the same sector as the one in front. */
-	if (skip > 0 && c->len == QCF_SECTOR_SIZE)
+	if (c->skip > 0 && c->len == QCF_SECTOR_SIZE)
 		return 0;
 	return read_chunk(&sector, errp);
 }
@@ -180,20 +195,15 @@ int qcf_encrypted_write(struct qcf_layer *layer, const struct qcf_cow *cow,
 	if (buffer == NULL)
 		return qcf_fail_oom(errp);
 	while (done < len) {
-		uint64_t skip = (host_start + done) % QCF_SECTOR_SIZE;
-		uint64_t part = QCF_MIN(len - done, CHUNK - skip);
-		struct chunk c = {
-			.layer = layer,
-			.guest_offset = guest_start + done - skip,
-			.host_offset = host_start + done - skip,
-			.len = qcf_align_up(skip + part, QCF_SECTOR_SIZE),
-			.bytes = buffer,
-		};
-		int ret = read_around(&c, skip, part, errp);
+		uint64_t part;
+		struct chunk c =
+			next_chunk(layer, guest_start + done, host_start + done,
+		                   len - done, buffer, &part);
+		int ret = read_around(&c, part, errp);
 
 		if (ret < 0)
 			return ret;
-		gather(cow, p, done, done + part, buffer + skip);
+		gather(cow, p, done, done + part, buffer + c.skip);
 		ret = write_chunk(&c, errp);
 		if (ret < 0)
 			return ret;

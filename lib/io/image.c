@@ -71,6 +71,7 @@ int qcf_request_begin_write(struct qcf_request *request,
 	struct qcf_layer *top = qcf_image_top(image);
 	int ret;
 
+	*request = (struct qcf_request){ .image = image };
 	if (!top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
 		                "%s is opened read-only", top->storage->name);

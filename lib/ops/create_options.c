@@ -128,8 +128,8 @@ static int check_features(const struct qcowfmt_create_options *o,
 
 /* ------------------------------------------------------------- other files */
 
-static int check_backing(const struct qcowfmt_create_options *o,
-                         struct qcowfmt_error **errp)
+int qcf_create_check_backing(const struct qcowfmt_create_options *o,
+                             struct qcowfmt_error **errp)
 {
 	if (o->backing_filename == NULL)
 		return o->backing_format == NULL
@@ -141,6 +141,16 @@ static int check_backing(const struct qcowfmt_create_options *o,
 	if (strlen(o->backing_filename) > QCF_MAX_BACKING_NAME)
 		return usage(errp,
 		             "the backing file name is longer than 1023 bytes");
+	return 0;
+}
+
+static int check_backing(const struct qcowfmt_create_options *o,
+                         struct qcowfmt_error **errp)
+{
+	int ret = qcf_create_check_backing(o, errp);
+
+	if (ret < 0 || o->backing_filename == NULL)
+		return ret;
 	if ((o->flags & QCOWFMT_CREATE_DATA_FILE_RAW) != 0)
 		return usage(errp, "Backing file and data-file-raw cannot be "
 		                   "used at the same time");

@@ -10,6 +10,10 @@
 int qcf_create_check_options(const struct qcowfmt_create_options *options,
                              struct qcowfmt_error **errp);
 
+/* Check the name of the backing file, for any version of the format. */
+int qcf_create_check_backing(const struct qcowfmt_create_options *options,
+                             struct qcowfmt_error **errp);
+
 /* What the options stand for once the defaults are filled in. */
 uint32_t qcf_create_version(const struct qcowfmt_create_options *options);
 uint64_t qcf_create_cluster_size(const struct qcowfmt_create_options *options);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "checked.h"
+#include "create_options.h"
 #include "create_v1.h"
 #include "crypto.h"
 #include "header.h"
@@ -67,24 +68,6 @@ static const char *not_for_v1(const struct qcowfmt_create_options *o)
 	    (o->flags & QCOWFMT_CREATE_DATA_FILE_RAW) != 0)
 		return "data_file";
 	return NULL;
-}
-
-/* The format of the backing file may be given, for which there is no place in
- * the image: who gives it wants the name to be checked. */
-static int check_backing(const struct qcowfmt_create_options *o,
-                         struct qcowfmt_error **errp)
-{
-	if (o->backing_filename == NULL)
-		return o->backing_format == NULL
-		               ? 0
-		               : usage(errp, "a backing format needs a backing "
-		                             "file name");
-	if (o->backing_filename[0] == '\0')
-		return usage(errp, "the backing file name is empty");
-	if (strlen(o->backing_filename) > QCF_MAX_BACKING_NAME)
-		return usage(errp,
-		             "the backing file name is longer than 1023 bytes");
-	return 0;
 }
 
 static int check_cluster_size(const struct qcowfmt_create_options *o,
@@ -140,7 +123,7 @@ int qcf_create_v1_check_options(const struct qcowfmt_create_options *o,
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "a qcow image cannot have the option %s",
 		                option);
-	ret = check_backing(o, errp);
+	ret = qcf_create_check_backing(o, errp);
 	if (ret == 0)
 		ret = check_cluster_size(o, errp);
 	if (ret == 0)
