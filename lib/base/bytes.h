@@ -124,13 +124,22 @@ static inline uint8_t *qcf_write_span(struct qcf_writer *w, size_t len)
 	return span;
 }
 
-static inline void qcf_write_be(struct qcf_writer *w, uint64_t value,
-                                size_t len)
+static inline void qcf_write_bytes(struct qcf_writer *w, const void *from,
+                                   size_t len)
 {
 	uint8_t *span = qcf_write_span(w, len);
 
-	for (size_t i = len; span != NULL && i-- > 0; value >>= 8)
-		span[i] = (uint8_t)value;
+	if (span != NULL && len > 0)
+		memcpy(span, from, len);
+}
+
+static inline void qcf_write_be(struct qcf_writer *w, uint64_t value,
+                                size_t len)
+{
+	struct qcf_be64 raw = qcf_be64_encode(value);
+
+	/* The low bytes are the last ones. */
+	qcf_write_bytes(w, (const uint8_t *)&raw + sizeof(raw) - len, len);
 }
 
 static inline void qcf_write_u8(struct qcf_writer *w, uint8_t value)
@@ -151,15 +160,6 @@ static inline void qcf_write_u32(struct qcf_writer *w, uint32_t value)
 static inline void qcf_write_u64(struct qcf_writer *w, uint64_t value)
 {
 	qcf_write_be(w, value, 8);
-}
-
-static inline void qcf_write_bytes(struct qcf_writer *w, const void *from,
-                                   size_t len)
-{
-	uint8_t *span = qcf_write_span(w, len);
-
-	if (span != NULL && len > 0)
-		memcpy(span, from, len);
 }
 
 /* Zeros up to the next multiple of a power of two. */

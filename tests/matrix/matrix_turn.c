@@ -9,7 +9,7 @@
  *   - It compresses only into clusters that have no host cluster, and in
  *     version 1 overwrites neighbours otherwise.  It gets untouched ones.
  *   - Compressing goes on behind the last compressed cluster of the session even
- *     if that one has been freed.  It comes last in a turn.
+ *     if that one has been freed.  It comes first in a turn.
  */
 #include "matrix_turn.h"
 
@@ -209,25 +209,26 @@ static void add_last_write(struct draft *d)
 	add(d, QCF_TURN_WRITE_PATTERN, range);
 }
 
-/*
- * The library may mix compressed writes with everything else.
- */
+/* The library may mix compressed writes with everything else. */
 static void fill(struct draft *d)
 {
 	bool compresses = d->image->traits.compressed_writes;
-	bool at_end = compresses && d->rules.fresh_clusters;
-	int most = QCF_TURN_OPS - 1 - (at_end ? COMPRESSED_OPS : 0);
+	bool at_once = compresses && d->rules.fresh_clusters;
+	/* Few others, so that some stay compressed for the next turn. */
+	int limit = at_once ? QCF_TURN_OPS / 2 : QCF_TURN_OPS - 1;
+	int most = (int)qcf_rng_between(&d->rng, QCF_TURN_OPS / 3,
+	                                (uint64_t)limit);
 	int i;
 
+	for (i = 0; at_once && i < COMPRESSED_OPS; i++)
+		add_compressed(d);
 	while (d->turn->count < most) {
-		if (compresses && !at_end && qcf_rng_percent(&d->rng, 30))
+		if (compresses && !at_once && qcf_rng_percent(&d->rng, 40))
 			add_compressed(d);
 		else
 			add_any(d);
 	}
 	add_last_write(d);
-	for (i = 0; at_end && i < COMPRESSED_OPS; i++)
-		add_compressed(d);
 }
 
 void qcf_turn_draw(struct qcf_turn *turn, struct qcf_matrix_image *image,

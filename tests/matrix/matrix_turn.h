@@ -13,7 +13,7 @@
 
 #include "matrix_image.h"
 
-#define QCF_TURN_OPS    20
+#define QCF_TURN_OPS    24 /* at most */
 #define QCF_PATTERN_LEN 4099u
 
 enum qcf_turn_op_kind {
