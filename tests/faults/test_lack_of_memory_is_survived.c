@@ -344,7 +344,9 @@ START_TEST(each_allocation_of_create)
 	do
 		alloc_faults_set(++nth, _i == 1);
 	while (create_once(bytes, data, &creation) < 0);
-	ck_assert_uint_gt(nth, 1);
+	/* Version 1 is made without any. */
+	if (g->version > 1)
+		ck_assert_uint_gt(nth, 1);
 	byte_image_free(bytes);
 	byte_image_free(data);
 }

@@ -18,6 +18,7 @@
 #include "crash_judge.h"
 #include "crash_main.h"
 #include "crash_ops.h"
+#include "image_storage.h"
 
 static const char *const script[] = {
 	"write_part",
@@ -60,6 +61,8 @@ static const struct fault {
 	{ VERB_ZERO, EIO, FAIL_PARTLY },
 	{ VERB_ZERO, ENOSPC, FAIL_CLEAN },
 	{ VERB_DISCARD, EIO, FAIL_CLEAN },
+	{ VERB_ALLOCATE, EIO, FAIL_CLEAN },
+	{ VERB_ALLOCATE, ENOSPC, FAIL_CLEAN },
 };
 
 struct tour {
@@ -249,10 +252,107 @@ START_TEST(each_call)
 
 END_TEST
 
+/* ------------------------------------------------------------------- create */
+
+#define CREATE_CAPACITY (24u << 20)
+
+struct create_tour {
+	struct creation creation;
+	struct byte_image *bytes, *data; /* data may be NULL */
+	struct fail_plan plan;
+	uint64_t runs;
+};
+
+static int create_once(struct create_tour *t)
+{
+	struct qcowfmt_storage *s =
+		fail_storage_new(image_storage_new(t->bytes, true), &t->plan);
+	struct qcowfmt_storage *data =
+		t->data == NULL
+			? NULL
+			: fail_storage_new(image_storage_new(t->data, true),
+	                                   &t->plan);
+	struct qcowfmt_error *error = NULL;
+
+	t->creation.options.data_storage = data;
+	t->plan.calls = 0;
+	t->plan.failures = 0;
+
+	int ret = qcowfmt_create(s, &t->creation.options, &error);
+
+	ck_assert_int_eq(qcowfmt_error_errno(error), ret < 0 ? -ret : 0);
+	qcowfmt_error_free(error);
+	qcowfmt_storage_free(s);
+	qcowfmt_storage_free(data);
+	t->runs++;
+	return ret;
+}
+
+/* A fault is never passed over, and what it left does not matter later. */
+static void fail_each_call(struct create_tour *t, const struct fault *f,
+                           bool sticky)
+{
+	t->plan.verbs = VERB_BIT(f->verb);
+	t->plan.error = f->error;
+	t->plan.manner = f->manner;
+	t->plan.sticky = sticky;
+	t->plan.nth = 0;
+	do {
+		t->plan.nth++;
+
+		int ret = create_once(t);
+		bool failed = t->plan.failures > 0;
+
+		ck_assert_msg((ret < 0) == failed, "%s %" PRIu64 ": %d",
+		              storage_verb_name(f->verb), (uint64_t)t->plan.nth,
+		              ret);
+	} while (t->plan.failures > 0);
+}
+
+/* Whether a fault of this kind has to be told. */
+static bool is_serious(const struct fault *f)
+{
+	return f->manner != FAIL_SHORT && f->verb != VERB_DISCARD;
+}
+
+START_TEST(each_call_of_create)
+{
+	const struct geometry *g = crash_arguments.geometry;
+	struct create_tour t = {
+		.bytes = byte_image_new(CREATE_CAPACITY),
+		.data = g->data_file ? byte_image_new(CREATE_CAPACITY) : NULL,
+	};
+
+	crash_creation_init(&t.creation, g);
+	if (g->version > 1)
+		t.creation.options.preallocation = _i;
+	for (size_t i = 0; i < QCF_ARRAY_LEN(faults); i++) {
+		if (!is_serious(&faults[i]))
+			continue;
+		fail_each_call(&t, &faults[i], false);
+		fail_each_call(&t, &faults[i], true);
+	}
+	printf("%s, preallocation %d: created %" PRIu64 " times\n", g->name, _i,
+	       t.runs);
+	byte_image_free(t.bytes);
+	byte_image_free(t.data);
+}
+
+END_TEST
+
 static void add(TCase *tcase)
 {
+	const struct geometry *g = crash_arguments.geometry;
+	/* Keys take long to make; version 1 is not preallocated, and without
+	 * subclusters that would hide a backing file. */
+	bool once = g->version == 1 || g->encryption != 0 ||
+	            (g->backing && !g->extended_l2);
+
 	tcase_set_timeout(tcase, 0);
 	tcase_add_loop_test(tcase, each_call, 0, 2 * QCF_ARRAY_LEN(faults));
+	if (g->l2_bits == 0)
+		tcase_add_loop_test(tcase, each_call_of_create, 0,
+		                    once ? 1 : 4);
 }
 
 int main(int argc, char **argv)

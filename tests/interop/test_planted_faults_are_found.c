@@ -29,15 +29,20 @@ static const struct qcf_shape shape = {
 	.size = 1 << 20,
 };
 
-static void make_image(struct qcf_chain *chain)
+static void make_image_of(struct qcf_chain *chain, const struct qcf_shape *like)
 {
 	struct qcf_finding finding = { 0 };
 	struct qcf_target target;
 
 	qcf_chain_init(chain);
-	qcf_target_init(&target, shape.size, shape.cluster_size, true);
-	ck_assert_msg(qcf_chain_push(chain, &shape, &target, &finding), "%s",
+	qcf_target_init(&target, like->size, like->cluster_size, true);
+	ck_assert_msg(qcf_chain_push(chain, like, &target, &finding), "%s",
 	              finding.text);
+}
+
+static void make_image(struct qcf_chain *chain)
+{
+	make_image_of(chain, &shape);
 }
 
 START_TEST(misbehaving_disk_is_found)
@@ -155,13 +160,16 @@ static const struct {
 
 #define DAMAGES (int)(sizeof(damages) / sizeof(damages[0]))
 
-static void write_first_cluster(struct qcf_layer *top)
+static void write_first_cluster(struct qcf_chain *chain)
 {
-	const struct qcf_disk_options options = { .path = top->path };
-	struct qcf_disk *disk = qcf_disk_new(&options);
+	struct qcf_layer *top = qcf_chain_top(chain);
+	struct qcf_disk_options options = { .seed = 0 };
 	struct qcf_finding finding = { 0 };
+	struct qcf_disk *disk;
 	uint8_t data[4096];
 
+	qcf_chain_open_options(chain, &options);
+	disk = qcf_disk_new(&options);
 	memset(data, 0x77, sizeof(data));
 	qcf_oracle_write(&top->oracle, data, sizeof(data), 0);
 	ck_assert_msg(disk->verbs->open(disk, &finding) &&
@@ -184,7 +192,7 @@ START_TEST(damaged_file_is_found)
 		return;
 	make_image(&chain);
 	top = qcf_chain_top(&chain);
-	write_first_cluster(top);
+	write_first_cluster(&chain);
 	fd = open(top->path, O_RDWR | O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
 	damages[_i].damage(fd);
@@ -192,6 +200,33 @@ START_TEST(damaged_file_is_found)
 	qcf_chain_judge(&chain, &finding);
 	ck_assert_msg(finding.kind == damages[_i].found, "damage %d: %d, %s",
 	              _i, (int)finding.kind, finding.text);
+	qcf_chain_fini(&chain, false);
+}
+
+END_TEST
+
+/* Zeros that only the tables know of, in a file that is to be raw. */
+START_TEST(stale_raw_file_is_found)
+{
+	struct qcf_shape raw = shape;
+	struct qcf_finding finding = { 0 };
+	struct qcf_chain chain;
+	struct qcf_layer *top;
+	int fd;
+
+	raw.data_file = QCF_DATA_FILE_RAW;
+	make_image_of(&chain, &raw);
+	top = qcf_chain_top(&chain);
+	write_first_cluster(&chain);
+	ck_assert_msg(qcf_chain_judge(&chain, &finding), "%s", finding.text);
+	/* The first entry: zeros, space reserved. */
+	fd = open(top->path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	write_byte(fd, l2_table(fd) + 7, 1);
+	close(fd);
+	qcf_oracle_zero(&top->oracle, 0, raw.cluster_size);
+	ck_assert(!qcf_chain_judge(&chain, &finding));
+	ck_assert_int_eq(finding.kind, QCF_FOUND_CONTENT);
 	qcf_chain_fini(&chain, false);
 }
 
@@ -206,6 +241,7 @@ int main(void)
 	tcase_add_loop_test(tcase, misbehaving_disk_is_found, 0,
 	                    QCF_FAULT_COUNT);
 	tcase_add_loop_test(tcase, damaged_file_is_found, 0, DAMAGES);
+	tcase_add_test(tcase, stale_raw_file_is_found);
 	suite_add_tcase(suite, tcase);
 	return qcf_harness_run(suite, true);
 }
