@@ -410,8 +410,8 @@ struct qcowfmt_open_options {
 	 * stores; the image owns it once opening has succeeded. */
 	struct qcowfmt_storage *data_storage;
 	int32_t compression_level;   /* of qcowfmt_pwrite_compressed(): 1 ... 9
-				    * for zlib, 1 ... 19 for zstd; 0 = the
-				    * default */
+				      * for zlib, 1 ... 19 for zstd; 0 = the
+				      * default */
 	uint32_t max_key_iterations; /* LUKS: ceiling for what a key slot may
 				      * cost to try, 0 = 2^26 */
 };

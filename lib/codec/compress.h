@@ -2,8 +2,7 @@
 /*
  * compress.h - one cluster to and from its compressed form
  *
- * zlib stands for one raw deflate stream (no zlib header) with a window of 4
- * KiB, which is what every reader of the format can inflate; zstd for one frame.
+ * zlib stands for one raw deflate stream (no zlib header); zstd for one frame.
  * Which libraries do the work is decided when building; what can be read does
  * not depend on it.
  *

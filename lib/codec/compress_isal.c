@@ -13,8 +13,8 @@
 #include "auto.h"
 #include "compress_method.h"
 
-/* As zlib's: distances of at most 4 KiB. */
-#define WINDOW_BITS 12
+/* See compress_zlib.c for why not 12. */
+#define WINDOW_BITS 15
 
 /* Working memory; larger sizes make blocks longer, and no better. */
 static size_t level_buffer_size(int level)
