@@ -542,8 +542,9 @@ int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
  * qcowfmt_discard - tell the image that a guest range is no longer needed
  *
  * A hint.  Whole clusters inside the range are freed and read as zeros
- * afterwards; the rest keeps its content.  In a version 2 image with a backing
- * file, and with QCOWFMT_DISCARD_IGNORE, nothing changes.  Since 0.1.
+ * afterwards; with extended L2 entries also whole subclusters, except of
+ * compressed clusters.  The rest keeps its content.  In a version 2 image with a
+ * backing file, and with QCOWFMT_DISCARD_IGNORE, nothing changes.  Since 0.1.
  */
 int qcowfmt_discard(struct qcowfmt_image *image, uint64_t guest_offset,
                     uint64_t len, struct qcowfmt_error **errp);

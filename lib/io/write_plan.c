@@ -223,13 +223,36 @@ static bool is_plain_zero(const struct qcf_mapping *m)
 	       (m->kind == QCF_UNALLOCATED && m->zero == QCF_ALL_SUBCLUSTERS);
 }
 
+/* Some of the subclusters, not all. */
+static struct qcf_entry_change discard_subclusters(const struct qcf_geometry *g,
+                                                   struct qcf_l2_raw entry,
+                                                   uint32_t mask,
+                                                   bool has_backing)
+{
+	struct qcf_mapping m = qcf_l2_entry_decode(g, entry);
+	uint32_t silent = ~(m.allocated | m.zero);
+	uint32_t zeros;
+
+	/* What shows zeros without a backing file needs no flag to say so. */
+	if (!has_backing)
+		mask &= ~silent;
+	if (m.kind == QCF_COMPRESSED || (mask & ~m.zero) == 0)
+		return (struct qcf_entry_change){ .entry = entry };
+	zeros = m.zero | mask | (has_backing ? 0 : silent);
+	if (zeros == QCF_ALL_SUBCLUSTERS)
+		mask = zeros;
+	return zero_subclusters(g, entry, mask, true);
+}
+
 struct qcf_entry_change qcf_discard_plan(const struct qcf_geometry *g,
-                                         struct qcf_l2_raw entry,
+                                         struct qcf_l2_raw entry, uint32_t mask,
                                          bool has_backing)
 {
 	struct qcf_mapping mapping = qcf_l2_entry_decode(g, entry);
 	struct qcf_mapping empty = { .kind = QCF_UNALLOCATED };
 
+	if (g->extended_l2 && mask != QCF_ALL_SUBCLUSTERS)
+		return discard_subclusters(g, entry, mask, has_backing);
 	if (is_plain_zero(&mapping) ||
 	    (mapping.kind == QCF_UNALLOCATED && !has_backing))
 		return (struct qcf_entry_change){ .entry = entry };

@@ -66,9 +66,13 @@ struct qcf_entry_change qcf_zero_plan(const struct qcf_geometry *g,
                                       struct qcf_l2_raw entry, uint32_t mask,
                                       bool may_unmap);
 
-/* Discard a cluster; in version 2 only without a backing file. */
+/*
+ * Discard a cluster; in version 2 only without a backing file.  With extended L2
+ * those of its subclusters that are set in the mask: the host cluster is freed
+ * with the last of them, and a compressed cluster stays.
+ */
 struct qcf_entry_change qcf_discard_plan(const struct qcf_geometry *g,
-                                         struct qcf_l2_raw entry,
+                                         struct qcf_l2_raw entry, uint32_t mask,
                                          bool has_backing);
 
 /* Make a cluster unallocated. */

@@ -68,7 +68,8 @@ static struct qcf_entry_change plan_entry(const struct change_range *r,
 	if (r->change == DROP)
 		return qcf_drop_plan(g, entry);
 	if (r->change == DISCARD || g->version < 3)
-		return qcf_discard_plan(g, entry, meta->has_backing);
+		return qcf_discard_plan(g, entry, mask_in_cluster(r, i),
+		                        meta->has_backing);
 	return qcf_zero_plan(g, entry, mask_in_cluster(r, i),
 	                     r->change == ZERO_UNMAP);
 }
@@ -398,7 +399,7 @@ int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
                 uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
-	uint64_t start;
+	uint64_t unit;
 
 	if (len == 0 || request->image->discard_mode == QCOWFMT_DISCARD_IGNORE)
 		return 0;
@@ -408,9 +409,7 @@ int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
 	if (top->meta->geometry.version == 1 ||
 	    (top->meta->geometry.version == 2 && top->meta->has_backing))
 		return 0;
-	start = qcf_align_up(guest_offset, top->meta->geometry.cluster_size);
-	return change_units(request, DISCARD, start,
-	                    whole_end(top, guest_offset + len,
-	                              top->meta->geometry.cluster_size),
-	                    errp);
+	unit = top->meta->geometry.subcluster_size;
+	return change_units(request, DISCARD, qcf_align_up(guest_offset, unit),
+	                    whole_end(top, guest_offset + len, unit), errp);
 }

@@ -179,16 +179,16 @@ START_TEST(zeroing_keeps_space_unless_allowed)
 	api_create(scratch_path("z.qcow2"), SIZE, 0);
 	open_with("z.qcow2", QCOWFMT_DISCARD_UNMAP);
 	api_write(image, 0, 16 * CLUSTER, 'z');
-	ck_assert_uint_eq(allocated_clusters(), 16);
+	ck_assert_uint_eq(clusters_with_space(), 16);
 	API_OK(qcowfmt_write_zeroes(image, 0, 8 * CLUSTER, 0, &api_error));
-	ck_assert_uint_eq(allocated_clusters(), 16);
+	ck_assert_uint_eq(clusters_with_space(), 16);
 	API_OK(qcowfmt_write_zeroes(image, 8 * CLUSTER, 8 * CLUSTER,
 	                            QCOWFMT_ZERO_MAY_UNMAP, &api_error));
-	ck_assert_uint_eq(allocated_clusters(), 8);
+	ck_assert_uint_eq(clusters_with_space(), 8);
 	api_expect(image, 0, (size_t)SIZE, 0);
 	/* Writing to zeroed space needs no other. */
 	api_write(image, 100, 10, 'w');
-	ck_assert_uint_eq(allocated_clusters(), 8);
+	ck_assert_uint_eq(clusters_with_space(), 8);
 	api_expect(image, 0, 100, 0);
 	api_expect(image, 100, 10, 'w');
 	api_expect(image, 110, CLUSTER - 110, 0);
@@ -220,8 +220,82 @@ START_TEST(space_is_used_again)
 
 END_TEST
 
+/* A cluster of 32 subclusters, with or without a backing file. */
+static void make_subclusters(bool backed)
+{
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = SIZE,
+		.cluster_size = CLUSTER,
+		.flags = QCOWFMT_CREATE_EXTENDED_L2,
+		.backing_filename = backed ? "base.raw" : NULL,
+		.backing_format = backed ? "raw" : NULL,
+	};
+	struct api_bytes base = { malloc(SIZE), SIZE };
+
+	ck_assert_ptr_nonnull(base.bytes);
+	memset(base.bytes, 'b', SIZE);
+	api_write_file(scratch_path("base.raw"), base.bytes, base.len);
+	api_bytes_free(&base);
+	API_OK(qcowfmt_create_file(scratch_path("s.qcow2"), &options,
+	                           &api_error));
+}
+
+static void open_subclusters(void)
+{
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.format = QCOWFMT_FORMAT_QCOW2,
+		.flags = API_RW,
+		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
+	};
+
+	API_OK(qcowfmt_open_file(scratch_path("s.qcow2"), &options, &image,
+	                         &api_error));
+}
+
+static uint64_t clusters_with_space(void)
+{
+	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
+
+	API_OK(qcowfmt_check(image, 0, NULL, NULL, &result, &api_error));
+	ck_assert_uint_eq(result.corruptions + result.leaks, 0);
+	return result.allocated_clusters;
+}
+
+START_TEST(subclusters_go_one_by_one)
+{
+	const uint64_t sub = CLUSTER / 32;
+
+	make_subclusters(_i == 1);
+	open_subclusters();
+	api_write(image, 0, 2 * CLUSTER, 's');
+	/* Whole subclusters inside the range, and no more. */
+	API_OK(qcowfmt_discard(image, sub - 1, 3 * sub + 2, &api_error));
+	api_expect(image, 0, sub, 's');
+	api_expect(image, sub, 3 * sub, 0);
+	api_expect(image, 4 * sub, CLUSTER, 's');
+	ck_assert_uint_eq(clusters_with_space(), 2);
+	/* With the last one the cluster goes. */
+	API_OK(qcowfmt_discard(image, 4 * sub, 28 * sub, &api_error));
+	ck_assert_uint_eq(clusters_with_space(), 2);
+	API_OK(qcowfmt_discard(image, 0, sub, &api_error));
+	ck_assert_uint_eq(clusters_with_space(), 1);
+	api_expect(image, 0, CLUSTER, 0);
+	api_expect(image, CLUSTER, CLUSTER, 's');
+	/* What nobody wrote never shows the backing file again. */
+	API_OK(qcowfmt_discard(image, 2 * CLUSTER + sub, sub, &api_error));
+	api_expect(image, 2 * CLUSTER, sub, _i == 1 ? 'b' : 0);
+	api_expect(image, 2 * CLUSTER + sub, sub, 0);
+	api_close(image);
+	api_qemu_check(scratch_path("s.qcow2"));
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+	tcase_add_loop_test(tcase, subclusters_go_one_by_one, 0, 2);
 	tcase_add_test(tcase, version_3_reads_zeros);
 	tcase_add_test(tcase, version_2_keeps_its_content);
 	tcase_add_test(tcase, version_2_zeroes_hide_the_backing_file);

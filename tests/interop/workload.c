@@ -92,12 +92,42 @@ static bool zero_op(struct qcf_workload *w, struct qcf_range range, bool unmap,
 	                            finding);
 }
 
+/*
+ * Whole subclusters may have become zeros where the clusters are not compressed:
+ * take over what the disk says, if it is zeros.
+ */
+static bool learn_subclusters(struct qcf_workload *w, struct qcf_range range,
+                              struct qcf_finding *finding)
+{
+	uint64_t unit = w->target.unit;
+	uint64_t at = (range.offset + unit - 1) / unit * unit;
+	uint64_t end = range.offset + range.len;
+
+	for (; at < end; at += unit) {
+		uint64_t len = end - at < unit ? end - at : unit;
+		uint64_t i = 0;
+
+		/* Only the disk's last one may be cut short. */
+		if (len < unit && end != w->target.size)
+			return true;
+		if (!w->disk->verbs->read(w->disk, w->buffer, len, at, finding))
+			return false;
+		while (i < len && w->buffer[i] == 0)
+			i++;
+		if (i == len)
+			qcf_oracle_zero(w->oracle, at, len);
+	}
+	return true;
+}
+
 static bool discard_op(struct qcf_workload *w, struct qcf_range range,
                        struct qcf_finding *finding)
 {
 	qcf_target_discard(&w->target, w->oracle, range);
-	return w->disk->verbs->discard(w->disk, range.offset, range.len,
-	                               finding);
+	if (!w->disk->verbs->discard(w->disk, range.offset, range.len, finding))
+		return false;
+	return w->target.unit == w->target.cluster_size ||
+	       !w->target.discard_works || learn_subclusters(w, range, finding);
 }
 
 typedef bool (*range_work)(struct qcf_workload *w, struct qcf_range range,

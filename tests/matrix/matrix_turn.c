@@ -141,7 +141,9 @@ static void add_any(struct draft *d)
 			? qcf_target_range(target, &d->rng)
 			: qcf_target_long_range(target, &d->rng);
 
-	if (d->rules.whole_clusters)
+	/* QEMU discards whole clusters, the library subclusters as well. */
+	if (d->rules.whole_clusters ||
+	    (kind == QCF_TURN_DISCARD && d->image->traits.extended_l2))
 		range = widen(target, range);
 	add(d, kind, range);
 }

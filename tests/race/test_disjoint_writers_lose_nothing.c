@@ -108,6 +108,33 @@ static bool write_piece(struct qcf_member *m, uint8_t *buffer,
 	                                piece.offset, &m->finding);
 }
 
+/* Subclusters may have become zeros, too, and then all bytes of them that are in
+ * the piece; what else there is must be the old content. */
+static bool discard_piece(struct qcf_member *m, uint8_t *buffer,
+                          struct piece piece)
+{
+	struct job *job = m->job;
+	uint64_t sub = job->rig.shape.cluster_size / 32;
+	uint64_t at = (piece.offset + sub - 1) / sub * sub;
+
+	oracle_discard(job, piece);
+	if (!qcf_rig_discard(&job->rig, piece.offset, piece.len, &m->finding))
+		return false;
+	for (;
+	     job->rig.shape.extended_l2 && at + sub <= piece.offset + piece.len;
+	     at += sub) {
+		uint64_t i = 0;
+
+		if (!qcf_rig_read(&job->rig, buffer, sub, at, &m->finding))
+			return false;
+		while (i < sub && buffer[i] == 0)
+			i++;
+		if (i == sub)
+			memset(job->oracle + at, 0, sub);
+	}
+	return true;
+}
+
 static bool one_round(struct qcf_member *m, uint8_t *buffer)
 {
 	struct job *job = m->job;
@@ -121,11 +148,8 @@ static bool one_round(struct qcf_member *m, uint8_t *buffer)
 		return qcf_rig_zero(&job->rig, piece.offset, piece.len,
 		                    pick % 2 == 0, &m->finding);
 	}
-	if (pick < 14) {
-		oracle_discard(job, piece);
-		return qcf_rig_discard(&job->rig, piece.offset, piece.len,
-		                       &m->finding);
-	}
+	if (pick < 14)
+		return discard_piece(m, buffer, piece);
 	return read_back(m, buffer, piece);
 }
 

@@ -224,7 +224,7 @@ START_TEST(zeroing)
 
 END_TEST
 
-/* may_unmap stands for a backing file here. */
+/* may_unmap stands for a backing file here, and mask 0 for all of it. */
 static const struct change_row discards[] = {
 	{ 0, 0, 0, false, 0, 0, false, false },
 	{ 0, 0, 0, true, 0, BITS(0, ALL), false, false },
@@ -235,6 +235,22 @@ static const struct change_row discards[] = {
 	{ COPIED | HOST, BITS(1, 2), 0, true, 0, BITS(0, ALL), true, false },
 	{ HOST, 0, 0, false, 0, BITS(0, ALL), true, false },
 	{ COMPRESSED | HOST, 0, 0, true, 0, BITS(0, ALL), true, false },
+	/* Part of a cluster. */
+	{ 0, 0, 3, false, 0, 0, false, false },
+	{ 0, 0, 3, true, 0, BITS(0, 3), false, false },
+	{ 0, BITS(0, 3), 6, false, 0, BITS(0, 3), false, false },
+	{ COPIED | HOST, BITS(0xf, 0), 3, true, COPIED | HOST, BITS(0xc, 3),
+	  false, false },
+	{ COPIED | HOST, BITS(0xc, 0), 0xf, true, COPIED | HOST, BITS(0, 0xf),
+	  false, false },
+	{ COPIED | HOST, BITS(0xc, ALL - 0xf), 0xf, true, 0, BITS(0, ALL), true,
+	  false },
+	{ COPIED | HOST, BITS(0xc, 0), 0xf, false, 0, BITS(0, ALL), true,
+	  false },
+	{ HOST, BITS(0x1c, 0), 0xf, false, HOST, BITS(0x10, 0xc), false,
+	  false },
+	{ COPIED | HOST, 0, 1, false, COPIED | HOST, 0, false, false },
+	{ COMPRESSED | HOST, 0, 1, true, COMPRESSED | HOST, 0, false, false },
 };
 
 START_TEST(discarding)
@@ -243,6 +259,7 @@ START_TEST(discarding)
 	struct qcf_geometry g = extended_geometry();
 
 	expect(qcf_discard_plan(&g, extended(row->word, row->bitmap),
+	                        row->mask == 0 ? ALL : row->mask,
 	                        row->may_unmap),
 	       row);
 }

@@ -129,10 +129,10 @@ START_TEST(test_discard)
 	const struct change_row unbacked = { 0, 0, false };
 
 	FOR_EACH(row, discard_v3_backed)
-	expect(qcf_discard_plan(&v3, raw(row->old), true), row);
+	expect(qcf_discard_plan(&v3, raw(row->old), 1, true), row);
 	FOR_EACH(row, discard_v2)
-	expect(qcf_discard_plan(&v2, raw(row->old), false), row);
-	expect(qcf_discard_plan(&v3, raw(0), false), &unbacked);
+	expect(qcf_discard_plan(&v2, raw(row->old), 1, false), row);
+	expect(qcf_discard_plan(&v3, raw(0), 1, false), &unbacked);
 }
 
 END_TEST
