@@ -15,7 +15,8 @@ OPTIONS = ['data_file=d', 'data_file=d,data_file_raw=on', 'extended_l2=on',
            'data_file=d,preallocation=falloc']
 
 SCRIPT = ['write -P 5 3k 5k', 'write -z 128k 4k', 'write -P 3 192k 64k',
-          'write -z 200k 8k', 'discard 240k 4k', 'read -P 5 3k 5k',
+          'write -z 200k 8k', 'write -P 6 448k 64k', 'discard 448k 64k',
+          'read -P 0 448k 64k', 'read -P 5 3k 5k',
           'read -P 0 8k 120k', 'read -P 3 192k 8k', 'read -P 0 200k 8k',
           'read -P 3 208k 32k', 'writev -P 8 500k 1k 70k',
           'write -zu 512k 64k', 'read -P 8 500k 12k', 'read -P 0 512k 59k',
