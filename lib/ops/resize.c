@@ -146,6 +146,7 @@ static int preallocate(struct resizing *r, struct qcowfmt_error **errp)
 {
 	const struct qcf_meta *meta = r->layer->meta;
 	uint64_t cluster_size = meta->geometry.cluster_size;
+	uint64_t start = qcf_align_up(r->old_size, cluster_size);
 	int mode = r->preallocation;
 
 	if (mode == QCOWFMT_PREALLOCATION_OFF &&
@@ -154,9 +155,15 @@ static int preallocate(struct resizing *r, struct qcowfmt_error **errp)
 		mode = QCOWFMT_PREALLOCATION_METADATA;
 	if (mode == QCOWFMT_PREALLOCATION_OFF)
 		return 0;
-	return qcf_reserve_clusters(
-		&r->request, qcf_align_up(r->old_size, cluster_size),
-		qcf_align_up(r->new_size, cluster_size), mode, errp);
+	/* Version 2 has no way to say that an encrypted cluster reads as zeros
+	 * but to encrypt them. */
+	if (meta->crypto != NULL && meta->header.version < 3)
+		return qcf_write_zero_data(&r->request, start,
+		                           QCF_MAX(start, r->new_size) - start,
+		                           errp);
+	return qcf_reserve_clusters(&r->request, start,
+	                            qcf_align_up(r->new_size, cluster_size),
+	                            mode, errp);
 }
 
 /* The data file gets the length of the disk; what it may have had there before

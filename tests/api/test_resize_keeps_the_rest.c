@@ -17,6 +17,7 @@ struct kind {
 	bool backing; /* longer than the image */
 	bool data_file;
 	bool snapshot;
+	bool encrypted;
 };
 
 static const struct kind kinds[] = {
@@ -45,6 +46,14 @@ static const struct kind kinds[] = {
 	  .version = 3,
 	  .flags = QCOWFMT_CREATE_DATA_FILE_RAW,
 	  .data_file = true },
+	{ .name = "v2_encrypted",
+	  .cluster_size = 4096,
+	  .version = 2,
+	  .encrypted = true },
+	{ .name = "v3_encrypted",
+	  .cluster_size = 4096,
+	  .version = 3,
+	  .encrypted = true },
 	{ .name = "v3_snapshot",
 	  .cluster_size = 4096,
 	  .version = 3,
@@ -63,6 +72,15 @@ struct world {
 	struct unit_random random;
 };
 
+static const char secret[] = "resize";
+
+static const struct qcowfmt_encryption_options aes = {
+	.struct_size = sizeof(aes),
+	.encryption = QCOWFMT_ENCRYPTION_AES,
+	.secret = secret,
+	.secret_len = sizeof(secret) - 1,
+};
+
 static void create(struct world *w)
 {
 	struct qcowfmt_create_options options = {
@@ -74,6 +92,7 @@ static void create(struct world *w)
 		.data_filename = w->kind->data_file ? w->data : NULL,
 		.backing_filename = w->kind->backing ? "base.raw" : NULL,
 		.backing_format = w->kind->backing ? "raw" : NULL,
+		.encryption = w->kind->encrypted ? &aes : NULL,
 	};
 
 	API_OK(qcowfmt_create_file(w->path, &options, &api_error));
@@ -86,6 +105,8 @@ static void open_world(struct world *w)
 		.format = QCOWFMT_FORMAT_QCOW2,
 		.flags = API_RW,
 		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
+		.secret = w->kind->encrypted ? secret : NULL,
+		.secret_len = w->kind->encrypted ? sizeof(secret) - 1 : 0,
 	};
 
 	API_OK(qcowfmt_open_file(w->path, &options, &w->image, &api_error));
@@ -163,7 +184,7 @@ static void resize_some(struct world *w)
 static void reopen(struct world *w)
 {
 	API_OK(qcowfmt_close(w->image, &api_error));
-	if (!w->kind->data_file)
+	if (!w->kind->data_file && !w->kind->encrypted)
 		api_qemu_check(w->path);
 	open_world(w);
 	ck_assert_uint_eq(qcowfmt_get_size(w->image), w->size);
