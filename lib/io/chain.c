@@ -29,13 +29,6 @@ static int add_layer(struct qcowfmt_image *image, struct qcf_layer *layer,
 	return 0;
 }
 
-static bool is_same_file(const struct qcowfmt_storage *a,
-                         const struct qcowfmt_storage *b)
-{
-	return a != NULL && a->is_file && b->is_file && a->dev == b->dev &&
-	       a->ino == b->ino;
-}
-
 static int check_loop(const struct qcowfmt_image *image,
                       const struct qcowfmt_storage *storage,
                       struct qcowfmt_error **errp)
@@ -43,8 +36,9 @@ static int check_loop(const struct qcowfmt_image *image,
 	for (uint32_t i = 0; i < image->layer_count; i++) {
 		const struct qcf_layer *layer = image->layers[i];
 
-		if (is_same_file(layer->storage, storage) ||
-		    is_same_file(layer->data_file, storage))
+		if (qcf_storage_is_same(layer->storage, storage) ||
+		    (layer->data_file != NULL &&
+		     qcf_storage_is_same(layer->data_file, storage)))
 			return qcf_fail(errp, ELOOP, QCOWFMT_ERR_CORRUPT,
 			                "%s: the backing chain leads back to "
 			                "this file",

@@ -301,9 +301,7 @@ static int check_data_storage(const struct wanted *w,
 		return qcf_fail(errp, EACCES, QCOWFMT_ERR_READ_ONLY,
 		                "%s: data file '%s' is read-only", image->name,
 		                w->name);
-	if (data == image ||
-	    (data->is_file && image->is_file && data->dev == image->dev &&
-	     data->ino == image->ino))
+	if (qcf_storage_is_same(data, image))
 		return qcf_fail(errp, ELOOP, QCOWFMT_ERR_CORRUPT,
 		                "%s: data file '%s' is the image itself",
 		                image->name, w->name);

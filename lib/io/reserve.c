@@ -7,14 +7,10 @@
  * L2 entries no subcluster changes its state.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "alloc.h"
 #include "reserve.h"
 #include "write.h"
-
-/* Real zeros are written in pieces of this size. */
-#define ZERO_STEP (UINT64_C(1) << 20)
 
 struct reserving {
 	struct qcf_request *request;
@@ -28,22 +24,6 @@ static struct qcf_meta *meta_of(const struct reserving *r)
 	return qcf_image_top(r->request->image)->meta;
 }
 
-static int write_zeros(struct qcowfmt_storage *storage, uint64_t offset,
-                       uint64_t len, struct qcowfmt_error **errp)
-{
-	QCF_AUTO_FREE void *zeros = calloc(1, ZERO_STEP);
-	int ret = zeros == NULL ? qcf_fail_oom(errp) : 0;
-
-	while (ret == 0 && len > 0) {
-		uint64_t step = QCF_MIN(len, ZERO_STEP);
-
-		ret = qcf_storage_pwrite(storage, zeros, step, offset, errp);
-		offset += step;
-		len -= step;
-	}
-	return ret;
-}
-
 /* Make host space what the mode asks for; it reads as zeros afterwards. */
 static int prepare_space(const struct reserving *r, uint64_t offset,
                          uint64_t len, bool fresh, struct qcowfmt_error **errp)
@@ -52,7 +32,7 @@ static int prepare_space(const struct reserving *r, uint64_t offset,
 	int ret = 0;
 
 	if (r->mode == QCOWFMT_PREALLOCATION_FULL)
-		return write_zeros(data, offset, len, errp);
+		return qcf_storage_write_zeros(data, offset, len, errp);
 	if (!fresh)
 		ret = qcf_storage_zero(data, offset, len, true, errp);
 	if (ret == 0 && r->mode == QCOWFMT_PREALLOCATION_FALLOC)

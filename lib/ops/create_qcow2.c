@@ -138,9 +138,7 @@ static int check_data_storage(const struct qcowfmt_storage *storage,
 		                "data_storage");
 	if (data == NULL)
 		return 0;
-	if (data == storage ||
-	    (data->is_file && storage->is_file && data->dev == storage->dev &&
-	     data->ino == storage->ino))
+	if (qcf_storage_is_same(data, storage))
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "data file '%s' is the image itself",
 		                data->name);

@@ -13,25 +13,6 @@
 
 /* ------------------------------------------------------------------- space */
 
-#define ZERO_STEP (UINT64_C(1) << 20)
-
-/* Real zeros: qcf_storage_zero() could leave a hole. */
-static int write_zeros(struct qcowfmt_storage *storage, uint64_t offset,
-                       uint64_t len, struct qcowfmt_error **errp)
-{
-	uint64_t step = QCF_MIN(len, ZERO_STEP);
-	QCF_AUTO_FREE void *zeros = calloc(1, step != 0 ? step : 1);
-	int ret = zeros == NULL ? qcf_fail_oom(errp) : 0;
-
-	while (ret == 0 && len > 0) {
-		step = QCF_MIN(len, ZERO_STEP);
-		ret = qcf_storage_pwrite(storage, zeros, step, offset, errp);
-		offset += step;
-		len -= step;
-	}
-	return ret;
-}
-
 /* A new size; what is inside it reads as zeros. */
 static int make_zeros(struct qcowfmt_storage *storage, uint64_t size,
                       struct qcowfmt_error **errp)
@@ -57,7 +38,8 @@ int qcf_preallocate_space(struct qcowfmt_storage *storage, uint64_t size,
 	if (ret < 0 || hole || from == size)
 		return ret;
 	if (mode == QCOWFMT_PREALLOCATION_FULL)
-		return write_zeros(storage, from, size - from, errp);
+		return qcf_storage_write_zeros(storage, from, size - from,
+		                               errp);
 	/* A device has its space already, but what it holds is not zeros. */
 	if (storage->fixed_size)
 		return qcf_storage_zero(storage, from, size - from, false,

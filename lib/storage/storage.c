@@ -326,6 +326,19 @@ static int write_zeros(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	return 0;
 }
 
+int qcf_storage_write_zeros(struct qcowfmt_storage *s, uint64_t offset,
+                            uint64_t len, struct qcowfmt_error **errp)
+{
+	int ret = check_writable(s, "writing", errp);
+
+	if (ret == 0)
+		ret = check_range(s, "write", offset, len, errp);
+	if (ret < 0)
+		return ret;
+	ret = write_zeros(s, offset, len, errp);
+	return ret < 0 ? fail_range(s, "write", offset, len, ret, errp) : 0;
+}
+
 int qcf_storage_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                      bool may_unmap, struct qcowfmt_error **errp)
 {
@@ -452,6 +465,13 @@ int qcf_storage_lock(struct qcowfmt_storage *s, enum qcf_storage_lock lock,
 	if (ret < 0 && errp != NULL && *errp == NULL)
 		return fail_whole(s, "lock", ret, errp);
 	return ret;
+}
+
+bool qcf_storage_is_same(const struct qcowfmt_storage *a,
+                         const struct qcowfmt_storage *b)
+{
+	return a == b || (a->is_file && b->is_file && a->dev == b->dev &&
+	                  a->ino == b->ino);
 }
 
 char *qcf_storage_directory(const struct qcowfmt_storage *s)

@@ -136,6 +136,10 @@ int qcf_storage_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	QCF_MUST_CHECK;
 /* Nobody else may write behind the end meanwhile: without the verb, zeros are
  * written there.  A failure may leave the storage longer than it was. */
+/* Write zeros, where qcf_storage_zero() could leave a hole. */
+int qcf_storage_write_zeros(struct qcowfmt_storage *s, uint64_t offset,
+                            uint64_t len, struct qcowfmt_error **errp)
+	QCF_MUST_CHECK;
 int qcf_storage_allocate(struct qcowfmt_storage *s, uint64_t offset,
                          uint64_t len, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
@@ -149,6 +153,10 @@ int qcf_storage_get_allocated(struct qcowfmt_storage *s, uint64_t *bytes,
                               struct qcowfmt_error **errp) QCF_MUST_CHECK;
 int qcf_storage_lock(struct qcowfmt_storage *s, enum qcf_storage_lock lock,
                      struct qcowfmt_error **errp) QCF_MUST_CHECK;
+
+/* Whether two storages are the same bytes: one object, or one file. */
+bool qcf_storage_is_same(const struct qcowfmt_storage *a,
+                         const struct qcowfmt_storage *b);
 
 /* The directory part of a file storage's name, "" if it has none; NULL and
  * ENOMEM only.  The caller frees it. */
