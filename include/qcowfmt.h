@@ -414,6 +414,16 @@ struct qcowfmt_open_options {
 				      * default */
 	uint32_t max_key_iterations; /* LUKS: ceiling for what a key slot may
 				      * cost to try, 0 = 2^26 */
+	/* Open the first snapshot with this id and this name (NULL: any) as an
+	 * image of its own; not together with READ_WRITE.  Both NULL: the
+	 * active state. */
+	const char *snapshot_id;
+	const char *snapshot_name;
+	/* Open so many images of the chain, the top one included, and leave out
+	 * what is below: ranges that are left to it cannot be read.  0 = all.
+	 * For qcowfmt_commit(). */
+	uint32_t chain_limit;
+	uint32_t reserved;
 };
 
 /* Without it the image is read-only. */
@@ -702,6 +712,17 @@ int qcowfmt_get_encryption_info(struct qcowfmt_image *image, uint32_t depth,
 /* qcowfmt_get_size - the virtual size in bytes.  Since 0.1. */
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
 
+/* ---------------------------------------------------------------- progress */
+
+/*
+ * Called now and then while a long operation runs, from the thread that started
+ * it: done of total units of work are over.  done never falls, total may change.
+ * Any return value but 0 cancels: the operation fails with -ECANCELED and
+ * QCOWFMT_ERR_CANCELLED, and the images are as after any other failure of it.
+ */
+typedef int (*qcowfmt_progress_callback)(void *opaque, uint64_t done,
+                                         uint64_t total);
+
 /* ------------------------------------------------------------------ create */
 
 /* How much of a new image exists from the start. */
@@ -815,6 +836,484 @@ int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
                    const struct qcowfmt_resize_options *options,
                    struct qcowfmt_error **errp);
 
+/* --------------------------------------------------------------- snapshots */
+
+struct qcowfmt_snapshot_list;
+
+/* One internal snapshot.  Strings and bytes belong to the list. */
+struct qcowfmt_snapshot {
+	size_t struct_size;
+	const char *id;        /* unique in images that QEMU or this library made */
+	const char *name;      /* may be empty, and need not be unique */
+	uint64_t virtual_size; /* of the disk when it was taken, bytes */
+	uint64_t vm_state_size; /* bytes */
+	uint64_t vm_clock_nsec; /* guest time */
+	uint64_t icount;        /* instructions; UINT64_MAX = not recorded */
+	uint32_t date_sec;      /* since 1970, UTC */
+	uint32_t date_nsec;
+	const void *extra; /* fields of the entry that have no meaning here */
+	size_t extra_len;  /* bytes */
+};
+
+/*
+ * qcowfmt_snapshot_list - the snapshots of one image of the chain
+ *
+ * depth as in qcowfmt_get_info().  The list is a copy: later changes to the image
+ * do not show in it.  The caller frees it with qcowfmt_snapshot_list_free().
+ * Since 0.1.
+ */
+int qcowfmt_snapshot_list(struct qcowfmt_image *image, uint32_t depth,
+                          struct qcowfmt_snapshot_list **list,
+                          struct qcowfmt_error **errp);
+
+/* qcowfmt_snapshot_list_count - how many there are.  Since 0.1. */
+uint32_t
+qcowfmt_snapshot_list_count(const struct qcowfmt_snapshot_list *list);
+
+/*
+ * qcowfmt_snapshot_list_get - one entry, in the order of the image's table
+ *
+ * -ENOENT for an index that is not below the count.  The caller sets
+ * snapshot->struct_size.  Since 0.1.
+ */
+int qcowfmt_snapshot_list_get(const struct qcowfmt_snapshot_list *list,
+                              uint32_t index, struct qcowfmt_snapshot *snapshot,
+                              struct qcowfmt_error **errp);
+
+/* qcowfmt_snapshot_list_free - free a list; NULL is allowed.  Since 0.1. */
+void qcowfmt_snapshot_list_free(struct qcowfmt_snapshot_list *list);
+
+struct qcowfmt_snapshot_options {
+	size_t struct_size;
+	const char *name;       /* at most 255 bytes; NULL = empty */
+	const char *id;         /* at most 127 bytes; NULL = one more than the
+				 * largest decimal id */
+	uint64_t vm_state_size; /* bytes of VM state written before */
+	uint64_t vm_clock_nsec;
+	uint64_t icount;
+	uint32_t date_sec; /* 0 = now */
+	uint32_t date_nsec;
+	const void *extra; /* kept as they are */
+	size_t extra_len;  /* bytes, at most 1000 */
+};
+
+/*
+ * qcowfmt_snapshot_create - keep the present state of the disk as a snapshot
+ *
+ * Costs time and space in proportion to the tables, not to the data.  VM state
+ * that was written before belongs to the snapshot afterwards and is gone from
+ * the active state.  -EEXIST if the id is taken; -EOVERFLOW and
+ * QCOWFMT_ERR_LIMIT if a refcount would not fit (refcount_bits), or the image has
+ * as many snapshots as the format allows; -ENOTSUP for raw images, version 1 and
+ * images with a data file.  After a failure or a power cut the snapshot is there
+ * or not.  Guest I/O waits meanwhile.  Stable when it returns.  Since 0.1.
+ */
+int qcowfmt_snapshot_create(struct qcowfmt_image *image,
+                            const struct qcowfmt_snapshot_options *options,
+                            struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_snapshot_apply - go back to a snapshot
+ *
+ * The snapshot is the first one with this id and this name; either may be NULL
+ * (any), not both.  -ENOENT if there is none.  What was written since the
+ * snapshot is lost; the snapshot stays.  The disk gets the size it had:
+ * -ENOTSUP if that differs in a version 2 image, and if the image has dirty
+ * bitmaps.  After a failure or a power cut the disk is as it was or as it is in
+ * the snapshot.  Guest I/O waits meanwhile.  Stable when it returns.  Since 0.1.
+ */
+int qcowfmt_snapshot_apply(struct qcowfmt_image *image, const char *id,
+                           const char *name, struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_snapshot_delete - forget a snapshot
+ *
+ * id and name as in qcowfmt_snapshot_apply().  Space that nothing else uses
+ * becomes free.  Guest I/O waits meanwhile.  Stable when it returns.  Since 0.1.
+ */
+int qcowfmt_snapshot_delete(struct qcowfmt_image *image, const char *id,
+                            const char *name, struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_vm_state_pread, qcowfmt_vm_state_pwrite - bytes kept behind the disk
+ *
+ * offset counts from the beginning of the VM state.  What was never written reads
+ * as zeros.  An image opened as a snapshot has the state of that snapshot.
+ * -ENOTSUP for raw images, version 1 and images with a data file; otherwise as
+ * qcowfmt_pread() and qcowfmt_pwrite().  Since 0.1.
+ */
+int qcowfmt_vm_state_pread(struct qcowfmt_image *image, void *buffer, size_t len,
+                           uint64_t offset, struct qcowfmt_error **errp);
+int qcowfmt_vm_state_pwrite(struct qcowfmt_image *image, const void *buffer,
+                            size_t len, uint64_t offset,
+                            struct qcowfmt_error **errp);
+
+/* ------------------------------------------------------------ dirty bitmaps */
+
+struct qcowfmt_bitmap_list;
+
+/* Guest writes are recorded. */
+#define QCOWFMT_BITMAP_ENABLED 0x1u
+/* The stored content was not brought up to date when the image was used last:
+ * everything may be dirty.  It can only be removed. */
+#define QCOWFMT_BITMAP_INCONSISTENT 0x2u
+/* Storage says that the bitmap is being used: flag of the format. */
+#define QCOWFMT_BITMAP_IN_USE 0x4u
+
+/* One dirty bitmap.  Strings belong to the list. */
+struct qcowfmt_bitmap {
+	size_t struct_size;
+	const char *name;
+	uint64_t granularity; /* bytes of the disk that one bit stands for */
+	uint32_t flags;       /* QCOWFMT_BITMAP_* */
+	uint32_t reserved;
+};
+
+/*
+ * qcowfmt_bitmap_list - the dirty bitmaps of one image of the chain
+ *
+ * depth as in qcowfmt_get_info().  The list is a copy; the caller frees it with
+ * qcowfmt_bitmap_list_free().  Since 0.1.
+ */
+int qcowfmt_bitmap_list(struct qcowfmt_image *image, uint32_t depth,
+                        struct qcowfmt_bitmap_list **list,
+                        struct qcowfmt_error **errp);
+
+/* qcowfmt_bitmap_list_count - how many there are.  Since 0.1. */
+uint32_t qcowfmt_bitmap_list_count(const struct qcowfmt_bitmap_list *list);
+
+/*
+ * qcowfmt_bitmap_list_get - one entry, in the order of the image's directory
+ *
+ * -ENOENT for an index that is not below the count.  The caller sets
+ * bitmap->struct_size.  Since 0.1.
+ */
+int qcowfmt_bitmap_list_get(const struct qcowfmt_bitmap_list *list,
+                            uint32_t index, struct qcowfmt_bitmap *bitmap,
+                            struct qcowfmt_error **errp);
+
+/* qcowfmt_bitmap_list_free - free a list; NULL is allowed.  Since 0.1. */
+void qcowfmt_bitmap_list_free(struct qcowfmt_bitmap_list *list);
+
+/* What to do with a bitmap. */
+enum qcowfmt_bitmap_kind {
+	QCOWFMT_BITMAP_ADD = 1,    /* all clean, enabled */
+	QCOWFMT_BITMAP_REMOVE = 2, /* also an inconsistent one */
+	QCOWFMT_BITMAP_CLEAR = 3,  /* make all of it clean */
+	QCOWFMT_BITMAP_ENABLE = 4,
+	QCOWFMT_BITMAP_DISABLE = 5,
+	QCOWFMT_BITMAP_MERGE = 6 /* add what is dirty in source_name */
+};
+
+struct qcowfmt_bitmap_action {
+	size_t struct_size;
+	struct qcowfmt_image *image; /* opened read-write */
+	const char *name;            /* 1 ... 1023 bytes */
+	int32_t kind;                /* enum qcowfmt_bitmap_kind */
+	uint32_t reserved;
+	uint64_t granularity; /* ADD: a power of two, 512 ... 2^31; 0 = the
+			       * cluster size within 4 KiB ... 64 KiB */
+	/* MERGE: may be another image with a disk of the same size; NULL = the
+	 * same image. */
+	struct qcowfmt_image *source;
+	const char *source_name;
+};
+
+/*
+ * qcowfmt_bitmap_change - carry out actions on bitmaps, all of them or none
+ *
+ * Each action sees what those before it did.  -EEXIST, -ENOENT for names;
+ * -EINVAL if a bitmap is inconsistent; -ENOTSUP for anything but version 3.
+ * Stable when it returns.
+ *
+ * All actions on one image take effect in one write.  With several images a
+ * power cut may come between two of them: then journal has to name a file that
+ * does not exist, which is written first and removed at the end.  If it is still
+ * there after a crash, qcowfmt_bitmap_recover() completes what it says.  With one
+ * image journal may be NULL.  Guest I/O on the images waits meanwhile.
+ * Since 0.1.
+ */
+int qcowfmt_bitmap_change(const struct qcowfmt_bitmap_action *actions,
+                          size_t count, const char *journal,
+                          struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_bitmap_recover - complete what a crash interrupted
+ *
+ * The images must not be open and be where the journal says.  To be called before
+ * anything else is done with them.  A journal that is not complete is removed:
+ * nothing was changed then.  -ENOENT if there is no such file, which is the normal
+ * case.  Since 0.1.
+ */
+int qcowfmt_bitmap_recover(const char *journal, struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_bitmap_next - the next dirty range of a bitmap
+ *
+ * Looks from guest_offset on.  Returns 1 and the range, whole units of the
+ * granularity cut to the virtual size, or 0 if nothing dirty follows.
+ * Since 0.1.
+ */
+int qcowfmt_bitmap_next(struct qcowfmt_image *image, const char *name,
+                        uint64_t guest_offset, uint64_t *dirty_offset,
+                        uint64_t *dirty_len, struct qcowfmt_error **errp);
+
+/* -------------------------------------------------------------------- amend */
+
+struct qcowfmt_amend_options {
+	size_t struct_size;
+	uint32_t version;       /* 2 or 3; 0 = as it is */
+	uint32_t refcount_bits; /* 1, 2, 4 ... 64; 0 = as it is */
+	int32_t lazy_refcounts; /* 1 on, -1 off, 0 as it is */
+	int32_t data_file_raw;  /* -1 off, 0 as it is */
+	const char *data_filename; /* stored as it is; "" = none; NULL = as it
+				    * is */
+	qcowfmt_progress_callback progress; /* may be NULL */
+	void *progress_opaque;
+};
+
+/*
+ * qcowfmt_amend - change properties of an image
+ *
+ * The image must be open read-write.  -EINVAL and QCOWFMT_ERR_USAGE for what
+ * contradicts itself or the image, in words; -ENOTSUP for raw and version 1.
+ * Going to version 2 writes out zero clusters and drops what only version 3 has
+ * (dirty bitmaps).  -EOVERFLOW if a count does not fit into refcount_bits.  Guest
+ * I/O waits meanwhile.  After a failure or a power cut the guest sees the same
+ * disk.  Stable when it returns.  Since 0.1.
+ */
+int qcowfmt_amend(struct qcowfmt_image *image,
+                  const struct qcowfmt_amend_options *options,
+                  struct qcowfmt_error **errp);
+
+/* --------------------------------------------------------- commit and rebase */
+
+struct qcowfmt_commit_options {
+	size_t struct_size;
+	uint32_t flags; /* QCOWFMT_COMMIT_* */
+	uint32_t reserved;
+	uint64_t rate_limit; /* bytes a second; 0 = none */
+	qcowfmt_progress_callback progress; /* may be NULL; units are bytes */
+	void *progress_opaque;
+};
+
+/* Leave the top image as it is; otherwise it is emptied. */
+#define QCOWFMT_COMMIT_KEEP_TOP 0x1u
+
+/*
+ * qcowfmt_commit - copy what overlays hold into the image below them
+ *
+ * image was opened with chain_limit, so that its chain ends above base, and
+ * read-write unless QCOWFMT_COMMIT_KEEP_TOP; base is that backing file, opened
+ * read-write with the chain below it.  base grows to the size of image if it is
+ * smaller.  Stable when it returns; the top is emptied only after that.  After a
+ * failure or a power cut image and base together show the same disk.
+ * Since 0.1.
+ */
+int qcowfmt_commit(struct qcowfmt_image *image, struct qcowfmt_image *base,
+                   const struct qcowfmt_commit_options *options,
+                   struct qcowfmt_error **errp);
+
+struct qcowfmt_rebase_options {
+	size_t struct_size;
+	uint32_t flags; /* QCOWFMT_REBASE_* */
+	uint32_t reserved;
+	const char *backing_filename; /* stored as it is; NULL = none */
+	const char *backing_format;   /* stored as it is; NULL = none */
+	qcowfmt_progress_callback progress; /* may be NULL; units are bytes */
+	void *progress_opaque;
+};
+
+/* Change the names only: the caller knows that the content is the same. */
+#define QCOWFMT_REBASE_UNSAFE 0x1u
+/* Store what has to be copied compressed. */
+#define QCOWFMT_REBASE_COMPRESS 0x2u
+
+/*
+ * qcowfmt_rebase - put an image on another backing file, or on none
+ *
+ * new_base is that file, opened read-only; NULL if there is none, and with
+ * QCOWFMT_REBASE_UNSAFE.  What the guest sees of the old backing file and the new
+ * one does not show is copied into the image, which has to be open read-write
+ * with its chain.  Then the header names the new file: one atomic step.  The
+ * handle still reads through the old chain and must be closed next.
+ * Since 0.1.
+ */
+int qcowfmt_rebase(struct qcowfmt_image *image, struct qcowfmt_image *new_base,
+                   const struct qcowfmt_rebase_options *options,
+                   struct qcowfmt_error **errp);
+
+/* ------------------------------------------------------- compare and measure */
+
+/* How two images differ. */
+enum qcowfmt_difference {
+	QCOWFMT_SAME = 0,
+	QCOWFMT_DIFFERENT_CONTENT = 1,
+	QCOWFMT_DIFFERENT_SIZE = 2,      /* strict only */
+	QCOWFMT_DIFFERENT_ALLOCATION = 3 /* strict only */
+};
+
+struct qcowfmt_compare_options {
+	size_t struct_size;
+	uint32_t flags; /* QCOWFMT_COMPARE_* */
+	uint32_t reserved;
+	qcowfmt_progress_callback progress; /* may be NULL; units are bytes */
+	void *progress_opaque;
+};
+
+/* Sizes, and which ranges are allocated, have to be the same, too. */
+#define QCOWFMT_COMPARE_STRICT 0x1u
+
+struct qcowfmt_compare_result {
+	size_t struct_size;
+	int32_t difference;    /* enum qcowfmt_difference, the first one found */
+	uint32_t failed_image; /* after a read error: 1 or 2 */
+	uint64_t guest_offset; /* where */
+};
+
+/*
+ * qcowfmt_compare - whether a guest sees the same in two images
+ *
+ * The smaller image counts as followed by zeros.  Data that both images take from
+ * the same place is not read.  Returns 0 when the comparison could be made; the
+ * result tells.  The caller sets result->struct_size.  Since 0.1.
+ */
+int qcowfmt_compare(struct qcowfmt_image *first, struct qcowfmt_image *second,
+                    const struct qcowfmt_compare_options *options,
+                    struct qcowfmt_compare_result *result,
+                    struct qcowfmt_error **errp);
+
+struct qcowfmt_measure_result {
+	size_t struct_size;
+	uint64_t required;        /* bytes the new image file needs now */
+	uint64_t fully_allocated; /* and once every cluster is written */
+	uint64_t bitmaps;         /* bytes more for the bitmaps of the source */
+	int32_t has_bitmaps;      /* 1: the source has some and they can be kept */
+	int32_t reserved;
+};
+
+/*
+ * qcowfmt_measure - how large an image would be
+ *
+ * options describe the new image, which may be raw or qcow2; source is what would
+ * be converted, and its size counts; NULL: an empty disk of
+ * options->virtual_size.  -ENOTSUP for version 1.  The caller sets
+ * result->struct_size.  Since 0.1.
+ */
+int qcowfmt_measure(struct qcowfmt_image *source,
+                    const struct qcowfmt_create_options *options,
+                    struct qcowfmt_measure_result *result,
+                    struct qcowfmt_error **errp);
+
+/* ------------------------------------------------------------------ convert */
+
+/* A range that could not be read and became zeros (QCOWFMT_CONVERT_SALVAGE). */
+typedef void (*qcowfmt_salvage_callback)(void *opaque, size_t source_index,
+                                         uint64_t guest_offset, uint64_t len,
+                                         const char *message);
+
+struct qcowfmt_convert_options {
+	size_t struct_size;
+	uint32_t flags;   /* QCOWFMT_CONVERT_* */
+	uint32_t threads; /* workers beside the caller's thread; 0 = none */
+	/* Runs of at least so many zero bytes are not written; rounded to 512.
+	 * 0 = 4096; UINT64_MAX: everything is written. */
+	uint64_t sparse_size;
+	uint64_t rate_limit; /* bytes a second; 0 = none */
+	const char *bitmap;  /* copy only what is dirty in this bitmap of the
+			      * source, of which there is one; NULL = all */
+	qcowfmt_progress_callback progress; /* may be NULL; units are bytes */
+	void *progress_opaque;
+	qcowfmt_salvage_callback salvage; /* may be NULL */
+	void *salvage_opaque;
+};
+
+/* Store clusters compressed. */
+#define QCOWFMT_CONVERT_COMPRESS 0x1u
+/* The target reads as zeros already, so zeros need not be written. */
+#define QCOWFMT_CONVERT_TARGET_IS_ZERO 0x2u
+/* What cannot be read becomes zeros. */
+#define QCOWFMT_CONVERT_SALVAGE 0x4u
+/* Leave out what the top image of the source leaves to its backing file: the
+ * target has a backing file with the same content. */
+#define QCOWFMT_CONVERT_TOP_ONLY 0x8u
+/* Write in any order, which may be faster; the layout of the target then differs
+ * from run to run. */
+#define QCOWFMT_CONVERT_OUT_OF_ORDER 0x10u
+/* Let the file system share or copy whole ranges where it can. */
+#define QCOWFMT_CONVERT_COPY_RANGE 0x20u
+
+/*
+ * qcowfmt_convert - copy the disks of images, one behind the other, into another
+ *
+ * The target is at least as large as all sources together and open read-write;
+ * it is not created, resized or flushed here.  What is behind the sources is not
+ * touched.  Without QCOWFMT_CONVERT_OUT_OF_ORDER a new target comes out the same,
+ * byte for byte, for any number of threads.  Only allocated ranges are read;
+ * memory is bounded.  This call starts threads, if told to, and ends them.
+ * After a failure the target holds part of the data.  Since 0.1.
+ */
+int qcowfmt_convert(struct qcowfmt_image *const *sources, size_t source_count,
+                    struct qcowfmt_image *target,
+                    const struct qcowfmt_convert_options *options,
+                    struct qcowfmt_error **errp);
+
+/*
+ * Takes the next len bytes of an image that is made in one go.  Returns 0 or a
+ * negative errno value, which ends the operation.
+ */
+typedef int (*qcowfmt_stream_callback)(void *opaque, const void *buffer,
+                                       size_t len);
+
+/*
+ * qcowfmt_stream - make an image from first byte to last, for a pipe
+ *
+ * create describes the new image, raw or qcow2; its size is that of the sources
+ * if it is 0, and a data file, encryption and preallocation other than OFF are
+ * -ENOTSUP.  Sources are read twice where the sizes of compressed clusters have
+ * to be known in front.  Options as for qcowfmt_convert(); OUT_OF_ORDER,
+ * COPY_RANGE and TARGET_IS_ZERO are -EINVAL.  The image is the same for any number
+ * of threads.  Since 0.1.
+ */
+int qcowfmt_stream(struct qcowfmt_image *const *sources, size_t source_count,
+                   const struct qcowfmt_create_options *create,
+                   const struct qcowfmt_convert_options *options,
+                   qcowfmt_stream_callback callback, void *opaque,
+                   struct qcowfmt_error **errp);
+
+/* ------------------------------------------------------------------- compact */
+
+struct qcowfmt_compact_options {
+	size_t struct_size;
+	uint32_t flags; /* 0 */
+	uint32_t reserved;
+	qcowfmt_progress_callback progress; /* may be NULL; units are clusters */
+	void *progress_opaque;
+};
+
+struct qcowfmt_compact_result {
+	size_t struct_size;
+	uint64_t old_size; /* of the image file, bytes */
+	uint64_t new_size;
+	uint64_t clusters_moved;
+	uint64_t clusters_punched; /* free ones, whose space was given back */
+};
+
+/*
+ * qcowfmt_compact - make an image file shorter, in place
+ *
+ * Moves clusters from the end of the file into free ones, cuts the file, and
+ * gives the space of free clusters back.  The guest sees the same disk all the
+ * time, also after a power cut at any moment; snapshots and bitmaps stay.
+ * Clusters that read as zeros everywhere are not looked for.  Guest I/O waits
+ * meanwhile.  -ENOTSUP for raw and version 1.  The caller sets
+ * result->struct_size.  Since 0.1.
+ */
+int qcowfmt_compact(struct qcowfmt_image *image,
+                    const struct qcowfmt_compact_options *options,
+                    struct qcowfmt_compact_result *result,
+                    struct qcowfmt_error **errp);
+
 /* -------------------------------------------------------------------- keys */
 
 /* Which key slot of a LUKS image. */
@@ -873,6 +1372,9 @@ struct qcowfmt_check_result {
 
 #define QCOWFMT_CHECK_REPAIR_LEAKS 0x1u
 #define QCOWFMT_CHECK_REPAIR_ALL   0x2u
+/* Together with one of the above: change nothing, and tell the callback what
+ * would be done as well; works on an image opened read-only. */
+#define QCOWFMT_CHECK_PLAN 0x4u
 
 /*
  * Receives each finding of a check: its stable number, where, and one line of
@@ -894,6 +1396,69 @@ int qcowfmt_check(struct qcowfmt_image *image, uint32_t flags,
                   qcowfmt_finding_callback callback, void *opaque,
                   struct qcowfmt_check_result *result,
                   struct qcowfmt_error **errp);
+
+/* ------------------------------------------------------ inspect and dehydrate */
+
+/* What qcowfmt_inspect() says about one file, good or bad. */
+struct qcowfmt_inspection {
+	size_t struct_size;
+	int32_t format;      /* enum qcowfmt_format, as probed */
+	uint32_t version;    /* as the header says */
+	uint64_t file_size;  /* bytes */
+	uint32_t flags;      /* QCOWFMT_INSPECT_* */
+	int32_t encryption;  /* enum qcowfmt_encryption */
+	uint64_t virtual_size;
+	uint64_t cluster_size;
+	uint64_t incompatible_features;
+	uint64_t unknown_incompatible;
+	uint32_t snapshot_count;
+	uint32_t bitmap_count;
+	char backing_filename[1024]; /* ended by NUL; empty = none */
+	char backing_format[16];
+	char data_filename[1024];
+};
+
+/* qcowfmt_open() would succeed read-only, references aside. */
+#define QCOWFMT_INSPECT_CAN_OPEN 0x1u
+/* The header could be decoded: the fields behind flags mean something. */
+#define QCOWFMT_INSPECT_HEADER 0x2u
+#define QCOWFMT_INSPECT_DIRTY  0x4u
+#define QCOWFMT_INSPECT_CORRUPT 0x8u
+#define QCOWFMT_INSPECT_BACKING 0x10u
+#define QCOWFMT_INSPECT_DATA_FILE 0x20u
+/* All tables the header names lie inside the file. */
+#define QCOWFMT_INSPECT_COMPLETE 0x40u
+/* The file also looks like another format, such as a file system or a boot
+ * sector. */
+#define QCOWFMT_INSPECT_POLYGLOT 0x80u
+
+/*
+ * qcowfmt_inspect - look at an image that may not be fit to be opened
+ *
+ * Reads the header and the tables it names, opens nothing else and changes
+ * nothing.  callback, which may be NULL, gets each finding: its corruption id, or
+ * 0 for one that is not a corruption.  Memory and time are bounded by the caps of
+ * the format.  Returns 0 whatever was found; an error means that the storage could
+ * not be read.  The caller sets inspection->struct_size.  Since 0.1.
+ */
+int qcowfmt_inspect(struct qcowfmt_storage *storage,
+                    qcowfmt_finding_callback callback, void *opaque,
+                    struct qcowfmt_inspection *inspection,
+                    struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_dehydrate - a copy of an image with its metadata and nothing else
+ *
+ * For bug reports.  Every header, table and refcount block is at the same place
+ * in target; guest data, VM state, the content of dirty bitmaps and LUKS key
+ * material read as zeros.  Compressed data is removed, too, so such clusters
+ * cannot be read.  Names (backing file, snapshots, bitmaps) are kept.  Also works
+ * on images that cannot be opened, as far as their tables can be followed.
+ * Both storages stay the caller's.  Since 0.1.
+ */
+int qcowfmt_dehydrate(struct qcowfmt_storage *source,
+                      struct qcowfmt_storage *target,
+                      struct qcowfmt_error **errp);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

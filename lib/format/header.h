@@ -103,6 +103,11 @@ struct qcf_header {
 
 void qcf_header_fini(struct qcf_header *h);
 
+/* A copy with strings and extensions of its own.  On failure *copy needs no
+ * qcf_header_fini(). */
+int qcf_header_copy(const struct qcf_header *h, struct qcf_header *copy,
+                    struct qcowfmt_error **errp);
+
 /*
  * Decode and validate the first cluster, in the order in which format errors
  * are documented to win.  bytes holds min(file size, cluster size) bytes; the

@@ -27,6 +27,9 @@ int qcf_header_add_extension(struct qcf_header *h, uint32_t type,
                              const void *data, uint32_t len,
                              struct qcowfmt_error **errp);
 
+/* Take all extensions of a type out. */
+void qcf_header_remove_extension(struct qcf_header *h, uint32_t type);
+
 /* "bitmaps" and so on; NULL for a type that is not known. */
 const char *qcf_extension_name(uint32_t type);
 

@@ -18,6 +18,7 @@
 
 #include "alloc.h"
 #include "checked.h"
+#include "exclusive.h"
 #include "extent.h"
 #include "l1_table.h"
 #include "reserve.h"
@@ -329,8 +330,6 @@ static int resize_qcow(struct resizing *r, struct qcowfmt_error **errp)
 {
 	int ret = check_qcow(r, errp);
 
-	if (ret == 0)
-		ret = qcf_writeback_drain(r->layer->meta, errp);
 	if (ret < 0 || r->new_size == r->old_size)
 		return ret;
 	return r->new_size > r->old_size ? grow(r, errp) : shrink(r, errp);
@@ -360,16 +359,11 @@ int qcf_resize(struct qcowfmt_image *image, uint64_t virtual_size,
 		.layer = qcf_image_top(image),
 		.new_size = virtual_size,
 	};
-	int ret;
+	int ret = qcf_exclusive_begin(image, errp);
 
-	if (!r.layer->writable)
-		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
-		                "%s is opened read-only",
-		                r.layer->storage->name);
-	qcf_gate_close(&image->gate);
-	ret = qcf_poison_check(qcf_layer_poison(r.layer), errp);
-	if (ret == 0)
-		ret = resize(&r, options, errp);
-	qcf_gate_open(&image->gate);
+	if (ret < 0)
+		return ret;
+	ret = resize(&r, options, errp);
+	qcf_exclusive_end(image);
 	return qcf_wrap(errp, r.layer->storage->name, ret);
 }
