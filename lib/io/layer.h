@@ -42,6 +42,8 @@ struct qcf_layer_options {
 	struct qcf_gate *gate;
 	const struct qcf_secret_source *secrets; /* depth and name are filled
 						  * in */
+	const char *snapshot_id; /* show a snapshot, as in the open options */
+	const char *snapshot_name;
 	struct qcowfmt_storage *data_storage; /* in place of the data file that
 					       * the image names; NULL = none */
 };
