@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* snapshot_api.c - exported functions on internal snapshots */
+/* snapshot_api.c - exported functions on internal snapshots and VM state */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "snapshot_create.h"
 #include "snapshot_delete.h"
 #include "snapshot_list.h"
+#include "vm_state.h"
 
 int qcowfmt_snapshot_list(struct qcowfmt_image *image, uint32_t depth,
                           struct qcowfmt_snapshot_list **list,
@@ -66,4 +67,18 @@ int qcowfmt_snapshot_delete(struct qcowfmt_image *image, const char *id,
                             const char *name, struct qcowfmt_error **errp)
 {
 	return qcf_snapshot_delete(image, id, name, errp);
+}
+
+int qcowfmt_vm_state_pread(struct qcowfmt_image *image, void *buffer,
+                           size_t len, uint64_t offset,
+                           struct qcowfmt_error **errp)
+{
+	return qcf_vm_state_read(image, buffer, len, offset, errp);
+}
+
+int qcowfmt_vm_state_pwrite(struct qcowfmt_image *image, const void *buffer,
+                            size_t len, uint64_t offset,
+                            struct qcowfmt_error **errp)
+{
+	return qcf_vm_state_write(image, buffer, len, offset, errp);
 }

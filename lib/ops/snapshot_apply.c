@@ -23,13 +23,13 @@
 
 struct applying {
 	struct qcf_snapshot_change change;
-	uint64_t size;           /* of the disk */
+	uint64_t size;            /* of the disk */
 	struct qcf_be64 *entries; /* of the new L1 table; owned */
 	uint64_t entry_count;
 	struct qcf_area new_l1;
 	struct qcf_area old_l1;
-	struct qcf_tree tree;   /* of the snapshot */
-	struct qcf_tree active; /* of the state that is given up */
+	struct qcf_tree tree;             /* of the snapshot */
+	struct qcf_tree active;           /* of the state that is given up */
 	struct qcf_cluster_table *l2_set; /* what the overlap check will know;
 					   * owned */
 };
@@ -46,7 +46,8 @@ static int check_allowed(const struct applying *a, struct qcowfmt_error **errp)
 		                "longer tell what has changed");
 	if (h->version < 3 && a->size != h->virtual_size)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "the disk had %" PRIu64 " bytes and has %" PRIu64
+		                "the disk had %" PRIu64
+		                " bytes and has %" PRIu64
 		                " now, and version 2 images with snapshots "
 		                "cannot be resized",
 		                a->size, h->virtual_size);
@@ -95,8 +96,8 @@ static int read_snapshot(struct applying *a, const char *id, const char *name,
 static int make_trees(struct applying *a, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = a->change.meta;
-	int ret = qcf_tree_init(&a->tree, meta, a->entries, a->entry_count,
-	                        errp);
+	int ret =
+		qcf_tree_init(&a->tree, meta, a->entries, a->entry_count, errp);
 
 	if (ret == 0)
 		ret = qcf_tree_init(&a->active, meta, qcf_l1_raw(meta),

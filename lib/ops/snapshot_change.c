@@ -134,9 +134,9 @@ int qcf_snapshot_place_table(struct qcf_snapshot_change *c,
 	if (bytes == NULL)
 		return qcf_fail_oom(errp);
 	qcf_snapshot_table_encode(&c->table, bytes, len);
-	return qcf_wrap(errp, "writing the snapshot table",
-	                qcf_area_write(c->meta, bytes, len, &c->new_table,
-	                               errp));
+	return qcf_wrap(
+		errp, "writing the snapshot table",
+		qcf_area_write(c->meta, bytes, len, &c->new_table, errp));
 }
 
 /* -------------------------------------------------------------------- change */
@@ -145,8 +145,8 @@ int qcf_snapshot_start_changing(struct qcf_snapshot_change *c,
                                 struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = c->meta;
-	bool dirty = (atomic_load(&meta->incompatible) & QCF_INCOMPAT_DIRTY) !=
-	             0;
+	bool dirty =
+		(atomic_load(&meta->incompatible) & QCF_INCOMPAT_DIRTY) != 0;
 	int ret = 0;
 
 	if (meta->geometry.version >= 3 && !dirty) {
@@ -165,10 +165,9 @@ static int take_over(struct qcf_snapshot_change *c, struct qcowfmt_error **errp)
 	c->has_switched = true;
 	h->snapshot_count = c->table.count;
 	h->snapshots_offset = c->new_table.host_offset;
-	return qcf_snapshot_table_protect(c->meta, &c->table,
-	                                  c->new_table.host_offset,
-	                                  qcf_snapshot_table_len(&c->table),
-	                                  errp);
+	return qcf_snapshot_table_protect(
+		c->meta, &c->table, c->new_table.host_offset,
+		qcf_snapshot_table_len(&c->table), errp);
 }
 
 int qcf_snapshot_switch_table(struct qcf_snapshot_change *c,

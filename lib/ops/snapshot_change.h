@@ -31,9 +31,9 @@ struct qcf_snapshot_change {
 	struct qcf_snapshot_table table; /* as it will be */
 	struct qcf_area old_table;
 	struct qcf_area new_table;
-	bool changing;   /* between prepare and tidy: tables on storage do not
+	bool changing;     /* between prepare and tidy: tables on storage do not
 			  * fit together */
-	bool marked;     /* the dirty bit was set for this */
+	bool marked;       /* the dirty bit was set for this */
 	bool has_switched; /* the header points to the new table */
 };
 

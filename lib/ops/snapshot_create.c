@@ -31,8 +31,8 @@
 struct creating {
 	struct qcf_snapshot_change change;
 	const struct qcowfmt_snapshot_options *options;
-	struct qcf_tree tree;  /* everything active */
-	struct qcf_area copy;  /* of the L1 table */
+	struct qcf_tree tree; /* everything active */
+	struct qcf_area copy; /* of the L1 table */
 };
 
 /* -------------------------------------------------------------- the new entry */
@@ -221,17 +221,18 @@ static int prepare(struct creating *c, struct qcowfmt_error **errp)
 static void forget_tables(struct qcf_meta *meta, const struct qcf_tree *tree)
 {
 	for (size_t i = 0; i < tree->count; i++)
-		qcf_overlap_remove(&meta->overlap, QCF_OVERLAP_L2,
-		                   qcf_host_cluster(&meta->geometry,
-		                                    tree->tables[i].host_offset));
+		qcf_overlap_remove(
+			&meta->overlap, QCF_OVERLAP_L2,
+			qcf_host_cluster(&meta->geometry,
+		                         tree->tables[i].host_offset));
 }
 
 /* VM state belongs to the snapshot alone. */
 static int drop_vm_state(struct creating *c, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = c->change.meta;
-	uint64_t first = qcf_l1_entries_for(&meta->geometry,
-	                                    meta->header.virtual_size);
+	uint64_t first =
+		qcf_l1_entries_for(&meta->geometry, meta->header.virtual_size);
 	struct qcf_tree tree;
 	int ret;
 

@@ -8,10 +8,10 @@
  *   COPIED flags are set where the active state is alone    ─ flush
  *   its L1 table and the old snapshot table are freed
  */
+#include "snapshot_delete.h"
 #include "l1_table.h"
 #include "recount.h"
 #include "snapshot_change.h"
-#include "snapshot_delete.h"
 #include "writeback.h"
 
 struct deleting {
