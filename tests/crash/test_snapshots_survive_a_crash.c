@@ -33,6 +33,7 @@
 /* Corruptions that cost space but no data: flags 27 and 28 of checks.def. */
 #define DATA_COPIED 27u
 #define L2_COPIED   28u
+#define LEAK        43u
 
 enum { CREATE, APPLY, DELETE };
 
@@ -326,10 +327,11 @@ static void note_finding(void *opaque, uint32_t id, uint64_t host_offset,
 	struct findings *f = opaque;
 
 	(void)host_offset;
-	/* Leaks have number 43. */
-	if (id == DATA_COPIED || id == L2_COPIED) {
+	/* With the flag set, the entry that is quoted has 16 digits. */
+	if ((id == DATA_COPIED || id == L2_COPIED) &&
+	    strstr(text, "entry=8") == NULL) {
 		f->flags++;
-	} else if (id != 43) {
+	} else if (id != LEAK) {
 		printf("finding %u: %s\n", id, text);
 		f->others++;
 	}
@@ -440,14 +442,14 @@ static void ask_qemu(const struct byte_image *bytes)
 	int status;
 
 	if (t.qemu_img == NULL || t.kind->version == 2 ||
-	    (t.before + t.after) % QEMU_EVERY != 0)
+	    t.kind->encryption != 0 || (t.before + t.after) % QEMU_EVERY != 0)
 		return;
 	ck_assert(write_image_file(bytes, path));
 	snprintf(command, sizeof(command),
 	         "%s check -q %s --image-opts "
 	         "driver=qcow2,file.filename=%s >%s.log 2>&1",
 	         t.qemu_img, dirty ? "-r all" : "", path, path);
-	status = t.kind->encryption != 0 ? 0 : system(command);
+	status = system(command);
 	ck_assert_msg(status == 0 || (WEXITSTATUS(status) == 3 && !dirty),
 	              "%s, %s: qemu-img check ends with %d", t.kind->name,
 	              t.action->name, WEXITSTATUS(status));
