@@ -251,8 +251,8 @@ static int prepare_parts(struct qcf_amending *a, struct parts *p,
 	if (ret == 0)
 		ret = change_header(a, &p->header, errp);
 	if (ret == 0 && is_upgrade(a))
-		ret = qcf_new_snapshots_prepare(a->meta, &p->snapshots,
-		                                &p->header, errp);
+		ret = qcf_amend_complete_snapshots(a->meta, &p->snapshots,
+		                                   &p->header, errp);
 	if (ret < 0 || bits == a->meta->geometry.refcount_bits)
 		return ret;
 	p->new_counts = true;
@@ -263,23 +263,23 @@ static int prepare_parts(struct qcf_amending *a, struct parts *p,
 	return ret;
 }
 
-/* The new header is stable. */
+/* The new header is stable; p->header is the old one. */
 static int install_parts(struct qcf_amending *a, struct parts *p,
                          struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = a->meta;
-	struct qcf_geometry old = meta->geometry;
 	int ret = follow_header(a, errp);
 
-	(void)old;
 	if (ret == 0 && p->new_counts)
 		ret = qcf_new_counts_install(meta, &p->counts, errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_install(meta, &p->snapshots, errp);
+		ret = qcf_new_snapshots_install(meta, &p->snapshots,
+		                                p->header.snapshots_offset,
+		                                errp);
 	if (ret == 0)
 		ret = qcf_writeback_drain(meta, errp);
 	if (ret == 0 && p->drops_bitmaps)
-		ret = qcf_reclaim_leaks(meta, errp);
+		ret = qcf_reclaim_leaks(meta, false, errp);
 	return ret;
 }
 
@@ -297,6 +297,7 @@ static int replace_header(struct qcf_amending *a, struct qcowfmt_error **errp)
 		ret = install_parts(a, &p, errp);
 	if (!replaced)
 		qcf_new_snapshots_abandon(a->meta, &p.snapshots);
+	qcf_new_snapshots_fini(&p.snapshots);
 	qcf_new_counts_fini(a->meta, &p.counts);
 	qcf_header_fini(&p.header);
 	return ret;

@@ -235,6 +235,19 @@ static int expand_slice(void *opaque, const struct qcf_l2_name *table,
 	return ret;
 }
 
+/* What is zeros because nobody wrote there has to be inside the file. */
+static int cover_clusters(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	uint64_t end =
+		qcf_host_offset(&meta->geometry, meta->refcounts.fresh_from);
+	uint64_t size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &size, errp);
+
+	if (ret < 0 || meta->storage->fixed_size || size >= end)
+		return ret;
+	return qcf_storage_truncate(meta->storage, end, errp);
+}
+
 static int expand_tables(struct expanding *x, const struct qcf_l2_list *list,
                          struct qcowfmt_error **errp)
 {
@@ -252,7 +265,9 @@ static int expand_tables(struct expanding *x, const struct qcf_l2_list *list,
 		(void)settle(x, NULL);
 		return ret;
 	}
-	ret = settle(x, errp);
+	ret = cover_clusters(x->meta, errp);
+	if (ret == 0)
+		ret = settle(x, errp);
 	return ret < 0 ? ret : qcf_writeback_drain(x->meta, errp);
 }
 

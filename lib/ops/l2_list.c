@@ -7,7 +7,7 @@
 #include "checked.h"
 #include "image_flags.h"
 #include "l2_list.h"
-#include "snapshot_l1.h"
+#include "snapshot_table.h"
 
 /* L1 entries of all tables together: 400 MiB of names. */
 #define MAX_NAMES ((size_t)16 << 20)
@@ -70,20 +70,29 @@ static int add_active(struct qcf_meta *meta, struct qcf_l2_list *list,
 	return ret;
 }
 
-struct adding {
-	struct qcf_meta *meta;
-	struct qcf_l2_list *list;
-};
-
-static int add_snapshot(void *opaque, struct qcf_snapshot_l1 *l1,
+static int add_snapshot(struct qcf_meta *meta, struct qcf_l2_list *list,
+                        const struct qcf_snapshot_entry *snapshot,
                         struct qcowfmt_error **errp)
 {
-	const struct adding *a = opaque;
-	int ret = 0;
+	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
+	int ret = qcf_snapshot_read_l1(meta, snapshot, &entries, errp);
 
-	for (uint32_t i = 0; ret == 0 && i < l1->size; i++)
-		ret = add_entry(a->meta, a->list, l1->entries[i], i, false,
-		                errp);
+	for (uint32_t i = 0; ret == 0 && i < snapshot->l1_size; i++)
+		ret = add_entry(meta, list, entries[i], i, false, errp);
+	return ret;
+}
+
+static int add_snapshots(struct qcf_meta *meta, struct qcf_l2_list *list,
+                         struct qcowfmt_error **errp)
+{
+	struct qcf_snapshot_table table;
+	int ret = qcf_snapshot_table_load(meta, &table, errp);
+
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; ret == 0 && i < table.count; i++)
+		ret = add_snapshot(meta, list, &table.entries[i], errp);
+	qcf_snapshot_table_fini(&table);
 	return ret;
 }
 
@@ -121,13 +130,12 @@ static void merge(struct qcf_l2_list *list)
 int qcf_l2_list_collect(struct qcf_meta *meta, struct qcf_l2_list *list,
                         struct qcowfmt_error **errp)
 {
-	struct adding a = { meta, list };
 	int ret;
 
 	*list = (struct qcf_l2_list){ 0 };
 	ret = add_active(meta, list, errp);
 	if (ret == 0)
-		ret = qcf_snapshot_l1_each(meta, add_snapshot, &a, errp);
+		ret = add_snapshots(meta, list, errp);
 	if (ret == 0)
 		merge(list);
 	return ret;
