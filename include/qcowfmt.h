@@ -625,8 +625,9 @@ int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
 /* -------------------------------------------------------------------- info */
 
 /*
- * What an image says about itself.  Strings belong to the image and end with
- * it; NULL where there is none.
+ * What an image says about itself.  Strings belong to the image and end with it,
+ * or when qcowfmt_amend() or qcowfmt_rebase() changes them; NULL where there is
+ * none.
  */
 struct qcowfmt_info {
 	size_t struct_size;
