@@ -36,6 +36,10 @@ static int check_flags(const struct qcowfmt_open_options *o,
 	if ((o->flags & both) == both)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "lazy refcounts cannot be both on and off");
+	if ((o->snapshot_id != NULL || o->snapshot_name != NULL) &&
+	    (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "a snapshot cannot be opened read-write");
 	if ((o->flags & QCOWFMT_OPEN_NO_DATA) != 0 &&
 	    (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
@@ -138,6 +142,8 @@ static int open_chain(struct qcowfmt_image *image,
 		.no_lock = no_lock,
 		.no_data = image->no_data,
 		.secrets = &secrets,
+		.snapshot_id = o->snapshot_id,
+		.snapshot_name = o->snapshot_name,
 		.data_storage = o->data_storage,
 		.lazy_refcounts = lazy_choice(o),
 		.max_table_size = o->max_metadata_size != 0

@@ -15,5 +15,6 @@ int qcf_img_create(int argc, char **argv);
 int qcf_img_info(int argc, char **argv);
 int qcf_img_map(int argc, char **argv);
 int qcf_img_resize(int argc, char **argv);
+int qcf_img_snapshot(int argc, char **argv);
 
 #endif

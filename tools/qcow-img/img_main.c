@@ -34,7 +34,8 @@ static const struct command commands[] = {
 	{ "measure", NULL, NULL },
 	{ "rebase", NULL, NULL },
 	{ "resize", "change the virtual size of an image", qcf_img_resize },
-	{ "snapshot", NULL, NULL },
+	{ "snapshot", "work with the internal snapshots of an image",
+	  qcf_img_snapshot },
 };
 
 static const struct qcf_tool_option options[] = {
