@@ -166,17 +166,30 @@ int qcf_options_next(struct qcf_tool_parser *parser)
 	}
 }
 
+int qcf_options_parse_shared(const struct qcf_tool_command_help *help, int argc,
+                             char **argv,
+                             bool (*take)(int option, void *opaque),
+                             void *opaque, void *shared)
+{
+	struct qcf_tool_parser parser;
+	int code;
+
+	qcf_options_begin(&parser, help, argv[0], false, argc, argv);
+	while ((code = qcf_options_next(&parser)) >= 0) {
+		const struct qcf_tool_option *option =
+			find_option(&parser, code);
+		bool ok = option->take != NULL ? option->take(optarg, shared)
+		                               : take(code, opaque);
+
+		if (!ok)
+			return QCF_OPTION_ERROR;
+	}
+	return code;
+}
+
 int qcf_options_parse(const struct qcf_tool_command_help *help, int argc,
                       char **argv, bool (*take)(int option, void *opaque),
                       void *opaque)
 {
-	struct qcf_tool_parser parser;
-	int option;
-
-	qcf_options_begin(&parser, help, argv[0], false, argc, argv);
-	while ((option = qcf_options_next(&parser)) >= 0) {
-		if (!take(option, opaque))
-			return QCF_OPTION_ERROR;
-	}
-	return option;
+	return qcf_options_parse_shared(help, argc, argv, take, opaque, NULL);
 }

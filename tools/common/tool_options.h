@@ -22,6 +22,9 @@ struct qcf_tool_option {
 			   * "[=NAME]": the long name may have one */
 	const char *help; /* NULL: an old spelling that --help leaves out */
 	bool refused;     /* known, but not supported by this version */
+	/* Takes it for all commands that have it, in place of the command; false
+	 * after a message.  NULL: it is the command's own. */
+	bool (*take)(char *argument, void *shared);
 };
 
 #define QCF_OPTION_LONG 256
@@ -68,9 +71,15 @@ int qcf_options_next(struct qcf_tool_parser *parser);
 
 /*
  * Parse all options of a command.  take() gets the code of each, with its
- * argument in optarg; it returns false, after a message, to give up.  Returns
- * QCF_OPTION_*.
+ * argument in optarg; it returns false, after a message, to give up.  Options
+ * that many commands have go to shared instead.  Returns QCF_OPTION_*.
  */
+int qcf_options_parse_shared(const struct qcf_tool_command_help *help, int argc,
+                             char **argv,
+                             bool (*take)(int option, void *opaque),
+                             void *opaque, void *shared);
+
+/* The same for a table without such options. */
 int qcf_options_parse(const struct qcf_tool_command_help *help, int argc,
                       char **argv, bool (*take)(int option, void *opaque),
                       void *opaque);
