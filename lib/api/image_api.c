@@ -2,9 +2,11 @@
 /* image_api.c - exported functions on whole images */
 #include <errno.h>
 
+#include "amend.h"
 #include "check_image.h"
 #include "create_file.h"
 #include "describe.h"
+#include "measure.h"
 #include "open.h"
 #include "options.h"
 #include "resize.h"
@@ -101,6 +103,22 @@ int qcowfmt_create_file(const char *path,
 	return ret < 0 ? ret : qcf_create_file(path, &ours.o, errp);
 }
 
+int qcowfmt_measure(struct qcowfmt_image *source,
+                    const struct qcowfmt_create_options *options,
+                    struct qcowfmt_measure_result *result,
+                    struct qcowfmt_error **errp)
+{
+	struct qcowfmt_measure_result measured = { 0 };
+	struct create_options ours;
+	int ret = copy_create_options(&ours, options, errp);
+
+	if (ret == 0)
+		ret = qcf_measure(source, &ours.o, &measured, errp);
+	return ret < 0 ? ret
+	               : qcf_result_copy(result, &measured, sizeof(measured),
+	                                 "qcowfmt_measure_result", errp);
+}
+
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
                      struct qcowfmt_info *info, struct qcowfmt_error **errp)
 {
@@ -121,6 +139,17 @@ int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
 	                           "qcowfmt_resize_options", errp);
 
 	return ret < 0 ? ret : qcf_resize(image, virtual_size, &ours, errp);
+}
+
+int qcowfmt_amend(struct qcowfmt_image *image,
+                  const struct qcowfmt_amend_options *options,
+                  struct qcowfmt_error **errp)
+{
+	struct qcowfmt_amend_options ours;
+	int ret = qcf_options_copy(&ours, sizeof(ours), options,
+	                           "qcowfmt_amend_options", errp);
+
+	return ret < 0 ? ret : qcf_amend(image, &ours, errp);
 }
 
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image)
