@@ -27,6 +27,9 @@
 static const struct trial_kind kinds[] = {
 	{ "v3, 512", 3, 0, 16, 512, 130 * SECTOR, 0, false },
 	{ "v2, 512", 2, 0, 16, 512, 130 * SECTOR, 0, false },
+	/* Refcount blocks one by one. */
+	{ "v3, 512, no cache", 3, 0, 32, 512, 150 * SECTOR, 0, false, 1 },
+	{ "v2, 512, no cache", 2, 0, 16, 512, 150 * SECTOR, 0, false, 1 },
 	{ "v3, 4096, 4 bits", 3, 0, 4, 4096, 90 * SECTOR, 0, false },
 	{ "v3, 4096, 64 bits, compressed", 3, 0, 64, 4096, 128 * SECTOR, 0,
 	  true },
@@ -86,6 +89,7 @@ static struct qcowfmt_image *open_as(struct qcowfmt_storage *storage,
 		.flags = flags,
 		.secret = trial.kind->encryption != 0 ? SECRET : NULL,
 		.secret_len = trial.kind->encryption != 0 ? strlen(SECRET) : 0,
+		.cache_size = trial.kind->cache_size,
 		.snapshot_name = snapshot,
 	};
 	struct qcowfmt_image *image = NULL;

@@ -28,6 +28,7 @@ struct trial_kind {
 	uint64_t size;
 	int32_t encryption;
 	bool compressed;
+	uint64_t cache_size; /* of metadata, bytes; 0 = the default */
 };
 
 struct trial_action {
