@@ -19,7 +19,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "amend", "change the keys of an encrypted image", qcf_img_amend },
+	{ "amend", "change the options of an image", qcf_img_amend },
 	{ "bench", NULL, NULL },
 	{ "bitmap", NULL, NULL },
 	{ "check", "check the consistency of an image", qcf_img_check },
