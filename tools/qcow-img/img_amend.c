@@ -367,6 +367,19 @@ static int show_progress(void *opaque, uint64_t done, uint64_t total)
 	return 0;
 }
 
+/* The words of an error, without the name of the image in front of them. */
+static char *words_of(const struct amending *a,
+                      const struct qcowfmt_error *error)
+{
+	const char *message = qcowfmt_error_message(error);
+	size_t len = strlen(a->info.filename);
+
+	if (strncmp(message, a->info.filename, len) == 0 &&
+	    strncmp(message + len, ": ", 2) == 0)
+		message += len + 2;
+	return qcf_tool_printf("%s", message);
+}
+
 static char *amend(struct amending *a, const struct qcowfmt_amend_options *o)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
@@ -377,7 +390,7 @@ static char *amend(struct amending *a, const struct qcowfmt_amend_options *o)
 	if (ret == -ENOSPC && qcowfmt_error_code(error) == QCOWFMT_ERR_NO_SPACE)
 		return qcf_tool_printf("Failed to update the image header: No "
 		                       "space left on device");
-	return qcf_tool_printf("%s", qcowfmt_error_message(error));
+	return words_of(a, error);
 }
 
 static char *resize_reason(const struct amending *a, int ret,
@@ -392,7 +405,7 @@ static char *resize_reason(const struct amending *a, int ret,
 	if (ret == -ENOTSUP && is_2 && a->info.snapshot_count > 0)
 		return qcf_tool_printf("Can't resize a v2 image which has "
 		                       "snapshots");
-	return qcf_tool_printf("%s", qcowfmt_error_message(error));
+	return words_of(a, error);
 }
 
 /* A size of 0 means that it stays as it is. */

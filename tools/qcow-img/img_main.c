@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	{ "bitmap", NULL, NULL },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", NULL, NULL },
+	{ "compact", "make the file of an image shorter", qcf_img_compact },
 	{ "compare", NULL, NULL },
 	{ "convert", "copy images into a new one of another format",
 	  qcf_img_convert },
