@@ -51,6 +51,13 @@ int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
 	return 0;
 }
 
+bool qcf_extent_is_left_out(const struct qcowfmt_image *image,
+                            const struct qcf_extent *extent)
+{
+	return image->incomplete && extent->run.kind == QCF_UNALLOCATED &&
+	       extent->depth + 1 == image->layer_count;
+}
+
 int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,
                             uint64_t len, struct qcf_extent *extent,
                             struct qcowfmt_error **errp)
@@ -58,13 +65,11 @@ int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,
 	int ret = qcf_extent_lookup(image, guest_offset, len, UINT32_MAX,
 	                            extent, errp);
 
-	if (ret == 0 && extent->run.kind == QCF_UNALLOCATED &&
-	    image->incomplete) {
+	if (ret == 0 && qcf_extent_is_left_out(image, extent)) {
 		ret = qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_REFUSED,
 		               "%s: the range comes from the backing file, "
-		               "which was not opened because the reference "
-		               "policy is to ignore it",
-		               qcf_image_top(image)->storage->name);
+		               "which was left out when the image was opened",
+		               image->layers[extent->depth]->storage->name);
 		qcf_error_at_guest(errp, guest_offset);
 	}
 	return ret;
