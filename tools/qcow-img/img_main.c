@@ -19,11 +19,12 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "amend", "change the keys of an encrypted image", qcf_img_amend },
+	{ "amend", "change the options of an image", qcf_img_amend },
 	{ "bench", NULL, NULL },
 	{ "bitmap", NULL, NULL },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", "copy an overlay into the image below it", qcf_img_commit },
+	{ "compact", "make the file of an image shorter", qcf_img_compact },
 	{ "compare", "compare the disks of two images", qcf_img_compare },
 	{ "convert", "copy images into a new one of another format",
 	  qcf_img_convert },
