@@ -260,6 +260,48 @@ int qcf_header_decode(struct qcf_header *h, const uint8_t *bytes, size_t len,
 	return ret;
 }
 
+static int copy_parts(const struct qcf_header *h, struct qcf_header *copy,
+                      struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	if (h->backing_name != NULL)
+		copy->backing_name = strdup(h->backing_name);
+	if (h->backing_format != NULL)
+		copy->backing_format = strdup(h->backing_format);
+	if (h->unknown != NULL)
+		copy->unknown = malloc(h->unknown_len);
+	if ((h->backing_name != NULL && copy->backing_name == NULL) ||
+	    (h->backing_format != NULL && copy->backing_format == NULL) ||
+	    (h->unknown != NULL && copy->unknown == NULL))
+		return qcf_fail_oom(errp);
+	if (h->unknown != NULL)
+		memcpy(copy->unknown, h->unknown, h->unknown_len);
+	for (size_t i = 0; i < h->extension_count && ret == 0; i++)
+		ret = qcf_header_add_extension(copy, h->extensions[i].type,
+		                               h->extensions[i].data,
+		                               h->extensions[i].len, errp);
+	return ret;
+}
+
+int qcf_header_copy(const struct qcf_header *h, struct qcf_header *copy,
+                    struct qcowfmt_error **errp)
+{
+	int ret;
+
+	*copy = *h;
+	copy->backing_name = NULL;
+	copy->backing_format = NULL;
+	copy->data_file_name = NULL;
+	copy->unknown = NULL;
+	copy->extensions = NULL;
+	copy->extension_count = 0;
+	ret = copy_parts(h, copy, errp);
+	if (ret < 0)
+		qcf_header_fini(copy);
+	return ret;
+}
+
 void qcf_header_fini(struct qcf_header *h)
 {
 	qcf_extensions_fini(h);
@@ -317,34 +359,99 @@ static void encode_fixed(const struct qcf_header *h, struct name_place name,
 	qcf_write_bytes(writer, h->unknown, h->unknown_len);
 }
 
-int qcf_header_encode(const struct qcf_header *h, uint8_t *cluster,
-                      size_t cluster_size, struct qcowfmt_error **errp)
+/* The backing name, behind everything else. */
+static struct name_place encode_name(const struct qcf_header *h,
+                                     struct qcf_writer *writer)
+{
+	struct name_place name = { 0 };
+
+	if (h->backing_name == NULL)
+		return name;
+	name.offset = writer->pos;
+	name.len = (uint32_t)strlen(h->backing_name);
+	qcf_write_bytes(writer, h->backing_name, name.len);
+	return name;
+}
+
+static int does_not_fit(size_t cluster_size, struct qcowfmt_error **errp)
+{
+	return qcf_fail(errp, ENOSPC, QCOWFMT_ERR_NO_SPACE,
+	                "the header, its extensions and the backing file name "
+	                "do not fit into one cluster of %zu bytes",
+	                cluster_size);
+}
+
+/* tail 0: the extensions follow the fixed header. */
+static int encode_all(const struct qcf_header *h, uint8_t *cluster,
+                      size_t cluster_size, size_t tail, size_t *end,
+                      struct qcowfmt_error **errp)
 {
 	struct qcf_writer writer = qcf_writer_init(cluster, cluster_size);
 	struct name_place name = { 0 };
 
-	if (h->version == 1)
-		return qcf_header_v1_encode(h, cluster, cluster_size, errp);
 	memset(cluster, 0, cluster_size);
 	encode_fixed(h, name, &writer);
-	qcf_extensions_encode(h, &writer);
-	if (h->backing_name != NULL) {
-		name.offset = writer.pos;
-		name.len = (uint32_t)strlen(h->backing_name);
-		qcf_write_bytes(&writer, h->backing_name, name.len);
-	}
+	if (tail == 0)
+		qcf_extensions_encode(h, &writer);
+	else if (!qcf_extensions_encode_at(h, &writer, tail))
+		return does_not_fit(cluster_size, errp);
+	name = encode_name(h, &writer);
 	if (writer.overrun)
-		return qcf_fail(errp, ENOSPC, QCOWFMT_ERR_NO_SPACE,
-		                "the header, its extensions and the backing "
-		                "file name do not fit into one cluster of %zu "
-		                "bytes",
-		                cluster_size);
+		return does_not_fit(cluster_size, errp);
+	*end = writer.pos;
 
 	/* Where the name is, is known only now. */
 	struct qcf_writer again = qcf_writer_init(cluster, cluster_size);
 
 	encode_fixed(h, name, &again);
 	return 0;
+}
+
+int qcf_header_encode(const struct qcf_header *h, uint8_t *cluster,
+                      size_t cluster_size, struct qcowfmt_error **errp)
+{
+	size_t end = 0;
+
+	if (h->version == 1)
+		return qcf_header_v1_encode(h, cluster, cluster_size, errp);
+	return encode_all(h, cluster, cluster_size, 0, &end, errp);
+}
+
+int qcf_header_encode_at(const struct qcf_header *h, uint8_t *cluster,
+                         size_t cluster_size, size_t tail,
+                         struct qcf_span *span, struct qcowfmt_error **errp)
+{
+	size_t end = 0;
+	int ret = encode_all(h, cluster, cluster_size, tail, &end, errp);
+
+	*span = (struct qcf_span){ tail, end };
+	return ret;
+}
+
+struct qcf_span qcf_header_find_tail(const struct qcf_header *h,
+                                     const uint8_t *cluster,
+                                     size_t cluster_size)
+{
+	struct qcf_span span = { 0, 0 };
+	struct qcf_reader reader = qcf_reader_init(cluster, cluster_size);
+	size_t limit = cluster_size;
+
+	qcf_read_span(&reader, AT_BACKING_OFFSET);
+
+	uint64_t name_offset = qcf_read_u64(&reader);
+	uint32_t name_len = qcf_read_u32(&reader);
+
+	if (name_offset != 0 && name_offset < limit) {
+		limit = (size_t)name_offset;
+		qcf_span_cover(&span, limit, limit + name_len);
+	}
+	if (h->version > 1)
+		qcf_extensions_find(cluster, h->header_length, limit, &span);
+	if (span.first < QCF_SECTOR_SIZE)
+		span.first = QCF_SECTOR_SIZE;
+	if (span.end < span.first)
+		span.end = span.first;
+	return span;
 }
 
 /* ------------------------------------------------------------------- changes */

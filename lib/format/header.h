@@ -146,6 +146,43 @@ int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,
 int qcf_header_encode(const struct qcf_header *h, uint8_t *cluster,
                       size_t cluster_size, struct qcowfmt_error **errp);
 
+/* A range of bytes. */
+struct qcf_span {
+	size_t first;
+	size_t end; /* behind the last one */
+};
+
+/* Make a span cover another range, too. */
+static inline void qcf_span_cover(struct qcf_span *span, size_t first,
+                                  size_t end)
+{
+	if (span->first == span->end)
+		*span = (struct qcf_span){ first, end };
+	if (first < span->first)
+		span->first = first;
+	if (end > span->end)
+		span->end = end;
+}
+
+/*
+ * As qcf_header_encode(), but with everything of variable length from host offset
+ * tail on, a multiple of 8 that is at least a sector.  Only the first sector and
+ * the range *span are meant to be written.  -ENOSPC if it cannot be done.  Not for
+ * version 1.
+ */
+int qcf_header_encode_at(const struct qcf_header *h, uint8_t *cluster,
+                         size_t cluster_size, size_t tail,
+                         struct qcf_span *span, struct qcowfmt_error **errp);
+
+/*
+ * Where, behind the first sector, an encoded header has what readers need:
+ * extensions and the backing name; an empty span if nowhere.  *h is what the
+ * bytes decode to.
+ */
+struct qcf_span qcf_header_find_tail(const struct qcf_header *h,
+                                     const uint8_t *cluster,
+                                     size_t cluster_size);
+
 /*
  * Set the backing name and format (NULL removes).  Copies them.  The backing
  * format extension is derived from backing_format by encode.

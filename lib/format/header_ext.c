@@ -23,6 +23,9 @@
 #define RECORD_ALIGNMENT 8u
 /* QEMU leaves the feature name table out where it would fill the cluster. */
 #define FEATURE_NAMES_ABOVE 4096u
+/* An entry of it: set, bit, name. */
+#define FEATURE_ENTRY_LEN 48u
+#define FEATURE_NAME_AT   2u
 
 static int too_long(struct qcowfmt_error **errp, size_t at, uint32_t type,
                     uint64_t have, uint64_t want)
@@ -170,24 +173,20 @@ static bool has_own_place(uint32_t type)
 	       type == QCF_EXT_ENCRYPTION || type == QCF_EXT_FEATURE_NAMES;
 }
 
-void qcf_extensions_encode(const struct qcf_header *h,
-                           struct qcf_writer *writer)
+/* What comes in front of the feature names in the usual order. */
+static void encode_first(const struct qcf_header *h, struct qcf_writer *writer)
 {
-	bool data_file =
-		(h->incompatible_features & QCF_INCOMPAT_DATA_FILE) != 0;
-
 	if (h->backing_format != NULL)
 		encode_record(writer, QCF_EXT_BACKING_FORMAT, h->backing_format,
 		              strlen(h->backing_format));
-	if (data_file)
+	if ((h->incompatible_features & QCF_INCOMPAT_DATA_FILE) != 0)
 		encode_last(h, QCF_EXT_DATA_FILE, writer);
 	encode_last(h, QCF_EXT_ENCRYPTION, writer);
-	if (h->version >= 3 && writer->len > FEATURE_NAMES_ABOVE) {
-		size_t len = 0;
-		const uint8_t *names = qcf_feature_name_table(&len);
+}
 
-		encode_record(writer, QCF_EXT_FEATURE_NAMES, names, len);
-	}
+/* What comes behind them. */
+static void encode_others(const struct qcf_header *h, struct qcf_writer *writer)
+{
 	for (size_t i = 0; i < h->extension_count; i++) {
 		const struct qcf_extension *ext = &h->extensions[i];
 
@@ -195,6 +194,80 @@ void qcf_extensions_encode(const struct qcf_header *h,
 			encode_record(writer, ext->type, ext->data, ext->len);
 	}
 	encode_record(writer, QCF_EXT_END, NULL, 0);
+}
+
+static bool has_feature_names(const struct qcf_header *h,
+                              const struct qcf_writer *writer)
+{
+	return h->version >= 3 && writer->len > FEATURE_NAMES_ABOVE;
+}
+
+void qcf_extensions_encode(const struct qcf_header *h,
+                           struct qcf_writer *writer)
+{
+	encode_first(h, writer);
+	if (has_feature_names(h, writer)) {
+		size_t len = 0;
+		const uint8_t *names = qcf_feature_name_table(&len);
+
+		encode_record(writer, QCF_EXT_FEATURE_NAMES, names, len);
+	}
+	encode_others(h, writer);
+}
+
+/*
+ * A feature name table ends with an entry that has no name, whatever its record
+ * holds behind that.  So the record can be as long as it takes to get to tail,
+ * over bytes that nobody looks at and that are not written here.
+ */
+static void encode_skip(const struct qcf_header *h, struct qcf_writer *writer,
+                        size_t tail)
+{
+	size_t start = writer->pos + RECORD_HEAD_LEN;
+	size_t len = 0;
+	const uint8_t *names = qcf_feature_name_table(&len);
+
+	if (!has_feature_names(h, writer))
+		len = 0;
+	while (start + len + FEATURE_NAME_AT >= QCF_SECTOR_SIZE)
+		len -= FEATURE_ENTRY_LEN;
+	qcf_write_u32(writer, QCF_EXT_FEATURE_NAMES);
+	qcf_write_u32(writer, (uint32_t)(tail - start));
+	qcf_write_bytes(writer, names, len);
+	qcf_write_span(writer, tail - start - len);
+}
+
+bool qcf_extensions_encode_at(const struct qcf_header *h,
+                              struct qcf_writer *writer, size_t tail)
+{
+	if (tail < QCF_SECTOR_SIZE ||
+	    writer->pos + RECORD_HEAD_LEN + FEATURE_NAME_AT >= QCF_SECTOR_SIZE)
+		return false;
+	encode_skip(h, writer, tail);
+	encode_first(h, writer);
+	encode_others(h, writer);
+	return true;
+}
+
+void qcf_extensions_find(const uint8_t *bytes, size_t start, size_t end,
+                         struct qcf_span *span)
+{
+	struct qcf_reader reader = qcf_reader_init(bytes, end);
+
+	qcf_read_span(&reader, start);
+	while (!reader.overrun && qcf_reader_left(&reader) > 0) {
+		size_t at = reader.pos;
+		uint32_t type = qcf_read_u32(&reader);
+		uint32_t len = qcf_read_u32(&reader);
+
+		qcf_read_span(&reader,
+		              QCF_MIN(qcf_align_up(len, RECORD_ALIGNMENT),
+		                      qcf_reader_left(&reader)));
+		if (type != QCF_EXT_FEATURE_NAMES)
+			qcf_span_cover(span, at, reader.pos);
+		if (type == QCF_EXT_END)
+			return;
+	}
 }
 
 const struct qcf_extension *qcf_header_extension(const struct qcf_header *h,
@@ -216,6 +289,21 @@ int qcf_header_add_extension(struct qcf_header *h, uint32_t type,
 	if (type == QCF_EXT_DATA_FILE)
 		ret = keep_data_file_name(h, data, len, errp);
 	return ret < 0 ? ret : keep(h, type, data, len, errp);
+}
+
+void qcf_header_remove_extension(struct qcf_header *h, uint32_t type)
+{
+	size_t kept = 0;
+
+	if (type == QCF_EXT_DATA_FILE)
+		free(qcf_take(&h->data_file_name));
+	for (size_t i = 0; i < h->extension_count; i++) {
+		if (h->extensions[i].type == type)
+			free(h->extensions[i].data);
+		else
+			h->extensions[kept++] = h->extensions[i];
+	}
+	h->extension_count = kept;
 }
 
 void qcf_extensions_fini(struct qcf_header *h)

@@ -19,6 +19,19 @@ int qcf_extensions_decode(struct qcf_header *h, const uint8_t *bytes,
 void qcf_extensions_encode(const struct qcf_header *h,
                            struct qcf_writer *writer);
 
+/*
+ * Encode them from host offset tail on; between here and there comes a record
+ * that readers step over.  False if there is no room for its head.  Bytes between
+ * the end of the feature names and tail are not touched.
+ */
+bool qcf_extensions_encode_at(const struct qcf_header *h,
+                              struct qcf_writer *writer, size_t tail);
+
+/* Extend a span over all records between two host offsets that mean something:
+ * feature names do not.  The records have been decoded once. */
+void qcf_extensions_find(const uint8_t *bytes, size_t start, size_t end,
+                         struct qcf_span *span);
+
 void qcf_extensions_fini(struct qcf_header *h);
 
 /* Add an extension to a header that is being made; copies the data.  It takes

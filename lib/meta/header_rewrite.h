@@ -20,7 +20,9 @@
  * points to is stable already.  The caller is alone (exclusive.h, opening or
  * closing); nothing is dirty.
  *
- * -ENOSPC, with nothing written, if it does not fit into the first cluster.
+ * -ENOSPC, with nothing written, if it does not fit into the first cluster.  After
+ * any other failure the old header stands, or the image is poisoned, because storage
+ * may have the old one or the new one.
  */
 int qcf_header_rewrite(struct qcf_meta *meta, struct qcf_header *h,
                        struct qcowfmt_error **errp);
