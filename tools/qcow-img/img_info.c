@@ -328,6 +328,13 @@ static bool open_chain(struct chain *chain, const struct request *r)
 		info = &chain->nodes[chain->count - 1].facts.info;
 		if (!r->chain || full_backing_name(info) == NULL)
 			break;
+		ok = !qcf_tool_is_untrusted();
+		if (!ok) {
+			qcf_tool_error("The image names '%s', which "
+			               "--untrusted does not let it open",
+			               info->backing_filename);
+			break;
+		}
 		next.format = info->backing_format;
 		next.opts = NULL;
 		qcf_image_opts_fini(&opts);
