@@ -14,7 +14,7 @@
 #include "compress.h"
 #include "image_flags.h"
 #include "meta.h"
-#include "snapshot_entry.h"
+#include "snapshot_table.h"
 #include "writeback.h"
 
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
@@ -300,68 +300,39 @@ int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
 	                               errp);
 }
 
-static struct qcf_overlap_range range_of(const struct qcf_geometry *g,
-                                         uint64_t host_offset, uint64_t len)
+/* The snapshot table and the L1 tables it names. */
+static int protect_snapshots(struct qcf_meta *meta,
+                             struct qcowfmt_error **errp)
 {
-	uint64_t first = host_offset >> g->guard_bits;
+	struct qcf_snapshot_table table;
+	int ret = qcf_snapshot_table_load(meta, &table, errp);
 
-	return (struct qcf_overlap_range){
-		.first = first,
-		.end = qcf_align_up(host_offset + len,
-		                    UINT64_C(1) << g->guard_bits) >>
-		       g->guard_bits,
-	};
+	if (ret < 0 || table.count == 0)
+		return ret;
+	ret = qcf_snapshot_table_protect(meta, &table,
+	                                 meta->header.snapshots_offset,
+	                                 table.stored_len, errp);
+	qcf_snapshot_table_fini(&table);
+	return ret;
 }
 
-/* The snapshot table and the L1 tables it names, behind the first count ranges,
- * which have room for them. */
-static int add_snapshot_ranges(struct qcf_meta *meta,
-                               struct qcf_overlap_range *ranges, size_t *count,
-                               struct qcowfmt_error **errp)
+/* Key slots and key material, which stay where they are. */
+static int protect_keys(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	const struct qcf_geometry *g = &meta->geometry;
-	QCF_AUTO_FREE uint8_t *table = NULL;
-	struct qcf_reader reader;
-	size_t len = 0;
-	int ret = qcf_meta_read_snapshot_table(meta, &table, &len, errp);
-
-	if (ret < 0)
-		return qcf_wrap(errp, "reading the snapshot table", ret);
-	reader = qcf_reader_init(table, len);
-	for (uint32_t i = 0; i < meta->header.snapshot_count; i++) {
-		struct qcf_snapshot_entry entry = { 0 };
-
-		ret = qcf_snapshot_entry_decode(&entry, g, &reader, errp);
-		if (ret < 0)
-			return qcf_wrapf(errp, ret, "snapshot table entry %u",
-			                 i);
-		ranges[(*count)++] = range_of(g, entry.l1_table_offset,
-		                              (uint64_t)entry.l1_size * 8);
-		qcf_snapshot_entry_fini(&entry);
-	}
-	ranges[(*count)++] =
-		range_of(g, meta->header.snapshots_offset, reader.pos);
-	return 0;
-}
-
-/* Tables that stay where they are while the image is open. */
-static int protect_ranges(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	QCF_AUTO_FREE struct qcf_overlap_range *ranges = calloc(
-		(size_t)meta->header.snapshot_count + 2, sizeof(*ranges));
+	uint32_t bits = meta->geometry.guard_bits;
+	struct qcf_overlap_range *range;
 	uint64_t offset = 0;
 	uint64_t len = 0;
-	size_t count = 0;
-	int ret = ranges == NULL ? qcf_fail_oom(errp) : 0;
 
-	if (ret == 0 && meta->header.snapshot_count > 0)
-		ret = add_snapshot_ranges(meta, ranges, &count, errp);
-	if (ret < 0)
-		return ret;
 	qcf_crypto_area(&meta->header, &offset, &len);
-	if (len > 0)
-		ranges[count++] = range_of(&meta->geometry, offset, len);
-	qcf_overlap_set_ranges(&meta->overlap, qcf_take(&ranges), count);
+	if (len == 0)
+		return 0;
+	range = malloc(sizeof(*range));
+	if (range == NULL)
+		return qcf_fail_oom(errp);
+	range->first = offset >> bits;
+	range->end = ((offset + len - 1) >> bits) + 1;
+	qcf_overlap_set_ranges(&meta->overlap, QCF_OVERLAP_KEYS, range, 1);
 	return 0;
 }
 
@@ -491,7 +462,9 @@ static int read_tables(struct qcf_meta *meta,
 	if (ret == 0 && meta->writable)
 		ret = protect_blocks(meta, errp);
 	if (ret == 0 && meta->writable)
-		ret = protect_ranges(meta, errp);
+		ret = protect_snapshots(meta, errp);
+	if (ret == 0 && meta->writable)
+		ret = protect_keys(meta, errp);
 	if (ret == 0 && meta->writable)
 		ret = prepare_writing(meta, options, errp);
 	return ret;

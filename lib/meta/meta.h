@@ -94,6 +94,8 @@ struct qcf_meta {
 	bool writable;
 	bool lazy_refcounts;
 	bool has_backing;      /* unallocated clusters show the backing file */
+	bool shows_snapshot;   /* l1 and the virtual size are those of a
+				* snapshot */
 	struct qcf_gate *gate; /* of the image; not owned */
 	struct qcf_budget *budget; /* of the chain; not owned */
 
