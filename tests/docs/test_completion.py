@@ -87,6 +87,8 @@ EXACT = {
     'qcow-img convert -f raw --target-format qcow -o enc':
         {'encrypt.format=', 'encrypt.key-secret=', 'encryption='},
     'qcow-img amend -o encrypt.state=': {'active', 'inactive'},
+    'qcow-img convert --progress=': {'text', 'json'},
+    'qcow-img convert --progress ': {'base.qcow2', 'sub', 'with space'},
     'qcow-io -t d': {'directsync'},
     'qcow-io -d ': {'ignore', 'unmap'},
     'qcow-io -i ': {'threads', 'native', 'io_uring'},
@@ -117,7 +119,7 @@ def check_everything(directory):
     for command in commands:
         lines = output(QCOW_IMG, command, '--help').split('\nOptions:\n')[1]
         listed = set(re.findall(r'--?[\w-]+', ' '.join(
-            re.findall(r'(?m)^  (?:    )?(-[^ ]+(?: --[^ ]+)?)', lines))))
+            re.findall(r'(?m)^  (?:    )?(-[^ ]+(?: --[^ [=]+)?)', lines))))
         offered = choices(f'qcow-img {command} -', directory)
         expect(offered == listed, f'{command}: {sorted(offered ^ listed)}')
         expect(len(offered) > 5, f'{command}: only {sorted(offered)}')

@@ -20,11 +20,13 @@ FORMATS = ('raw', 'qcow', 'qcow2')
 
 class Option:
     """names: the letter first, if there is one.  argument: as --help names
-    it, or ''.  values: "file", "keys", "any" or "words A B ..."."""
+    it, or ''.  optional: only the long name may have it, behind "=".  values:
+    "file", "keys", "any" or "words A B ..."."""
 
-    def __init__(self, names, argument, text):
+    def __init__(self, names, argument, optional, text):
         self.names = names
         self.argument = argument
+        self.optional = optional
         self.text = text
         self.values = ''
 
@@ -57,7 +59,7 @@ def listed_words(text):
     """The words of the first "(a, b, ...)" or "a, b or c" of a text."""
     found = re.search(r'\((?:[a-z ]+: )?(\w+(?:(?:, |/)\w+)+)\)', text)
     if not found:
-        found = re.search(r'^(\w+(?:, \w+)* or \w+)$', text)
+        found = re.search(r'(?:^|\bas )(\w+(?:, \w+)* or \w+)$', text)
     if not found:
         found = re.search(r"choices: ('\w+'(?:, '\w+')*)", text)
     if not found:
@@ -82,7 +84,7 @@ def argument_values(option, cache_modes, io_commands):
     if option.argument == 'COMMAND':
         return 'words ' + ' '.join(io_commands)
     words = listed_words(option.text)
-    if words and option.argument == 'MODE':
+    if words and option.argument in ('MODE', 'FORMAT'):
         return 'words ' + ' '.join(words)
     return 'file' if option.argument in ('FILE', 'SRC') else 'any'
 
@@ -100,7 +102,11 @@ def parse_options(text):
                                     line.strip()).partition('\n')
         words = left.split(' ')
         names = [word.rstrip(',') for word in words if word[0] == '-']
-        options.append(Option(names, ' '.join(words[len(names):]),
+        optional = re.fullmatch(r'(.*)\[=(.*)\]', names[-1])
+        if optional:
+            names[-1] = optional.group(1)
+        options.append(Option(names, optional.group(2) if optional else
+                              ' '.join(words[len(names):]), bool(optional),
                               help_text))
     return options
 
