@@ -166,8 +166,7 @@ static uint64_t zeros_below(const struct qcowfmt_image *target, uint32_t flags)
 	return 0;
 }
 
-/* Two requests of one thread, on different images, are harmless only if nobody
- * stops those on the sources. */
+/* What is copied without a request on its image has to stay where it is. */
 static bool can_share(struct qcowfmt_image *const *sources, size_t count,
                       uint32_t flags)
 {
