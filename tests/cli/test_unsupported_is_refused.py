@@ -13,7 +13,7 @@ class UnsupportedIsRefused(CliTest):
         self.qemu('qemu-img', 'create', '-f', 'qcow2', 'a.qcow2', '1M')
 
     def test_commands(self):
-        for command in ('bench', 'bitmap', 'commit', 'compare', 'dd',
+        for command in ('bench', 'commit', 'compare', 'dd',
                         'measure', 'rebase', 'snapshot'):
             self.refused(command, 'qemu-img', command, 'a.qcow2')
 

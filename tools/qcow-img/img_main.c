@@ -21,7 +21,7 @@ struct command {
 static const struct command commands[] = {
 	{ "amend", "change the keys of an encrypted image", qcf_img_amend },
 	{ "bench", NULL, NULL },
-	{ "bitmap", NULL, NULL },
+	{ "bitmap", "change and show dirty bitmaps", qcf_img_bitmap },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", NULL, NULL },
 	{ "compare", NULL, NULL },
