@@ -6,6 +6,7 @@
 #include "check_image.h"
 #include "create_file.h"
 #include "describe.h"
+#include "measure.h"
 #include "open.h"
 #include "options.h"
 #include "resize.h"
@@ -100,6 +101,22 @@ int qcowfmt_create_file(const char *path,
 	int ret = copy_create_options(&ours, options, errp);
 
 	return ret < 0 ? ret : qcf_create_file(path, &ours.o, errp);
+}
+
+int qcowfmt_measure(struct qcowfmt_image *source,
+                    const struct qcowfmt_create_options *options,
+                    struct qcowfmt_measure_result *result,
+                    struct qcowfmt_error **errp)
+{
+	struct qcowfmt_measure_result measured = { 0 };
+	struct create_options ours;
+	int ret = copy_create_options(&ours, options, errp);
+
+	if (ret == 0)
+		ret = qcf_measure(source, &ours.o, &measured, errp);
+	return ret < 0 ? ret
+	               : qcf_result_copy(result, &measured, sizeof(measured),
+	                                 "qcowfmt_measure_result", errp);
 }
 
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,

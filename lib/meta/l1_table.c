@@ -326,10 +326,9 @@ static int store_changes(struct qcf_meta *meta, const struct qcf_be64 *changed,
 		end--;
 	if (first == end)
 		return 0;
-	ret = qcf_storage_pwrite(meta->storage, &changed[first],
-	                         (end - first) * 8,
-	                         meta->header.l1_table_offset + first * 8,
-	                         errp);
+	ret = qcf_storage_pwrite(
+		meta->storage, &changed[first], (end - first) * 8,
+		meta->header.l1_table_offset + first * 8, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "writing the L1 table", ret);
 	for (uint64_t i = first; i < end; i++)

@@ -37,11 +37,10 @@ static int check_flags(const struct qcowfmt_open_options *o,
 	if ((o->flags & both) == both)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "lazy refcounts cannot be both on and off");
-	if ((o->flags & QCOWFMT_OPEN_NO_DATA) != 0 &&
+	if ((o->snapshot_id != NULL || o->snapshot_name != NULL) &&
 	    (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		                "an image cannot be opened read-write without "
-		                "its data");
+		                "a snapshot cannot be opened read-write");
 	return 0;
 }
 
@@ -139,6 +138,8 @@ static int open_chain(struct qcowfmt_image *image,
 		.no_lock = no_lock,
 		.no_data = image->no_data,
 		.secrets = &secrets,
+		.snapshot_id = o->snapshot_id,
+		.snapshot_name = o->snapshot_name,
 		.data_storage = o->data_storage,
 		.lazy_refcounts = lazy_choice(o),
 		.max_table_size = o->max_metadata_size != 0
@@ -154,6 +155,8 @@ static int open_chain(struct qcowfmt_image *image,
 		.opaque = o->reference_opaque,
 		.max_depth = o->max_chain_depth != 0 ? o->max_chain_depth
 		                                     : DEFAULT_CHAIN_DEPTH,
+		.chain_limit = o->chain_limit != 0 ? o->chain_limit
+		                                   : UINT32_MAX,
 		.file_flags = QCOWFMT_FILE_READ_ONLY |
 		              (no_lock ? QCOWFMT_FILE_NO_LOCK : 0) |
 		              ((o->flags & QCOWFMT_OPEN_DIRECT) != 0

@@ -20,6 +20,7 @@
 #include "bitmap_draft.h"
 #include "bitmap_ops.h"
 #include "checked.h"
+#include "cut_file.h"
 #include "exclusive.h"
 #include "extent.h"
 #include "l1_table.h"
@@ -289,27 +290,14 @@ static int drop_tail(struct resizing *r, struct qcowfmt_error **errp)
 	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);
 }
 
-/* Give back the end of the file that nothing uses any more. */
+/* Give back the end of the files that nothing uses any more. */
 static int cut_files(struct resizing *r, struct qcowfmt_error **errp)
 {
-	struct qcf_meta *meta = r->layer->meta;
-	uint64_t size = 0;
-	uint64_t end = 0;
 	int ret = 0;
 
 	if (qcf_layer_has_data_file(r->layer) && !r->layer->data->fixed_size)
 		ret = qcf_storage_truncate(r->layer->data, r->new_size, errp);
-	if (ret == 0 && !meta->storage->fixed_size)
-		ret = qcf_alloc_end(meta, &end, errp);
-	if (ret == 0 && end > 0)
-		ret = qcf_storage_get_size(meta->storage, &size, errp);
-	if (ret < 0 || end >= size)
-		return ret;
-	ret = qcf_storage_truncate(meta->storage, end, errp);
-	if (ret == 0)
-		qcf_alloc_file_cut(meta, end);
-	atomic_store(&r->layer->known_size, 0);
-	return ret;
+	return ret < 0 ? ret : qcf_cut_file(r->layer, errp);
 }
 
 static int shrink(struct resizing *r, struct qcowfmt_error **errp)

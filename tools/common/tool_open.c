@@ -222,6 +222,7 @@ static char *fill_options(const struct qcf_tool_open *request,
 	*options = (struct qcowfmt_open_options){
 		.struct_size = sizeof(*options),
 		.flags = request->flags,
+		.chain_limit = request->chain_limit,
 		.reference_policy = request->no_references
 		                            ? QCOWFMT_REFERENCES_IGNORE
 		                            : QCOWFMT_REFERENCES_LOCAL,

@@ -31,6 +31,7 @@ struct qcf_tool_open {
 					    * path and format counts instead */
 	struct qcf_cache_mode cache;
 	uint32_t flags;     /* QCOWFMT_OPEN_*; DIRECT comes from cache */
+	uint32_t chain_limit; /* as in qcowfmt_open_options */
 	bool no_references; /* do not open backing files */
 	bool ignore_discard;
 	bool punch_zeros; /* with cache.no_flush: zeros need no space */

@@ -449,6 +449,7 @@ static int open_source(const struct request *r, struct qcowfmt_image **source)
 		.path = r->source_file,
 		.format = r->source_format,
 		.no_references = true,
+		.flags = QCOWFMT_OPEN_NO_DATA,
 	};
 
 	if (r->source_file == NULL)
@@ -489,6 +490,7 @@ static int run(struct request *r, int argc, char **argv)
 		return EXIT_FAILURE;
 	r->name = argv[optind + 1];
 	r->image.open.no_references = true;
+	r->image.open.flags |= QCOWFMT_OPEN_NO_DATA;
 	if (!shows(r))
 		r->image.open.flags |= QCOWFMT_OPEN_READ_WRITE;
 	return qcf_image_args_work(&r->image, shows(r) ? show : command.work,

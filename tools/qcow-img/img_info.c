@@ -13,6 +13,7 @@
 
 #include "img_command.h"
 #include "img_output.h"
+#include "img_snapshot_list.h"
 #include "tool_error.h"
 #include "tool_format_info.h"
 #include "tool_json.h"
@@ -146,9 +147,17 @@ static void print_file_node(const struct qcowfmt_info *info)
 	       qcf_format_size(text, info->allocated_size));
 }
 
+/* Everything else about the image is told all the same. */
+static void report(int ret, const struct qcowfmt_error *error)
+{
+	if (ret < 0)
+		qcf_tool_warning("%s", qcowfmt_error_message(error));
+}
+
 static void print_human(const struct node *node)
 {
 	const struct qcowfmt_info *info = &node->facts.info;
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	char text[QCF_SIZE_TEXT];
 
 	printf("image: %s\n", node->name);
@@ -162,6 +171,7 @@ static void print_human(const struct node *node)
 	if ((info->flags & QCOWFMT_INFO_DIRTY) != 0)
 		puts("cleanly shut down: no");
 	print_backing(info);
+	report(qcf_print_snapshots(node->image, &error), error);
 	qcf_print_format_info(&node->facts);
 	print_file_node(info);
 }
@@ -204,10 +214,12 @@ static void json_optional(struct qcf_json *json, const char *name,
 static void print_json(struct qcf_json *json, const struct node *node)
 {
 	const struct qcowfmt_info *info = &node->facts.info;
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 
 	qcf_json_begin_object(json, NULL);
 	json_file_node(json, info);
 	json_optional(json, "backing-filename-format", info->backing_format);
+	report(qcf_json_snapshots(json, node->image, &error), error);
 	qcf_json_number(json, "virtual-size", info->virtual_size);
 	qcf_json_string(json, "filename", node->name);
 	if (info->cluster_size != 0)
@@ -228,15 +240,10 @@ static void print_json(struct qcf_json *json, const struct node *node)
 /* ----------------------------------------------------------------- warnings */
 
 /*
- * Nobody should take silence for the answer that there are none, or "encrypted"
- * for safe.
+ * Nobody should take "encrypted" for safe.
  */
 static void warn(const struct qcowfmt_info *info, bool for_people)
 {
-	if (info->snapshot_count > 0)
-		qcf_tool_warning("%s: listing its %u snapshots is not "
-		                 "supported by this version",
-		                 info->filename, info->snapshot_count);
 	if (for_people && info->encryption == QCOWFMT_ENCRYPTION_AES)
 		qcf_tool_warning("%s: encryption format 'aes' is weak and "
 		                 "deprecated; convert the image to 'luks'",
