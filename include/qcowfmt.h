@@ -719,7 +719,8 @@ uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
 
 /*
  * Called now and then while a long operation runs, from the thread that started
- * it: done of total units of work are over.  done never falls, total may change.
+ * it: done of total units of work are over.  done never falls; total may change, and
+ * is 0 while it is not known.
  * Any return value but 0 cancels: the operation fails with -ECANCELED and
  * QCOWFMT_ERR_CANCELLED, and the images are as after any other failure of it.
  */
