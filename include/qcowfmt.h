@@ -440,7 +440,8 @@ struct qcowfmt_open_options {
 /* No lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF 0x20u
 /* Only look at metadata: no secret is asked for, the data file is not opened,
- * and guest data cannot be read.  Not together with READ_WRITE. */
+ * and guest data cannot be read.  With READ_WRITE nothing but the dirty bitmaps
+ * can be changed. */
 #define QCOWFMT_OPEN_NO_DATA 0x40u
 
 /*

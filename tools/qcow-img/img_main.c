@@ -22,7 +22,7 @@ struct command {
 static const struct command commands[] = {
 	{ "amend", "change the options of an image", qcf_img_amend },
 	{ "bench", NULL, NULL },
-	{ "bitmap", NULL, NULL },
+	{ "bitmap", "change and show dirty bitmaps", qcf_img_bitmap },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", "copy an overlay into the image below it", qcf_img_commit },
 	{ "compact", "make the file of an image shorter", qcf_img_compact },
