@@ -14,20 +14,26 @@ static const struct qcf_tool_option help_option = {
 /* Where the help texts of --help start. */
 #define HELP_COLUMN 36
 
+static int argument_kind(const struct qcf_tool_option *option)
+{
+	if (option->arg == NULL)
+		return no_argument;
+	return *option->arg == '[' ? optional_argument : required_argument;
+}
+
 static void add_option(struct qcf_tool_parser *parser,
                        const struct qcf_tool_option *option, size_t *letters,
                        size_t *names)
 {
 	if (option->code < QCF_OPTION_LONG) {
 		parser->letters[(*letters)++] = (char)option->code;
-		if (option->arg != NULL)
+		if (argument_kind(option) == required_argument)
 			parser->letters[(*letters)++] = ':';
 	}
 	if (option->name != NULL) {
 		parser->names[(*names)++] = (struct option){
 			.name = option->name,
-			.has_arg = option->arg != NULL ? required_argument
-			                               : no_argument,
+			.has_arg = argument_kind(option),
 			.val = option->code,
 		};
 	}
@@ -70,7 +76,7 @@ static void print_option(const struct qcf_tool_option *option)
 		         option->name != NULL ? ", " : "");
 	width = printf("  %s%s%s%s%s", letter, option->name != NULL ? "--" : "",
 	               option->name != NULL ? option->name : "",
-	               option->arg != NULL ? " " : "",
+	               argument_kind(option) == required_argument ? " " : "",
 	               option->arg != NULL ? option->arg : "");
 	if (width >= HELP_COLUMN) {
 		putchar('\n');
@@ -153,17 +159,30 @@ int qcf_options_next(struct qcf_tool_parser *parser)
 	}
 }
 
+int qcf_options_parse_shared(const struct qcf_tool_command_help *help, int argc,
+                             char **argv,
+                             bool (*take)(int option, void *opaque),
+                             void *opaque, void *shared)
+{
+	struct qcf_tool_parser parser;
+	int code;
+
+	qcf_options_begin(&parser, help, argv[0], false, argc, argv);
+	while ((code = qcf_options_next(&parser)) >= 0) {
+		const struct qcf_tool_option *option =
+			find_option(&parser, code);
+		bool ok = option->take != NULL ? option->take(optarg, shared)
+		                               : take(code, opaque);
+
+		if (!ok)
+			return QCF_OPTION_ERROR;
+	}
+	return code;
+}
+
 int qcf_options_parse(const struct qcf_tool_command_help *help, int argc,
                       char **argv, bool (*take)(int option, void *opaque),
                       void *opaque)
 {
-	struct qcf_tool_parser parser;
-	int option;
-
-	qcf_options_begin(&parser, help, argv[0], false, argc, argv);
-	while ((option = qcf_options_next(&parser)) >= 0) {
-		if (!take(option, opaque))
-			return QCF_OPTION_ERROR;
-	}
-	return option;
+	return qcf_options_parse_shared(help, argc, argv, take, opaque, NULL);
 }

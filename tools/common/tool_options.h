@@ -18,9 +18,13 @@ struct qcf_tool_option {
 	int code;         /* the letter, or above QCF_OPTION_LONG if there is
 			   * only a long name */
 	const char *name; /* long name, NULL if there is only a letter */
-	const char *arg;  /* the argument as --help names it; NULL: none */
+	const char *arg;  /* the argument as --help names it; NULL: none; in
+			   * brackets: one that may follow the long name */
 	const char *help; /* NULL: an old spelling that --help leaves out */
 	bool refused;     /* known, but not supported by this version */
+	/* Takes it for all commands that have it, in place of the command; false
+	 * after a message.  NULL: it is the command's own. */
+	bool (*take)(char *argument, void *shared);
 };
 
 #define QCF_OPTION_LONG 256
@@ -67,9 +71,15 @@ int qcf_options_next(struct qcf_tool_parser *parser);
 
 /*
  * Parse all options of a command.  take() gets the code of each, with its
- * argument in optarg; it returns false, after a message, to give up.  Returns
- * QCF_OPTION_*.
+ * argument in optarg; it returns false, after a message, to give up.  Options
+ * that many commands have go to shared instead.  Returns QCF_OPTION_*.
  */
+int qcf_options_parse_shared(const struct qcf_tool_command_help *help, int argc,
+                             char **argv,
+                             bool (*take)(int option, void *opaque),
+                             void *opaque, void *shared);
+
+/* The same for a table without such options. */
 int qcf_options_parse(const struct qcf_tool_command_help *help, int argc,
                       char **argv, bool (*take)(int option, void *opaque),
                       void *opaque);

@@ -7,44 +7,25 @@
 
 #include "img_command.h"
 #include "img_holes.h"
-#include "img_output.h"
 #include "tool_error.h"
-#include "tool_open.h"
-#include "tool_options.h"
-#include "tool_secret.h"
+#include "tool_image_command.h"
 #include "tool_size.h"
 
-#define OPTION_OBJECT     (QCF_OPTION_LONG + 1)
-#define OPTION_IMAGE_OPTS (QCF_OPTION_LONG + 2)
-#define OPTION_OUTPUT     (QCF_OPTION_LONG + 3)
-
 static const struct qcf_tool_option options[] = {
-	{ 'f', "format", "FMT", "format of the image (default: probed)",
-	  false },
+	QCF_OPTION_FORMAT,
 	{ 's', "start-offset", "OFFSET", "where to start", false },
 	{ 'l', "max-length", "LENGTH", "how far to go", false },
-	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
-	{ 'U', "force-share", NULL, "open an image that others may change",
-	  false },
-	{ OPTION_OBJECT, "object", "OBJDEF",
-	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
-	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
-	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
-	  false },
+	QCF_OPTION_OUTPUT,
+	QCF_OPTION_FORCE_SHARE,
+	QCF_OPTION_OBJECT,
+	QCF_OPTION_IMAGE_OPTS,
 	QCF_OPTIONS_END
 };
 
-static const struct qcf_tool_command_help help = {
-	"FILE", "Show where the data of an image lies.", options
-};
-
 struct request {
-	struct qcf_tool_open open;
-	struct qcf_image_opts opts;
-	bool image_opts;
+	struct qcf_image_args image;
 	uint64_t start;
 	uint64_t length;
-	bool json;
 };
 
 /* One line of the output. */
@@ -75,30 +56,10 @@ static bool take_option(int option, void *opaque)
 {
 	struct request *r = opaque;
 
-	switch (option) {
-	case 'f':
-		r->open.format = optarg;
-		break;
-	case 's':
+	if (option == 's')
 		return qcf_parse_size_argument(optarg, "start offset",
 		                               &r->start);
-	case 'l':
-		return qcf_parse_size_argument(optarg, "max length",
-		                               &r->length);
-	case OPTION_OUTPUT:
-		return qcf_parse_output(optarg, &r->json);
-	case 'U':
-		r->open.flags |= QCOWFMT_OPEN_NO_LOCK;
-		break;
-	case OPTION_OBJECT:
-		return qcf_secret_define(optarg);
-	case OPTION_IMAGE_OPTS:
-		r->image_opts = true;
-		break;
-	default:
-		break;
-	}
-	return true;
+	return qcf_parse_size_argument(optarg, "max length", &r->length);
 }
 
 /* ------------------------------------------------------------------ layers */
@@ -123,7 +84,7 @@ static const char *data_file(const struct qcowfmt_info *layer,
 
 static bool look_at_layers(struct mapping *m, const struct request *r)
 {
-	const char *replacement = r->opts.data_path;
+	const char *replacement = r->image.opts.data_path;
 	struct qcowfmt_info top = { .struct_size = sizeof(top) };
 	uint32_t depth;
 
@@ -291,50 +252,38 @@ static bool map_image(struct mapping *m, const struct request *r)
 	}
 	if (r->start < size)
 		end = r->start + qcf_min(size - r->start, r->length);
-	if (!r->json)
+	if (!m->json)
 		printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
 		       "File");
 	ok = print_range(m, r->start, end);
-	if (ok && r->json)
+	if (ok && m->json)
 		puts("]");
 	return ok;
 }
 
-static int run(const struct request *r)
+static int run(struct qcowfmt_image *image, void *opaque)
 {
-	QCF_AUTO_IMAGE struct qcowfmt_image *image = NULL;
-	QCF_AUTO_FREE char *reason = NULL;
-	struct mapping m = { .json = r->json, .is_first = true };
-	bool ok;
+	const struct request *r = opaque;
+	struct mapping m = { .image = image,
+		             .json = r->image.json,
+		             .is_first = true };
+	bool ok = map_image(&m, r);
 
-	if (qcf_tool_open(&r->open, &image, &reason) < 0) {
-		qcf_tool_error("Could not open '%s': %s", r->open.path, reason);
-		return EXIT_FAILURE;
-	}
-	m.image = image;
-	ok = map_image(&m, r);
 	free(m.layers);
 	free(m.shows_holes);
 	free(m.files);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static const struct qcf_image_command command = {
+	{ "FILE", "Show where the data of an image lies.", options },
+	take_option,
+	run,
+};
+
 int qcf_img_map(int argc, char **argv)
 {
 	struct request r = { .length = UINT64_MAX };
-	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
-	int status = EXIT_FAILURE;
 
-	if (option == QCF_OPTION_HELP)
-		return EXIT_SUCCESS;
-	if (option != QCF_OPTION_DONE)
-		return EXIT_FAILURE;
-	if (argc - optind != 1) {
-		qcf_tool_usage_error("Expecting one image file name");
-		return EXIT_FAILURE;
-	}
-	if (qcf_tool_take_image(&r.open, &r.opts, r.image_opts, argv[optind]))
-		status = run(&r);
-	qcf_image_opts_fini(&r.opts);
-	return status;
+	return qcf_image_command_run(&command, &r.image, &r, argc, argv);
 }

@@ -12,43 +12,28 @@
 
 #include "img_command.h"
 #include "tool_error.h"
-#include "tool_open.h"
-#include "tool_options.h"
+#include "tool_image_command.h"
 #include "tool_preallocation.h"
-#include "tool_secret.h"
 #include "tool_size.h"
 
-#define OPTION_OBJECT        (QCF_OPTION_LONG + 1)
-#define OPTION_IMAGE_OPTS    (QCF_OPTION_LONG + 2)
-#define OPTION_SHRINK        (QCF_OPTION_LONG + 3)
-#define OPTION_PREALLOCATION (QCF_OPTION_LONG + 4)
+#define OPTION_SHRINK        (QCF_OPTION_LONG + 1)
+#define OPTION_PREALLOCATION (QCF_OPTION_LONG + 2)
 
 static const struct qcf_tool_option options[] = {
-	{ 'f', "format", "FMT", "format of the image (default: probed)",
-	  false },
+	QCF_OPTION_FORMAT,
 	{ OPTION_SHRINK, "shrink", NULL, "allow to cut off data", false },
 	{ OPTION_PREALLOCATION, "preallocation", "MODE",
 	  "what to reserve for the new space (off, metadata, falloc, full)",
 	  false },
-	{ 'q', "quiet", NULL, "print nothing but errors", false },
-	{ OPTION_OBJECT, "object", "OBJDEF",
-	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
-	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
-	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
-	  false },
+	QCF_OPTION_QUIET,
+	QCF_OPTION_OBJECT,
+	QCF_OPTION_IMAGE_OPTS,
 	QCF_OPTIONS_END
 };
 
-static const struct qcf_tool_command_help help = {
-	"FILE [+|-]SIZE", "Change the virtual size of an image.", options
-};
-
 struct request {
-	struct qcf_tool_open open;
-	struct qcf_image_opts opts;
-	bool image_opts;
+	struct qcf_image_args image;
 	bool shrink;
-	bool quiet;
 	int32_t preallocation;
 	char sign;     /* '+', '-', or 0: the size itself */
 	uint64_t size; /* bytes; a difference with a sign */
@@ -68,26 +53,9 @@ static bool take_option(int option, void *opaque)
 {
 	struct request *r = opaque;
 
-	switch (option) {
-	case 'f':
-		r->open.format = optarg;
-		break;
-	case 'q':
-		r->quiet = true;
-		break;
-	case OPTION_SHRINK:
-		r->shrink = true;
-		break;
-	case OPTION_PREALLOCATION:
+	if (option == OPTION_PREALLOCATION)
 		return take_preallocation(optarg, r);
-	case OPTION_OBJECT:
-		return qcf_secret_define(optarg);
-	case OPTION_IMAGE_OPTS:
-		r->image_opts = true;
-		break;
-	default:
-		break;
-	}
+	r->shrink = true;
 	return true;
 }
 
@@ -199,28 +167,26 @@ static char *resize(const struct request *r, struct qcowfmt_image *image)
 		return reason;
 	if (qcowfmt_resize(image, size, &how, &error) < 0)
 		return failure_reason(r, image, error);
-	if (!r->quiet)
+	if (!r->image.quiet)
 		puts("Image resized.");
 	return NULL;
 }
 
-static int run(const struct request *r)
+static int run(struct qcowfmt_image *image, void *opaque)
 {
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	QCF_AUTO_FREE char *reason = NULL;
-	struct qcowfmt_image *image;
+	const struct request *r = opaque;
+	QCF_AUTO_FREE char *reason = resize(r, image);
 
-	if (qcf_tool_open(&r->open, &image, &reason) < 0) {
-		qcf_tool_error("Could not open '%s': %s", r->open.path, reason);
-		return EXIT_FAILURE;
-	}
-	reason = resize(r, image);
-	if (qcowfmt_close(image, &error) < 0 && reason == NULL)
-		reason = qcf_tool_printf("%s", qcowfmt_error_message(error));
 	if (reason != NULL && *reason != '\0')
 		qcf_tool_error("%s", reason);
 	return reason == NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 }
+
+static const struct qcf_image_command command = {
+	{ "FILE [+|-]SIZE", "Change the virtual size of an image.", options },
+	take_option,
+	run,
+};
 
 static int resize_file(struct request *r, const char *size, int argc,
                        char **argv)
@@ -230,20 +196,18 @@ static int resize_file(struct request *r, const char *size, int argc,
 		return EXIT_FAILURE;
 	}
 	if (!take_size(size, r) ||
-	    !qcf_tool_take_image(&r->open, &r->opts, r->image_opts,
-	                         argv[optind]))
+	    !qcf_image_args_take(&r->image, argv[optind]))
 		return EXIT_FAILURE;
-	return run(r);
+	return qcf_image_args_work(&r->image, command.work, r);
 }
 
 int qcf_img_resize(int argc, char **argv)
 {
-	struct request r = { .open = { .flags = QCOWFMT_OPEN_READ_WRITE } };
+	struct request r = { .image.open.flags = QCOWFMT_OPEN_READ_WRITE };
 	bool only_help = argc == 2 && (strcmp(argv[1], "--help") == 0 ||
 	                               strcmp(argv[1], "-h") == 0);
 	const char *size = argv[argc - 1];
-	int status = EXIT_FAILURE;
-	int option;
+	int status;
 
 	if (argc < 3 && !only_help) {
 		qcf_tool_usage_error("Not enough arguments");
@@ -251,11 +215,8 @@ int qcf_img_resize(int argc, char **argv)
 	}
 	if (!only_help)
 		argv[--argc] = NULL;
-	option = qcf_options_parse(&help, argc, argv, take_option, &r);
-	if (option == QCF_OPTION_HELP)
-		status = EXIT_SUCCESS;
-	else if (option == QCF_OPTION_DONE)
+	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status))
 		status = resize_file(&r, size, argc, argv);
-	qcf_image_opts_fini(&r.opts);
+	qcf_image_args_fini(&r.image);
 	return status;
 }
