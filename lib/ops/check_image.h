@@ -18,6 +18,7 @@
 #include "storage.h"
 
 struct qcowfmt_image;
+struct qcf_meta;
 
 /* An L2 table, and how many L1 entries name it. */
 struct qcf_l2_ref {
@@ -44,6 +45,7 @@ struct qcf_checker {
 	uint64_t file_clusters; /* rounded up */
 
 	/* What is to be repaired.  Findings about it then say so. */
+	struct qcf_meta *meta; /* of the image; NULL: it is not changed */
 	bool fix_leaks;
 	bool fix_all;
 
@@ -96,6 +98,10 @@ void qcf_checker_fini(struct qcf_checker *checker);
 
 /* Walk all tables, and compare what is stored with what was found. */
 int qcf_checker_look(struct qcf_checker *checker, struct qcowfmt_error **errp);
+
+/* Hold the COPIED flags against the stored counts. */
+int qcf_checker_look_at_flags(struct qcf_checker *checker,
+                              struct qcowfmt_error **errp);
 
 /* As qcowfmt_check(); result members are all set. */
 int qcf_check(struct qcowfmt_image *image, uint32_t flags,
