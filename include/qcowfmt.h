@@ -104,8 +104,8 @@ uint32_t qcowfmt_error_corruption_id(const struct qcowfmt_error *error);
 /*
  * qcowfmt_error_guest_offset, qcowfmt_error_host_offset - where it happened
  *
- * Byte offset in the virtual disk and in the image file, or QCOWFMT_NO_OFFSET
- * where that does not apply or is not known.  Since 0.1.
+ * Returns the byte offset in the virtual disk and in the image file, or
+ * QCOWFMT_NO_OFFSET where that does not apply or is not known.  Since 0.1.
  */
 uint64_t qcowfmt_error_guest_offset(const struct qcowfmt_error *error);
 uint64_t qcowfmt_error_host_offset(const struct qcowfmt_error *error);
@@ -435,8 +435,9 @@ struct qcowfmt_open_options {
 /* Read-write although the corrupt or the dirty bit is set; nothing is repaired
  * automatically. */
 #define QCOWFMT_OPEN_REPAIR 0x8u
-/* Lazy refcounts on or off, whatever the image says. */
-#define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON  0x10u
+/* Lazy refcounts, whatever the image says. */
+#define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON 0x10u
+/* No lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF 0x20u
 /* Only look at metadata: no secret is asked for, the data file is not opened,
  * and guest data cannot be read.  Not together with READ_WRITE. */
@@ -612,10 +613,10 @@ struct qcowfmt_extent {
  * qcowfmt_map - where a guest range lives
  *
  * Fills up to max extents that follow each other without a gap from
- * guest_offset, and returns how many (at least 1 unless len is 0).  Together
- * they may cover less than len; call again from where the last one ends.
- * Neighbouring extents may be alike.  Requests that run at the same time may
- * change the mapping at any moment.  Since 0.1.
+ * guest_offset.  Together they may cover less than len; call again from where
+ * the last one ends.  Neighbouring extents may be alike.  Requests that run at
+ * the same time may change the mapping at any moment.  Returns how many there
+ * are, at least 1 unless len is 0.  Since 0.1.
  */
 int qcowfmt_map(struct qcowfmt_image *image, uint64_t guest_offset,
                 uint64_t len, uint32_t flags, struct qcowfmt_extent *extents,

@@ -2,6 +2,7 @@
 /* image_api.c - exported functions on whole images */
 #include <errno.h>
 
+#include "amend.h"
 #include "check_image.h"
 #include "create_file.h"
 #include "describe.h"
@@ -121,6 +122,17 @@ int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
 	                           "qcowfmt_resize_options", errp);
 
 	return ret < 0 ? ret : qcf_resize(image, virtual_size, &ours, errp);
+}
+
+int qcowfmt_amend(struct qcowfmt_image *image,
+                  const struct qcowfmt_amend_options *options,
+                  struct qcowfmt_error **errp)
+{
+	struct qcowfmt_amend_options ours;
+	int ret = qcf_options_copy(&ours, sizeof(ours), options,
+	                           "qcowfmt_amend_options", errp);
+
+	return ret < 0 ? ret : qcf_amend(image, &ours, errp);
 }
 
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image)

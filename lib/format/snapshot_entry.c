@@ -39,6 +39,32 @@ void qcf_snapshot_entry_fini(struct qcf_snapshot_entry *entry)
 	*entry = (struct qcf_snapshot_entry){ 0 };
 }
 
+bool qcf_snapshot_entry_has_disk_size(const struct qcf_snapshot_entry *entry)
+{
+	return entry->extra_len >= EXTRA_DISK_SIZE_END;
+}
+
+size_t qcf_snapshot_entry_len(const struct qcf_snapshot_entry *entry)
+{
+	size_t len = QCF_SNAPSHOT_FIXED_LEN + EXTRA_ICOUNT_END + entry->unknown_extra_len +
+	             strlen(entry->id) + strlen(entry->name);
+
+	return qcf_align_up(len, 8);
+}
+
+int qcf_snapshot_check_size(const struct qcf_geometry *g,
+                            const struct qcf_snapshot_entry *entry,
+                            struct qcowfmt_error **errp)
+{
+	if (entry->disk_size <= g->max_virtual_size &&
+	    qcf_is_aligned(entry->disk_size, QCF_SECTOR_SIZE))
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_SNAPSHOT_ENTRY, QCOWFMT_NO_OFFSET,
+	                    "disk size, have %" PRIu64
+	                    ", want a multiple of 512 up to %" PRIu64,
+	                    entry->disk_size, g->max_virtual_size);
+}
+
 static int malformed(struct qcowfmt_error **errp, const char *why)
 {
 	return qcf_corruptf(errp, QCF_CHECK_SNAPSHOT_ENTRY, QCOWFMT_NO_OFFSET,
@@ -99,7 +125,6 @@ static int decode_extra(struct qcf_snapshot_entry *entry,
 	struct qcf_reader extra = qcf_reader_init(bytes, len);
 
 	entry->extra_len = len;
-	entry->icount = NO_ICOUNT;
 	if (len >= EXTRA_VM_STATE_SIZE_END)
 		entry->vm_state_size = qcf_read_u64(&extra);
 	if (len >= EXTRA_DISK_SIZE_END)
@@ -164,7 +189,7 @@ int qcf_snapshot_entry_decode(struct qcf_snapshot_entry *entry,
                               struct qcf_reader *reader,
                               struct qcowfmt_error **errp)
 {
-	*entry = (struct qcf_snapshot_entry){ 0 };
+	*entry = (struct qcf_snapshot_entry){ .icount = NO_ICOUNT };
 
 	int ret = decode_all(entry, g, reader, errp);
 

@@ -38,6 +38,17 @@ struct qcf_snapshot_entry {
 
 void qcf_snapshot_entry_fini(struct qcf_snapshot_entry *entry);
 
+/* Whether the entry, as it was read, says how large the disk was. */
+bool qcf_snapshot_entry_has_disk_size(const struct qcf_snapshot_entry *entry);
+
+/* Bytes that encoding takes, padding included. */
+size_t qcf_snapshot_entry_len(const struct qcf_snapshot_entry *entry);
+
+/* Whether an image can have a disk of that size: if not, it is corruption. */
+int qcf_snapshot_check_size(const struct qcf_geometry *g,
+                            const struct qcf_snapshot_entry *entry,
+                            struct qcowfmt_error **errp);
+
 /*
  * Decode the entry at the cursor and move it behind the entry and its padding
  * (which may be missing after the last entry).

@@ -338,3 +338,13 @@ void qcf_cache_drop(struct qcf_cache *cache, uint64_t host_offset, uint64_t len)
 			unlink_locked(cache, block);
 	}
 }
+
+void qcf_cache_drop_all(struct qcf_cache *cache)
+{
+	QCF_GUARD(&cache->lock);
+
+	for (size_t i = 0; i < cache->block_count; i++) {
+		if (cache->blocks[i]->linked)
+			unlink_locked(cache, cache->blocks[i]);
+	}
+}

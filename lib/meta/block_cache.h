@@ -146,6 +146,9 @@ void qcf_cache_settle(struct qcf_cache *cache, struct qcf_write_set *set,
 void qcf_cache_drop(struct qcf_cache *cache, uint64_t host_offset,
                     uint64_t len);
 
+/* Forget all slices.  None is pinned or being loaded. */
+void qcf_cache_drop_all(struct qcf_cache *cache);
+
 static inline size_t qcf_cache_dirty_count(struct qcf_cache *cache)
 {
 	return atomic_load_explicit(&cache->dirty_count, memory_order_relaxed);

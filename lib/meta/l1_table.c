@@ -7,6 +7,7 @@
  * The table that a copy replaces goes into quarantine like any freed cluster.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "alloc.h"
 #include "image_flags.h"
@@ -189,6 +190,21 @@ int qcf_l1_drop_table(struct qcf_meta *meta, uint64_t l1_index,
 
 /* ------------------------------------------------------------------ growing */
 
+void qcf_l1_adopt(struct qcf_meta *meta, struct qcf_be64 *entries,
+                  uint64_t entry_count, uint64_t host_offset)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+
+	free((void *)(uintptr_t)meta->l1.entries);
+	meta->l1.entries = (void *)entries;
+	meta->l1.entry_count = entry_count;
+	meta->header.l1_size = (uint32_t)entry_count;
+	meta->header.l1_table_offset = host_offset;
+	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1,
+	                      qcf_host_cluster(g, host_offset),
+	                      qcf_clusters_for(g, entry_count * 8));
+}
+
 /* A longer copy of the table in memory; the caller frees it. */
 static _Atomic uint64_t *longer_copy(const struct qcf_meta *meta,
                                      uint64_t entry_count)
@@ -247,12 +263,7 @@ static int move_table(struct qcf_meta *meta, uint64_t first, uint64_t clusters,
 		free((void *)(uintptr_t)entries);
 		return ret;
 	}
-	free((void *)(uintptr_t)meta->l1.entries);
-	meta->l1.entries = entries;
-	meta->l1.entry_count = entry_count;
-	meta->header.l1_size = (uint32_t)entry_count;
-	meta->header.l1_table_offset = offset;
-	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1, first, clusters);
+	qcf_l1_adopt(meta, (void *)(uintptr_t)entries, entry_count, offset);
 	return qcf_alloc_free(meta, qcf_host_cluster(g, old_offset), old_count,
 	                      errp);
 }
@@ -294,6 +305,97 @@ int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
 	atomic_store(&meta->l1.entries[l1_index],
 	             qcf_l1_entry_encode(&meta->geometry, entry).raw);
 	meta->l1.dirty[meta->l1.dirty_count++] = (uint32_t)l1_index;
+	return 0;
+}
+
+/* --------------------------------------------------------- the whole table */
+
+/* Write the entries of a changed copy that differ from memory, and take them
+ * over. */
+static int store_changes(struct qcf_meta *meta, const struct qcf_be64 *changed,
+                         struct qcowfmt_error **errp)
+{
+	const struct qcf_be64 *now = qcf_l1_raw(meta);
+	uint64_t first = 0;
+	uint64_t end = meta->l1.entry_count;
+	int ret;
+
+	while (first < end && changed[first].raw == now[first].raw)
+		first++;
+	while (end > first && changed[end - 1].raw == now[end - 1].raw)
+		end--;
+	if (first == end)
+		return 0;
+	ret = qcf_storage_pwrite(meta->storage, &changed[first],
+	                         (end - first) * 8,
+	                         meta->header.l1_table_offset + first * 8,
+	                         errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "writing the L1 table", ret);
+	for (uint64_t i = first; i < end; i++)
+		atomic_store(&meta->l1.entries[i], changed[i].raw);
+	return 0;
+}
+
+static struct qcf_be64 *copy_entries(const struct qcf_meta *meta)
+{
+	size_t size = ((size_t)meta->l1.entry_count + 1) * 8;
+	struct qcf_be64 *copy = calloc(1, size);
+
+	if (copy != NULL)
+		memcpy(copy, qcf_l1_raw(meta), size - 8);
+	return copy;
+}
+
+int qcf_l1_correct_flags(struct qcf_meta *meta, const struct qcf_tree *tree,
+                         struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE struct qcf_be64 *changed = copy_entries(meta);
+
+	if (changed == NULL)
+		return qcf_fail_oom(errp);
+	for (uint64_t i = 0; i < meta->l1.entry_count; i++) {
+		struct qcf_l1_entry entry = load_entry(meta, i);
+		const struct qcf_tree_table *table =
+			tree == NULL ? NULL
+				     : qcf_tree_find(tree, entry.l2_offset);
+		bool copied = table != NULL && table->alone;
+
+		if (entry.l2_offset == 0 || entry.copied == copied)
+			continue;
+		entry.copied = copied;
+		changed[i] = qcf_l1_entry_encode(&meta->geometry, entry);
+	}
+	return store_changes(meta, changed, errp);
+}
+
+int qcf_l1_cut(struct qcf_meta *meta, uint64_t entry_count,
+               struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE struct qcf_be64 *changed = copy_entries(meta);
+
+	if (changed == NULL)
+		return qcf_fail_oom(errp);
+	for (uint64_t i = entry_count; i < meta->l1.entry_count; i++)
+		changed[i] = qcf_be64_encode(0);
+	return store_changes(meta, changed, errp);
+}
+
+int qcf_l1_reload(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE struct qcf_be64 *stored = copy_entries(meta);
+	int ret;
+
+	if (stored == NULL)
+		return qcf_fail_oom(errp);
+	if (meta->l1.entry_count == 0)
+		return 0;
+	ret = qcf_meta_read_table(meta, meta->header.l1_table_offset, stored,
+	                          meta->l1.entry_count * 8, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "reading the L1 table", ret);
+	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
+		atomic_store(&meta->l1.entries[i], stored[i].raw);
 	return 0;
 }
 

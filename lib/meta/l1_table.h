@@ -3,6 +3,7 @@
 #ifndef QCF_L1_TABLE_H
 #define QCF_L1_TABLE_H
 
+#include "l2_tree.h"
 #include "meta.h"
 
 /*
@@ -32,6 +33,32 @@ int qcf_l1_grow(struct qcf_meta *meta, uint64_t entry_count,
  */
 int qcf_l1_drop_table(struct qcf_meta *meta, uint64_t l1_index,
                       struct qcowfmt_error **errp);
+
+/*
+ * Work on the whole table while no request runs and nothing is dirty.  Each
+ * writes to storage what changes and then changes memory; nothing is flushed.
+ *
+ *   correct_flags  COPIED is set for tables that are alone in the tree
+ *                  (l2_tree.h), and for none without a tree
+ *   cut            entries from entry_count on become 0
+ *   reload         memory gets what storage has, after something failed
+ */
+int qcf_l1_correct_flags(struct qcf_meta *meta, const struct qcf_tree *tree,
+                         struct qcowfmt_error **errp);
+int qcf_l1_cut(struct qcf_meta *meta, uint64_t entry_count,
+               struct qcowfmt_error **errp);
+int qcf_l1_reload(struct qcf_meta *meta, struct qcowfmt_error **errp);
+
+/* The header points to a table at another place now, whose entries are taken
+ * over. */
+void qcf_l1_adopt(struct qcf_meta *meta, struct qcf_be64 *entries,
+                  uint64_t entry_count, uint64_t host_offset);
+
+/* The entries as they are on storage while nothing is dirty. */
+static inline const struct qcf_be64 *qcf_l1_raw(const struct qcf_meta *meta)
+{
+	return (const void *)(uintptr_t)meta->l1.entries;
+}
 
 /* Set or clear the COPIED flag of an L1 entry, for repair. */
 int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,

@@ -14,7 +14,7 @@
 #include "compress.h"
 #include "image_flags.h"
 #include "meta.h"
-#include "snapshot_entry.h"
+#include "snapshot_table.h"
 #include "writeback.h"
 
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
@@ -205,6 +205,18 @@ static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
 
 /* --------------------------------------------------------- refcount table */
 
+/* One without clusters is let through when the header is decoded, because such an
+ * image can be repaired. */
+static int check_has_reftable(const struct qcf_header *h,
+                              struct qcowfmt_error **errp)
+{
+	if (h->refcount_table_clusters > 0)
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_REFTABLE_SIZE,
+	                    QCF_HEADER_AT_REFTABLE,
+	                    "refcount_table_clusters, have 0, want 1 or more");
+}
+
 static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
                          struct qcowfmt_error **errp)
 {
@@ -214,6 +226,8 @@ static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
 	                << meta->geometry.cluster_bits;
 	int ret = check_ceiling("the refcount table", size, ceiling, errp);
 
+	if (ret == 0)
+		ret = check_has_reftable(&meta->header, errp);
 	if (ret == 0)
 		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
 		                    size, errp);
@@ -300,68 +314,39 @@ int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
 	                               errp);
 }
 
-static struct qcf_overlap_range range_of(const struct qcf_geometry *g,
-                                         uint64_t host_offset, uint64_t len)
+/* The snapshot table and the L1 tables it names. */
+static int protect_snapshots(struct qcf_meta *meta,
+                             struct qcowfmt_error **errp)
 {
-	uint64_t first = host_offset >> g->guard_bits;
+	struct qcf_snapshot_table table;
+	int ret = qcf_snapshot_table_load(meta, &table, errp);
 
-	return (struct qcf_overlap_range){
-		.first = first,
-		.end = qcf_align_up(host_offset + len,
-		                    UINT64_C(1) << g->guard_bits) >>
-		       g->guard_bits,
-	};
+	if (ret < 0 || table.count == 0)
+		return ret;
+	ret = qcf_snapshot_table_protect(meta, &table,
+	                                 meta->header.snapshots_offset,
+	                                 table.stored_len, errp);
+	qcf_snapshot_table_fini(&table);
+	return ret;
 }
 
-/* The snapshot table and the L1 tables it names, behind the first count ranges,
- * which have room for them. */
-static int add_snapshot_ranges(struct qcf_meta *meta,
-                               struct qcf_overlap_range *ranges, size_t *count,
-                               struct qcowfmt_error **errp)
+/* Key slots and key material, which stay where they are. */
+static int protect_keys(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	const struct qcf_geometry *g = &meta->geometry;
-	QCF_AUTO_FREE uint8_t *table = NULL;
-	struct qcf_reader reader;
-	size_t len = 0;
-	int ret = qcf_meta_read_snapshot_table(meta, &table, &len, errp);
-
-	if (ret < 0)
-		return qcf_wrap(errp, "reading the snapshot table", ret);
-	reader = qcf_reader_init(table, len);
-	for (uint32_t i = 0; i < meta->header.snapshot_count; i++) {
-		struct qcf_snapshot_entry entry = { 0 };
-
-		ret = qcf_snapshot_entry_decode(&entry, g, &reader, errp);
-		if (ret < 0)
-			return qcf_wrapf(errp, ret, "snapshot table entry %u",
-			                 i);
-		ranges[(*count)++] = range_of(g, entry.l1_table_offset,
-		                              (uint64_t)entry.l1_size * 8);
-		qcf_snapshot_entry_fini(&entry);
-	}
-	ranges[(*count)++] =
-		range_of(g, meta->header.snapshots_offset, reader.pos);
-	return 0;
-}
-
-/* Tables that stay where they are while the image is open. */
-static int protect_ranges(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	QCF_AUTO_FREE struct qcf_overlap_range *ranges = calloc(
-		(size_t)meta->header.snapshot_count + 2, sizeof(*ranges));
+	uint32_t bits = meta->geometry.guard_bits;
+	struct qcf_overlap_range *range;
 	uint64_t offset = 0;
 	uint64_t len = 0;
-	size_t count = 0;
-	int ret = ranges == NULL ? qcf_fail_oom(errp) : 0;
 
-	if (ret == 0 && meta->header.snapshot_count > 0)
-		ret = add_snapshot_ranges(meta, ranges, &count, errp);
-	if (ret < 0)
-		return ret;
 	qcf_crypto_area(&meta->header, &offset, &len);
-	if (len > 0)
-		ranges[count++] = range_of(&meta->geometry, offset, len);
-	qcf_overlap_set_ranges(&meta->overlap, qcf_take(&ranges), count);
+	if (len == 0)
+		return 0;
+	range = malloc(sizeof(*range));
+	if (range == NULL)
+		return qcf_fail_oom(errp);
+	range->first = offset >> bits;
+	range->end = ((offset + len - 1) >> bits) + 1;
+	qcf_overlap_set_ranges(&meta->overlap, QCF_OVERLAP_KEYS, range, 1);
 	return 0;
 }
 
@@ -463,6 +448,72 @@ static int prepare_writing(struct qcf_meta *meta,
 	return 0;
 }
 
+/* Whoever wants to repair an image may open it although a table that only writing
+ * relies on makes no sense. */
+static int unless_repair(struct qcf_meta *meta,
+                         const struct qcf_meta_options *options, int ret,
+                         struct qcowfmt_error *error,
+                         struct qcowfmt_error **errp)
+{
+	if (ret < 0 && options->repair &&
+	    qcowfmt_error_code(error) == QCOWFMT_ERR_CORRUPT) {
+		atomic_store(&meta->unusable, true);
+		qcowfmt_error_free(error);
+		return 0;
+	}
+	if (ret < 0)
+		qcf_error_move(errp, error);
+	return ret;
+}
+
+static int read_counts(struct qcf_meta *meta,
+                       const struct qcf_meta_options *options,
+                       struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *error = NULL;
+	int ret = read_reftable(meta, options->max_table_size, &error);
+
+	return unless_repair(meta, options, ret, error, errp);
+}
+
+static int protect_tables(struct qcf_meta *meta,
+                          const struct qcf_meta_options *options,
+                          struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *error = NULL;
+	int ret = protect_l2_tables(meta, errp);
+
+	if (ret == 0)
+		ret = protect_blocks(meta, errp);
+	if (ret < 0)
+		return ret;
+	ret = protect_snapshots(meta, &error);
+	ret = unless_repair(meta, options, ret, error, errp);
+	return ret < 0 ? ret : protect_keys(meta, errp);
+}
+
+int qcf_meta_check_usable(const struct qcf_meta *meta,
+                          struct qcowfmt_error **errp)
+{
+	if (!atomic_load(&meta->unusable))
+		return 0;
+	return qcf_fail(errp, EIO, QCOWFMT_ERR_CORRUPT,
+	                "%s has to be repaired before it is written to",
+	                meta->storage->name);
+}
+
+int qcf_meta_now_usable(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	int ret;
+
+	if (!atomic_load(&meta->unusable))
+		return 0;
+	ret = protect_snapshots(meta, errp);
+	if (ret == 0)
+		atomic_store(&meta->unusable, false);
+	return ret;
+}
+
 static int read_tables(struct qcf_meta *meta,
                        const struct qcf_meta_options *options,
                        struct qcowfmt_error **errp)
@@ -479,7 +530,7 @@ static int read_tables(struct qcf_meta *meta,
 	if (ret == 0)
 		ret = read_l1(meta, options->max_table_size, errp);
 	if (ret == 0 && meta->header.version > 1)
-		ret = read_reftable(meta, options->max_table_size, errp);
+		ret = read_counts(meta, options, errp);
 	if (ret == 0 && meta->header.crypt_method != 0)
 		ret = qcf_crypto_open(meta->storage, &meta->header,
 		                      &meta->geometry, options->secrets,
@@ -487,11 +538,7 @@ static int read_tables(struct qcf_meta *meta,
 	if (ret == 0)
 		ret = init_caches(meta, errp);
 	if (ret == 0 && meta->writable)
-		ret = protect_l2_tables(meta, errp);
-	if (ret == 0 && meta->writable)
-		ret = protect_blocks(meta, errp);
-	if (ret == 0 && meta->writable)
-		ret = protect_ranges(meta, errp);
+		ret = protect_tables(meta, options, errp);
 	if (ret == 0 && meta->writable)
 		ret = prepare_writing(meta, options, errp);
 	return ret;

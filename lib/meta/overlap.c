@@ -21,20 +21,22 @@ void qcf_overlap_init(struct qcf_overlap *overlap)
 	qcf_mutex_init(&overlap->lock, QCF_RANK_OVERLAP);
 }
 
+static void free_tables(struct qcf_cluster_table *table)
+{
+	while (table != NULL) {
+		struct qcf_cluster_table *older = table->older;
+
+		free(table);
+		table = older;
+	}
+}
+
 void qcf_overlap_fini(struct qcf_overlap *overlap)
 {
-	for (int i = 0; i < QCF_OVERLAP_KINDS; i++) {
-		struct qcf_cluster_table *table =
-			atomic_load(&overlap->sets[i].table);
-
-		while (table != NULL) {
-			struct qcf_cluster_table *older = table->older;
-
-			free(table);
-			table = older;
-		}
-	}
-	free(overlap->ranges);
+	for (int i = 0; i < QCF_OVERLAP_KINDS; i++)
+		free_tables(atomic_load(&overlap->sets[i].table));
+	for (int i = 0; i < QCF_OVERLAP_OWNERS; i++)
+		free(overlap->ranges[i].ranges);
 	qcf_mutex_fini(&overlap->lock);
 }
 
@@ -59,10 +61,8 @@ static size_t slot_of(const struct qcf_cluster_table *table, uint64_t cluster)
 	}
 }
 
-static int grow_locked(struct qcf_cluster_set *set, size_t wanted,
-                       struct qcowfmt_error **errp)
+static struct qcf_cluster_table *new_table(size_t wanted)
 {
-	struct qcf_cluster_table *old = atomic_load(&set->table);
 	struct qcf_cluster_table *table;
 	size_t slot_count = MIN_SLOTS;
 
@@ -70,9 +70,19 @@ static int grow_locked(struct qcf_cluster_set *set, size_t wanted,
 		slot_count *= 2;
 	table = calloc(1,
 	               sizeof(*table) + slot_count * sizeof(table->slots[0]));
+	if (table != NULL)
+		table->slot_count = slot_count;
+	return table;
+}
+
+static int grow_locked(struct qcf_cluster_set *set, size_t wanted,
+                       struct qcowfmt_error **errp)
+{
+	struct qcf_cluster_table *old = atomic_load(&set->table);
+	struct qcf_cluster_table *table = new_table(wanted);
+
 	if (table == NULL)
 		return qcf_fail_oom(errp);
-	table->slot_count = slot_count;
 	table->older = old;
 	set->used = 0;
 	for (size_t i = 0; old != NULL && i < old->slot_count; i++) {
@@ -132,6 +142,31 @@ void qcf_overlap_remove(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
 		atomic_store(&table->slots[at], REMOVED);
 }
 
+struct qcf_cluster_table *qcf_overlap_new_set(size_t room)
+{
+	return new_table(room + room / 2);
+}
+
+void qcf_overlap_fill_set(struct qcf_cluster_table *table,
+                          uint64_t host_cluster)
+{
+	atomic_store(&table->slots[slot_of(table, host_cluster)], host_cluster);
+}
+
+void qcf_overlap_put_set(struct qcf_overlap *overlap,
+                         enum qcf_overlap_kind kind,
+                         struct qcf_cluster_table *table)
+{
+	QCF_GUARD(&overlap->lock);
+	struct qcf_cluster_set *set = &overlap->sets[kind];
+
+	free_tables(atomic_load(&set->table));
+	atomic_store(&set->table, table);
+	set->used = 0;
+	for (size_t i = 0; i < table->slot_count; i++)
+		set->used += atomic_load(&table->slots[i]) != 0;
+}
+
 void qcf_overlap_set_table(struct qcf_overlap *overlap,
                            enum qcf_overlap_table which, uint64_t first,
                            uint64_t count)
@@ -149,6 +184,7 @@ static int by_first(const void *left, const void *right)
 }
 
 void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
+                            enum qcf_overlap_owner owner,
                             struct qcf_overlap_range *ranges, size_t count)
 {
 	size_t kept = 0;
@@ -162,26 +198,25 @@ void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
 		else
 			ranges[kept++] = ranges[i];
 	}
-	free(overlap->ranges);
-	overlap->ranges = ranges;
-	overlap->range_count = kept;
+	free(overlap->ranges[owner].ranges);
+	overlap->ranges[owner] = (struct qcf_overlap_ranges){ ranges, kept };
 }
 
-static bool hits_range(const struct qcf_overlap *overlap, uint64_t first,
+static bool hits_range(const struct qcf_overlap_ranges *r, uint64_t first,
                        uint64_t end)
 {
 	size_t low = 0;
-	size_t high = overlap->range_count;
+	size_t high = r->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (overlap->ranges[middle].end <= first)
+		if (r->ranges[middle].end <= first)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < overlap->range_count && overlap->ranges[low].first < end;
+	return low < r->count && r->ranges[low].first < end;
 }
 
 static bool hits_set(const struct qcf_cluster_set *set, uint64_t first,
@@ -196,7 +231,7 @@ static bool hits_set(const struct qcf_cluster_set *set, uint64_t first,
 	return false;
 }
 
-/* The header, the tables that can move, and what never changes. */
+/* The header, the tables that can move, and what lives in ranges. */
 static bool hits_fixed(const struct qcf_overlap *overlap, uint64_t first,
                        uint64_t end)
 {
@@ -207,7 +242,11 @@ static bool hits_fixed(const struct qcf_overlap *overlap, uint64_t first,
 		    end > atomic_load(&overlap->table_first[i]))
 			return true;
 	}
-	return hits_range(overlap, first, end);
+	for (int i = 0; i < QCF_OVERLAP_OWNERS; i++) {
+		if (hits_range(&overlap->ranges[i], first, end))
+			return true;
+	}
+	return false;
 }
 
 /* Also tables that begin before the range. */

@@ -34,6 +34,20 @@ struct qcf_overlap_range {
 	uint64_t end;   /* behind the last one */
 };
 
+/* Ranges that are put in place together; sorted, disjoint. */
+struct qcf_overlap_ranges {
+	struct qcf_overlap_range *ranges; /* owned */
+	size_t count;
+};
+
+/* What lives in ranges that change only with a whole-image operation. */
+enum qcf_overlap_owner {
+	QCF_OVERLAP_SNAPSHOTS = 0, /* the snapshot table and L1 tables */
+	QCF_OVERLAP_KEYS = 1,      /* the LUKS header */
+};
+
+#define QCF_OVERLAP_OWNERS 2
+
 #define QCF_OVERLAP_TABLES 2 /* L1 table and refcount table, which can move */
 
 /* What lives in single clusters. */
@@ -57,9 +71,8 @@ struct qcf_overlap {
 	_Atomic uint64_t table_first[QCF_OVERLAP_TABLES];
 	_Atomic uint64_t table_end[QCF_OVERLAP_TABLES];
 
-	/* written at open only; sorted, disjoint */
-	struct qcf_overlap_range *ranges;
-	size_t range_count;
+	/* written while no request runs */
+	struct qcf_overlap_ranges ranges[QCF_OVERLAP_OWNERS];
 
 	struct qcf_mutex lock; /* adding and removing */
 };
@@ -81,13 +94,25 @@ int qcf_overlap_add(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
 void qcf_overlap_remove(struct qcf_overlap *overlap, enum qcf_overlap_kind kind,
                         uint64_t host_cluster);
 
+/*
+ * Replace a whole set while no request runs.  Allocating comes first, so that
+ * putting the new set in place cannot fail.
+ */
+struct qcf_cluster_table *qcf_overlap_new_set(size_t room);
+void qcf_overlap_fill_set(struct qcf_cluster_table *table,
+                          uint64_t host_cluster);
+void qcf_overlap_put_set(struct qcf_overlap *overlap,
+                         enum qcf_overlap_kind kind,
+                         struct qcf_cluster_table *table);
+
 void qcf_overlap_set_table(struct qcf_overlap *overlap,
                            enum qcf_overlap_table which, uint64_t first,
                            uint64_t count);
 
-/* Ranges that never change while the image is open; takes over the array,
+/* Replace the ranges of an owner while no request runs; takes over the array,
  * which is sorted here and merged where ranges touch. */
 void qcf_overlap_set_ranges(struct qcf_overlap *overlap,
+                            enum qcf_overlap_owner owner,
                             struct qcf_overlap_range *ranges, size_t count);
 
 /* Whether any of count clusters from first on holds metadata. */

@@ -7,6 +7,7 @@
  * that has been done.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "check_bitmaps.h"
@@ -29,6 +30,16 @@ static void report(struct qcf_checker *c, enum qcf_check id, uint64_t at,
 	c->need_bitmaps = c->need_bitmaps || c->fix_all;
 }
 
+/* Until they are dropped nobody can tell what the bitmaps refer to. */
+static void report_directory(struct qcf_checker *c,
+                             struct qcf_bitmap_listing *view,
+                             enum qcf_check id, const char *why)
+{
+	report(c, id, view->ext.directory_offset, "bitmap directory", why);
+	view->broken = true;
+	c->lost = c->lost || !c->fix_all;
+}
+
 static enum qcf_check id_of(const struct qcowfmt_error *error)
 {
 	uint32_t id = qcowfmt_error_corruption_id(error);
@@ -38,7 +49,7 @@ static enum qcf_check id_of(const struct qcowfmt_error *error)
 
 /* ----------------------------------------------------------------- reading */
 
-static int read_entries(struct qcf_bitmap_view *view, struct qcf_checker *c,
+static int read_entries(struct qcf_bitmap_listing *view, struct qcf_checker *c,
                         const uint8_t *bytes, struct qcowfmt_error **errp)
 {
 	struct qcf_reader reader =
@@ -52,24 +63,19 @@ static int read_entries(struct qcf_bitmap_view *view, struct qcf_checker *c,
 		if (ret == -ENOMEM)
 			return qcf_fail_oom(errp);
 		if (ret < 0) {
-			report(c, id_of(error), view->ext.directory_offset,
-			       "bitmap directory",
-			       qcowfmt_error_message(error));
-			view->broken = true;
+			report_directory(c, view, id_of(error),
+			                 qcowfmt_error_message(error));
 			return 0;
 		}
 		view->count++;
 	}
-	if (qcf_reader_left(&reader) > 0) {
-		report(c, QCF_CHECK_BITMAP_DIRECTORY,
-		       view->ext.directory_offset, "bitmap directory",
-		       "bytes behind its last entry");
-		view->broken = true;
-	}
+	if (qcf_reader_left(&reader) > 0)
+		report_directory(c, view, QCF_CHECK_BITMAP_DIRECTORY,
+		                 "bytes behind its last entry");
 	return 0;
 }
 
-static int read_directory(struct qcf_bitmap_view *view, struct qcf_checker *c,
+static int read_directory(struct qcf_bitmap_listing *view, struct qcf_checker *c,
                           struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE struct qcf_be64 *bytes = NULL;
@@ -82,10 +88,8 @@ static int read_directory(struct qcf_bitmap_view *view, struct qcf_checker *c,
 	if (!qcf_range_within(view->ext.directory_offset,
 	                      view->ext.directory_size,
 	                      c->file_clusters << c->geometry->cluster_bits)) {
-		report(c, QCF_CHECK_BITMAP_DIRECTORY,
-		       view->ext.directory_offset, "bitmap directory",
-		       "it ends beyond the end of the file");
-		view->broken = true;
+		report_directory(c, view, QCF_CHECK_BITMAP_DIRECTORY,
+		                 "it ends beyond the end of the file");
 		return 0;
 	}
 	ret = qcf_check_read_table(c, "bitmap directory",
@@ -96,7 +100,7 @@ static int read_directory(struct qcf_bitmap_view *view, struct qcf_checker *c,
 	               : read_entries(view, c, (uint8_t *)bytes, errp);
 }
 
-int qcf_bitmap_view_read(struct qcf_bitmap_view *view, struct qcf_checker *c,
+int qcf_bitmap_listing_read(struct qcf_bitmap_listing *view, struct qcf_checker *c,
                          struct qcowfmt_error **errp)
 {
 	const struct qcf_extension *raw =
@@ -104,7 +108,7 @@ int qcf_bitmap_view_read(struct qcf_bitmap_view *view, struct qcf_checker *c,
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	int ret;
 
-	*view = (struct qcf_bitmap_view){ 0 };
+	*view = (struct qcf_bitmap_listing){ 0 };
 	view->present = raw != NULL && (c->header->autoclear_features &
 	                                QCF_AUTOCLEAR_BITMAPS) != 0;
 	if (!view->present)
@@ -117,12 +121,13 @@ int qcf_bitmap_view_read(struct qcf_bitmap_view *view, struct qcf_checker *c,
 		       qcowfmt_error_message(error));
 		view->ext = (struct qcf_bitmap_ext){ 0 };
 		view->broken = true;
+		c->lost = c->lost || !c->fix_all;
 		return 0;
 	}
 	return read_directory(view, c, errp);
 }
 
-void qcf_bitmap_view_fini(struct qcf_bitmap_view *view)
+void qcf_bitmap_listing_fini(struct qcf_bitmap_listing *view)
 {
 	for (uint32_t i = 0; i < view->count; i++)
 		qcf_bitmap_entry_fini(&view->entries[i]);
@@ -213,7 +218,7 @@ static bool same_name(const struct qcf_bitmap_entry *a,
 
 /* All bitmaps are taken to be sound, but those whose name another one in front of
  * them has. */
-static int find_repeated(struct qcf_bitmap_view *view,
+static int find_repeated(struct qcf_bitmap_listing *view,
                          struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE const struct qcf_bitmap_entry **sorted =
@@ -234,7 +239,7 @@ static int find_repeated(struct qcf_bitmap_view *view,
 }
 
 /* Whether the table of a bitmap can be followed; reports if not. */
-static bool check_bitmap(struct qcf_checker *c, struct qcf_bitmap_view *view,
+static bool check_bitmap(struct qcf_checker *c, struct qcf_bitmap_listing *view,
                          uint32_t index)
 {
 	const struct qcf_bitmap_entry *entry = &view->entries[index];
@@ -264,7 +269,7 @@ static bool check_bitmap(struct qcf_checker *c, struct qcf_bitmap_view *view,
 	                        (uint64_t)entry->table_entries * 8, end);
 }
 
-static int walk_bitmap(struct qcf_checker *c, struct qcf_bitmap_view *view,
+static int walk_bitmap(struct qcf_checker *c, struct qcf_bitmap_listing *view,
                        uint32_t index, uint64_t *room,
                        struct qcowfmt_error **errp)
 {
@@ -289,7 +294,7 @@ static int walk_bitmap(struct qcf_checker *c, struct qcf_bitmap_view *view,
 	               : walk_table(c, entry, &view->sound[index], errp);
 }
 
-int qcf_check_walk_bitmaps(struct qcf_checker *c, struct qcf_bitmap_view *view,
+int qcf_check_walk_bitmaps(struct qcf_checker *c, struct qcf_bitmap_listing *view,
                            struct qcowfmt_error **errp)
 {
 	uint64_t room = MAX_TABLE_ENTRIES;

@@ -7,7 +7,7 @@
 #include "check_image.h"
 
 /* The bitmap directory, as far as its entries can be told apart. */
-struct qcf_bitmap_view {
+struct qcf_bitmap_listing {
 	bool present;                 /* there are bitmaps at all */
 	bool broken;                  /* not all entries could be read */
 	struct qcf_bitmap_ext ext;
@@ -17,14 +17,14 @@ struct qcf_bitmap_view {
 };
 
 /* Read what the header says; adds a finding if it is broken as a whole. */
-int qcf_bitmap_view_read(struct qcf_bitmap_view *view,
+int qcf_bitmap_listing_read(struct qcf_bitmap_listing *view,
                          struct qcf_checker *checker,
                          struct qcowfmt_error **errp);
-void qcf_bitmap_view_fini(struct qcf_bitmap_view *view);
+void qcf_bitmap_listing_fini(struct qcf_bitmap_listing *view);
 
 /* Count the directory, tables and bits; report what makes no sense. */
 int qcf_check_walk_bitmaps(struct qcf_checker *checker,
-                           struct qcf_bitmap_view *view,
+                           struct qcf_bitmap_listing *view,
                            struct qcowfmt_error **errp);
 
 #endif

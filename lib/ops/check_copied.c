@@ -9,6 +9,7 @@
  * its flag, every flag is right, and tables need not be read a second time.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "check_copied.h"

@@ -134,28 +134,67 @@ static int carry(struct qcf_counts *counts, uint64_t cluster, uint32_t n)
 	return 0;
 }
 
+/* Add one to each; tells whether all still fit.  Simple enough to be done several
+ * at a time. */
+static bool add_one(uint16_t *values, uint64_t count, bool *shared)
+{
+	uint16_t any = 0;
+	uint16_t wrapped = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		values[i]++;
+		any |= values[i];
+		wrapped |= values[i] == 0;
+	}
+	*shared = *shared || any > 1;
+	return !wrapped;
+}
+
+/* Carry for those that add_one() has wrapped. */
+static int carry_wrapped(struct qcf_counts *counts, const uint16_t *values,
+                         uint64_t first, uint64_t count)
+{
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < count; i++) {
+		if (values[i] == 0)
+			ret = carry(counts, first + i, 1);
+	}
+	return ret;
+}
+
+static int add_many(struct qcf_counts *counts, uint16_t *values, uint64_t first,
+                    uint64_t count, uint32_t n)
+{
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < count; i++) {
+		uint32_t sum = values[i] + (n & UINT16_MAX);
+		uint32_t more = (sum >> 16) + (n >> 16);
+
+		values[i] = (uint16_t)sum;
+		if (more != 0)
+			ret = carry(counts, first + i, more);
+	}
+	counts->shared = true;
+	return ret;
+}
+
 static int add_to_group(struct qcf_counts *counts, uint64_t first,
                         uint64_t count, uint32_t n)
 {
 	struct qcf_count_group *group =
 		find_or_add(&counts->low, first >> QCF_COUNT_GROUP_BITS);
 	uint16_t *values;
-	uint32_t above = 0;
 
 	if (group == NULL)
 		return -ENOMEM;
 	values = &group->counts[first % QCF_COUNT_GROUP];
-	for (uint64_t i = 0; i < count; i++) {
-		uint32_t sum = values[i] + (n & UINT16_MAX);
-		uint32_t more = (sum >> 16) + (n >> 16);
-
-		values[i] = (uint16_t)sum;
-		above |= sum;
-		if (more != 0 && carry(counts, first + i, more) < 0)
-			return -ENOMEM;
-	}
-	counts->shared |= above > 1 || n > 1;
-	return 0;
+	if (n != 1)
+		return add_many(counts, values, first, count, n);
+	return add_one(values, count, &counts->shared)
+	               ? 0
+	               : carry_wrapped(counts, values, first, count);
 }
 
 /* How many of count clusters from first on are in its group. */

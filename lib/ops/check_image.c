@@ -180,9 +180,10 @@ static int look_again(struct qcf_meta *meta,
 	if (ret < 0)
 		return ret;
 	*result = after;
-	if (after.corruptions == 0 && after.check_errors == 0)
-		ret = clear_flags(meta, errp);
-	return ret;
+	if (after.corruptions > 0 || after.check_errors > 0)
+		return 0;
+	ret = qcf_meta_now_usable(meta, errp);
+	return ret < 0 ? ret : clear_flags(meta, errp);
 }
 
 static int repair(struct qcf_checker *c, struct qcf_meta *meta, uint32_t flags,

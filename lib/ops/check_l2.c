@@ -6,7 +6,7 @@
  * entry makes no sense, so that no repair frees it.
  *
  * Most entries of most tables are plain data clusters that follow each other, so
- * those are gathered and counted as runs; anything else takes the slow way.
+ * those are counted as runs; anything else takes the slow way.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,20 +25,7 @@ struct walk {
 	/* Where the next cluster would be if the file were not fragmented;
 	 * 0 = no opinion. */
 	uint64_t expected;
-	/* Data clusters that are not counted yet. */
-	uint64_t run_first;
-	uint64_t run_len;
 };
-
-static int count_run(struct walk *w, struct qcowfmt_error **errp)
-{
-	uint64_t len = w->run_len;
-
-	w->run_len = 0;
-	return len == 0 ? 0
-	                : qcf_counts_add(&w->c->counts, w->run_first, len,
-	                                 w->ref->names, errp);
-}
 
 /* --------------------------------------------------------- entry by entry */
 
@@ -188,7 +175,7 @@ static int walk_entry(struct walk *w, uint64_t i, struct qcf_l2_raw raw,
 	const struct qcf_geometry *g = w->c->geometry;
 	uint64_t at = w->ref->offset + i * g->l2_entry_size;
 	struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
-	int ret = count_run(w, errp);
+	int ret = 0;
 
 	check_reserved(w, at, &m, raw);
 	if (g->extended_l2)
@@ -198,9 +185,9 @@ static int walk_entry(struct walk *w, uint64_t i, struct qcf_l2_raw raw,
 		w->c->need_flags = true;
 	if (!w->c->fix_all || !qcf_check_is_bad_zero(w->c, &m))
 		count_guest_cluster(w, &m);
-	if (ret == 0 && m.kind == QCF_COMPRESSED)
+	if (m.kind == QCF_COMPRESSED)
 		ret = walk_compressed(w, at, &m, raw, errp);
-	else if (ret == 0 && qcf_mapping_has_cluster(&m))
+	else if (qcf_mapping_has_cluster(&m))
 		ret = walk_cluster(w, at, &m, errp);
 	return ret;
 }
@@ -218,30 +205,37 @@ static bool is_plain(const struct qcf_checker *c, uint64_t word)
 	       offset >> g->cluster_bits < c->file_clusters;
 }
 
-static int walk_plain(struct walk *w, uint64_t word,
-                      struct qcowfmt_error **errp)
+/* How many entries from words[0] on, which is plain, are plain clusters that
+ * follow each other. */
+static uint64_t plain_run(const struct qcf_checker *c,
+                          const struct qcf_be64 *words, uint64_t max)
+{
+	uint64_t first = qcf_be64_decode(words[0]);
+	uint64_t cluster = (first & QCF_ENTRY_OFFSET) >>
+	                   c->geometry->cluster_bits;
+	uint64_t size = c->geometry->cluster_size;
+	uint64_t n = 1;
+
+	max = QCF_MIN(max, c->file_clusters - cluster);
+	while (n < max && qcf_be64_decode(words[n]) == first + n * size)
+		n++;
+	return n;
+}
+
+static int count_run(struct walk *w, uint64_t word, uint64_t len,
+                     struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = w->c->geometry;
 	uint64_t offset = word & QCF_ENTRY_OFFSET;
-	uint64_t cluster = offset >> g->cluster_bits;
 
-	if (w->run_len > 0 && cluster == w->run_first + w->run_len) {
-		w->run_len++;
-	} else {
-		int ret = count_run(w, errp);
-
-		if (ret < 0)
-			return ret;
-		w->run_first = cluster;
-		w->run_len = 1;
+	if (w->ref->active > 0) {
+		w->c->result->allocated_clusters += len * w->ref->active;
+		if (offset != w->expected && w->expected != 0)
+			w->c->result->fragmented_clusters += w->ref->active;
+		w->expected = offset + (len << g->cluster_bits);
 	}
-	if (w->ref->active == 0)
-		return 0;
-	w->c->result->allocated_clusters += w->ref->active;
-	if (offset != w->expected && w->expected != 0)
-		w->c->result->fragmented_clusters += w->ref->active;
-	w->expected = offset + g->cluster_size;
-	return 0;
+	return qcf_counts_add(&w->c->counts, offset >> g->cluster_bits, len,
+	                      w->ref->names, errp);
 }
 
 /* One word an entry, and no data file. */
@@ -249,19 +243,23 @@ static int walk_standard(struct walk *w, const struct qcf_be64 *words,
                          struct qcowfmt_error **errp)
 {
 	uint64_t count = w->c->geometry->l2_entry_count;
+	uint64_t len = 1;
 	int ret = 0;
 
-	for (uint64_t i = 0; ret == 0 && i < count; i++) {
+	for (uint64_t i = 0; ret == 0 && i < count; i += len) {
 		uint64_t word = qcf_be64_decode(words[i]);
 
+		len = 1;
 		if (word == 0)
 			continue;
-		if (is_plain(w->c, word))
-			ret = walk_plain(w, word, errp);
-		else
+		if (is_plain(w->c, word)) {
+			len = plain_run(w->c, words + i, count - i);
+			ret = count_run(w, word, len, errp);
+		} else {
 			ret = walk_entry(w, i,
 			                 (struct qcf_l2_raw){ .word = words[i] },
 			                 errp);
+		}
 	}
 	return ret;
 }
@@ -288,9 +286,8 @@ int qcf_check_walk_l2(struct qcf_checker *c, const struct qcf_l2_ref *ref,
 
 	if (ret < 0 || words == NULL)
 		return ret;
-	ret = g->extended_l2 || g->data_file ? walk_other(&w, words, errp)
-	                                     : walk_standard(&w, words, errp);
-	return ret < 0 ? ret : count_run(&w, errp);
+	return g->extended_l2 || g->data_file ? walk_other(&w, words, errp)
+	                                      : walk_standard(&w, words, errp);
 }
 
 /* ----------------------------------------------------------------- reading */

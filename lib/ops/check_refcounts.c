@@ -43,10 +43,12 @@ static int count_block(struct qcf_checker *c, uint64_t index, uint64_t block,
                        struct qcowfmt_error **errp)
 {
 	if (!qcf_check_in_file(c, block)) {
-		report_unusable(c, QCF_CHECK_BLOCK_BEYOND_END, block,
-		                "ERROR refcount block %" PRIu64
-		                " is outside image",
-		                index);
+		qcf_finding_fixable(c, QCF_CHECK_BLOCK_BEYOND_END, block,
+		                    c->fix_all, 1,
+		                    "refcount block %" PRIu64
+		                    " is outside image",
+		                    index);
+		c->need_rebuild = c->need_rebuild || c->fix_all;
 		return 0;
 	}
 	return qcf_counts_add(&c->counts,

@@ -287,7 +287,7 @@ static void check_data_file(struct qcf_checker *c)
 
 /* The order is that in which findings are told. */
 static int walk_all(struct qcf_checker *c, struct qcf_snapshot_view *snapshots,
-                    struct qcf_bitmap_view *bitmaps,
+                    struct qcf_bitmap_listing *bitmaps,
                     struct qcowfmt_error **errp)
 {
 	int ret = qcf_snapshot_view_read(snapshots, c, errp);
@@ -303,7 +303,7 @@ static int walk_all(struct qcf_checker *c, struct qcf_snapshot_view *snapshots,
 	if (ret == 0)
 		ret = walk_luks_area(c, errp);
 	if (ret == 0)
-		ret = qcf_bitmap_view_read(bitmaps, c, errp);
+		ret = qcf_bitmap_listing_read(bitmaps, c, errp);
 	if (ret == 0)
 		ret = qcf_check_walk_bitmaps(c, bitmaps, errp);
 	return ret < 0 ? ret : qcf_check_walk_refcounts(c, errp);
@@ -312,10 +312,10 @@ static int walk_all(struct qcf_checker *c, struct qcf_snapshot_view *snapshots,
 int qcf_check_walk(struct qcf_checker *c, struct qcowfmt_error **errp)
 {
 	struct qcf_snapshot_view snapshots = { 0 };
-	struct qcf_bitmap_view bitmaps = { 0 };
+	struct qcf_bitmap_listing bitmaps = { 0 };
 	int ret = walk_all(c, &snapshots, &bitmaps, errp);
 
 	qcf_snapshot_view_fini(&snapshots);
-	qcf_bitmap_view_fini(&bitmaps);
+	qcf_bitmap_listing_fini(&bitmaps);
 	return ret;
 }

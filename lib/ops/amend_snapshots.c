@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* amend_snapshots.c - what the versions demand of snapshots */
+#include <errno.h>
+
+#include "amend_snapshots.h"
+
+int qcf_amend_check_snapshots(struct qcf_meta *meta,
+                              struct qcowfmt_error **errp)
+{
+	struct qcf_snapshot_table table;
+	bool fits = true;
+	int ret = qcf_snapshot_table_load(meta, &table, errp);
+
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < table.count; i++)
+		fits &= table.entries[i].disk_size ==
+		                meta->header.virtual_size &&
+		        table.entries[i].vm_state_size <= UINT32_MAX;
+	qcf_snapshot_table_fini(&table);
+	return fits ? 0
+	            : qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+	                       "Internal snapshots prevent downgrade of image");
+}
+
+int qcf_amend_complete_snapshots(struct qcf_meta *meta,
+                                 struct qcf_new_snapshots *n,
+                                 struct qcf_header *h,
+                                 struct qcowfmt_error **errp)
+{
+	bool complete = true;
+	int ret = qcf_snapshot_table_load(meta, &n->table, errp);
+
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < n->table.count; i++)
+		complete &= qcf_snapshot_entry_has_disk_size(
+			&n->table.entries[i]);
+	if (complete)
+		return 0;
+	ret = qcf_new_snapshots_write(meta, n, 0, errp);
+	if (ret == 0)
+		h->snapshots_offset = n->offset;
+	return ret;
+}

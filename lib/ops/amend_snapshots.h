@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* amend_snapshots.h - what the versions demand of snapshots */
+#ifndef QCF_AMEND_SNAPSHOTS_H
+#define QCF_AMEND_SNAPSHOTS_H
+
+#include "snapshot_rewrite.h"
+
+/* Whether version 2 can express all snapshots: if not, -EINVAL and USAGE. */
+int qcf_amend_check_snapshots(struct qcf_meta *meta,
+                              struct qcowfmt_error **errp);
+
+/*
+ * Version 3 wants entries that say how large the disk was: write a table that has
+ * them, if there is one that has not, and let *h point to it.
+ */
+int qcf_amend_complete_snapshots(struct qcf_meta *meta,
+                                 struct qcf_new_snapshots *n,
+                                 struct qcf_header *h,
+                                 struct qcowfmt_error **errp);
+
+#endif
