@@ -87,6 +87,7 @@ void qcf_checker_fini(struct qcf_checker *c)
 	qcf_check_stored_forget(c);
 	free(c->tables);
 	free(c->bad_zeros);
+	free(c->sound_bitmaps);
 	free(c->reftable);
 }
 
@@ -233,6 +234,13 @@ static int check_exclusively(struct qcf_meta *meta, uint32_t flags,
 	return ret;
 }
 
+int qcf_check_alone(struct qcf_meta *meta, uint32_t flags,
+                    struct qcowfmt_check_result *result,
+                    struct qcowfmt_error **errp)
+{
+	return check_exclusively(meta, flags, NULL, NULL, result, errp);
+}
+
 static int check_usage(const struct qcf_layer *top, uint32_t flags,
                        struct qcowfmt_error **errp)
 {
@@ -245,6 +253,11 @@ static int check_usage(const struct qcf_layer *top, uint32_t flags,
 	if (top->meta == NULL)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: a raw image has nothing to check", name);
+	if (top->meta->shows_snapshot)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s is open as one of its snapshots and "
+		                "cannot be checked",
+		                name);
 	if ((flags & REPAIRS) == 0)
 		return 0;
 	if (top->meta->geometry.version == 1)

@@ -61,7 +61,10 @@ struct qcf_checker {
 	bool need_flags;    /* COPIED flags have to be looked at one by one */
 	bool need_rebuild;  /* refcount table or blocks cannot be used */
 	bool need_snapshots; /* their table has to be written anew */
-	bool need_bitmaps;  /* some bitmaps have to be dropped */
+	bool need_bitmaps;  /* some bitmaps have to be dropped: */
+	bool *sound_bitmaps; /* those in the directory that may stay; owned */
+	uint32_t bitmap_count;
+	bool broken_directory; /* none may */
 	bool lost;          /* something that names clusters could not be
 			     * followed: what seems leaked need not be */
 
@@ -107,5 +110,10 @@ int qcf_checker_look_at_flags(struct qcf_checker *checker,
 int qcf_check(struct qcowfmt_image *image, uint32_t flags,
               qcowfmt_finding_callback callback, void *opaque,
               struct qcowfmt_check_result *result, struct qcowfmt_error **errp);
+
+/* The same for one image whose gate is closed already, without a callback. */
+int qcf_check_alone(struct qcf_meta *meta, uint32_t flags,
+                    struct qcowfmt_check_result *result,
+                    struct qcowfmt_error **errp);
 
 #endif

@@ -315,6 +315,9 @@ int qcf_check_walk(struct qcf_checker *c, struct qcowfmt_error **errp)
 	struct qcf_bitmap_listing bitmaps = { 0 };
 	int ret = walk_all(c, &snapshots, &bitmaps, errp);
 
+	c->sound_bitmaps = qcf_take(&bitmaps.sound);
+	c->bitmap_count = bitmaps.count;
+	c->broken_directory = bitmaps.broken;
 	qcf_snapshot_view_fini(&snapshots);
 	qcf_bitmap_listing_fini(&bitmaps);
 	return ret;

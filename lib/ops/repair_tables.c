@@ -8,7 +8,8 @@
  */
 #include <errno.h>
 
-#include "check_bitmaps.h"
+#include "bitmap_draft.h"
+#include "bitmap_store.h"
 #include "check_snapshots.h"
 #include "checked.h"
 #include "header_rewrite.h"
@@ -137,6 +138,44 @@ static int repair_snapshots(struct qcf_checker *c, struct qcf_meta *meta,
 	return ret;
 }
 
+/* ------------------------------------------------------------------ bitmaps */
+
+/* Take out those that make no sense, from the end, so that numbers stay. */
+static void remove_unsound(const struct qcf_checker *c,
+                           struct qcf_bitmap_draft *draft)
+{
+	for (uint32_t i = c->bitmap_count; i > 0; i--) {
+		if (!c->sound_bitmaps[i - 1])
+			qcf_draft_remove(draft, &draft->items[i - 1]);
+	}
+}
+
+static int keep_sound(struct qcf_checker *c, struct qcf_meta *meta,
+                      struct qcowfmt_error **errp)
+{
+	struct qcf_bitmap_draft draft;
+	int ret = qcf_draft_begin(&draft, meta, meta->header.virtual_size,
+	                          errp);
+
+	if (ret == 0) {
+		remove_unsound(c, &draft);
+		ret = qcf_draft_write(&draft, errp);
+	}
+	if (ret == 0)
+		ret = qcf_draft_switch(&draft, errp);
+	qcf_draft_fini(&draft);
+	return qcf_wrap(errp, "dropping broken bitmaps", ret);
+}
+
+static int repair_bitmaps(struct qcf_checker *c, struct qcf_meta *meta,
+                          bool *rewritten, struct qcowfmt_error **errp)
+{
+	*rewritten = true;
+	if (c->broken_directory || c->bitmap_count != meta->bitmaps.count)
+		return qcf_bitmaps_drop(meta, errp);
+	return keep_sound(c, meta, errp);
+}
+
 /* --------------------------------------------------------------- everything */
 
 int qcf_repair_tables(struct qcf_checker *c, struct qcf_meta *meta,
@@ -146,5 +185,7 @@ int qcf_repair_tables(struct qcf_checker *c, struct qcf_meta *meta,
 
 	if (c->need_snapshots)
 		ret = repair_snapshots(c, meta, rewritten, errp);
+	if (ret == 0 && c->need_bitmaps)
+		ret = repair_bitmaps(c, meta, rewritten, errp);
 	return ret;
 }
