@@ -91,14 +91,19 @@ void qcf_checker_fini(struct qcf_checker *c)
 	free(c->reftable);
 }
 
+int qcf_checker_walk(struct qcf_checker *c, struct qcowfmt_error **errp)
+{
+	return c->geometry->version == 1 ? qcf_check_v1(c, errp)
+	                                 : qcf_check_walk(c, errp);
+}
+
 int qcf_checker_look(struct qcf_checker *c, struct qcowfmt_error **errp)
 {
-	int ret;
+	int ret = qcf_checker_walk(c, errp);
 
-	if (c->geometry->version == 1)
-		return qcf_check_v1(c, errp);
-	ret = qcf_check_walk(c, errp);
-	return ret < 0 ? ret : qcf_check_compare_counts(c, errp);
+	return ret < 0 || c->geometry->version == 1
+	               ? ret
+	               : qcf_check_compare_counts(c, errp);
 }
 
 /* The flags follow what is stored, right or wrong. */

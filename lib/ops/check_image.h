@@ -99,6 +99,9 @@ int qcf_checker_init(struct qcf_checker *checker,
                      struct qcowfmt_error **errp);
 void qcf_checker_fini(struct qcf_checker *checker);
 
+/* Walk all tables. */
+int qcf_checker_walk(struct qcf_checker *checker, struct qcowfmt_error **errp);
+
 /* Walk all tables, and compare what is stored with what was found. */
 int qcf_checker_look(struct qcf_checker *checker, struct qcowfmt_error **errp);
 

@@ -238,6 +238,28 @@ static int walk_l1(struct walk *w, struct qcowfmt_error **errp)
 	return ret;
 }
 
+/* For whoever wants to know where they are. */
+static int list_tables(struct walk *w, struct qcowfmt_error **errp)
+{
+	struct qcf_checker *c = w->c;
+	const struct piece *t = w->tables.items;
+
+	c->tables = calloc(w->tables.count + 1, sizeof(*c->tables));
+	if (c->tables == NULL)
+		return qcf_fail_oom(errp);
+	for (size_t i = 0; i < w->tables.count; i++) {
+		if (i > 0 && t[i].first == t[i - 1].first)
+			c->tables[c->table_count - 1].names++;
+		else
+			c->tables[c->table_count++] = (struct qcf_l2_ref){
+				.offset = t[i].first,
+				.names = 1,
+				.active = 1,
+			};
+	}
+	return 0;
+}
+
 int qcf_check_v1(struct qcf_checker *c, struct qcowfmt_error **errp)
 {
 	struct walk w = { .c = c };
@@ -247,8 +269,10 @@ int qcf_check_v1(struct qcf_checker *c, struct qcowfmt_error **errp)
 		ret = walk_l1(&w, errp);
 	if (ret == 0)
 		ret = walk_tables(&w, errp);
-	if (ret == 0)
+	if (ret == 0) {
 		find_overlaps(&w);
+		ret = list_tables(&w, errp);
+	}
 	free(w.used.items);
 	free(w.tables.items);
 	return ret;
