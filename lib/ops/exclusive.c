@@ -27,6 +27,8 @@ int qcf_exclusive_begin_without_data(struct qcowfmt_image *image,
 	qcf_gate_close(&image->gate);
 	ret = qcf_poison_check(qcf_layer_poison(layer), errp);
 	if (ret == 0 && layer->meta != NULL)
+		ret = qcf_meta_check_usable(layer->meta, errp);
+	if (ret == 0 && layer->meta != NULL)
 		ret = qcf_writeback_drain(layer->meta, errp);
 	if (ret < 0)
 		qcf_gate_open(&image->gate);
