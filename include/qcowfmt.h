@@ -718,7 +718,8 @@ uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
 
 /*
  * Called now and then while a long operation runs, from the thread that started
- * it: done of total units of work are over.  done never falls, total may change.
+ * it: done of total units of work are over.  done never falls; total may change, and
+ * is 0 while it is not known.
  * Any return value but 0 cancels: the operation fails with -ECANCELED and
  * QCOWFMT_ERR_CANCELLED, and the images are as after any other failure of it.
  */
@@ -1166,11 +1167,21 @@ struct qcowfmt_compare_options {
 /* Sizes, and which ranges are allocated, have to be the same, too. */
 #define QCOWFMT_COMPARE_STRICT 0x1u
 
+/* What a comparison was doing when it failed. */
+enum qcowfmt_compare_step {
+	QCOWFMT_COMPARE_MAPPING = 1, /* finding out where data is */
+	QCOWFMT_COMPARE_READING = 2
+};
+
 struct qcowfmt_compare_result {
 	size_t struct_size;
 	int32_t difference;    /* enum qcowfmt_difference, the first one found */
-	uint32_t failed_image; /* after a read error: 1 or 2 */
-	uint64_t guest_offset; /* where */
+	uint32_t failed_image; /* after an error of one image: 1 or 2 */
+	uint64_t guest_offset; /* where: a sector of 512 bytes, or for
+				* ALLOCATION where the extents begin */
+	int32_t failed_step;   /* with failed_image: enum
+				* qcowfmt_compare_step */
+	int32_t reserved;
 };
 
 /*
@@ -1178,7 +1189,10 @@ struct qcowfmt_compare_result {
  *
  * The smaller image counts as followed by zeros.  Data that both images take from
  * the same place is not read.  Returns 0 when the comparison could be made; the
- * result tells.  The caller sets result->struct_size.  Since 0.1.
+ * result tells, also after an error.  With QCOWFMT_COMPARE_STRICT extents are the
+ * same if both are data, zeros or unallocated, have or have not a host offset,
+ * and are or are not the last one of their disk, as in QEMU.  The caller sets
+ * result->struct_size.  Since 0.1.
  */
 int qcowfmt_compare(struct qcowfmt_image *first, struct qcowfmt_image *second,
                     const struct qcowfmt_compare_options *options,

@@ -4,8 +4,10 @@
 
 #include "amend.h"
 #include "check_image.h"
+#include "compact.h"
 #include "create_file.h"
 #include "describe.h"
+#include "measure.h"
 #include "open.h"
 #include "options.h"
 #include "resize.h"
@@ -102,6 +104,22 @@ int qcowfmt_create_file(const char *path,
 	return ret < 0 ? ret : qcf_create_file(path, &ours.o, errp);
 }
 
+int qcowfmt_measure(struct qcowfmt_image *source,
+                    const struct qcowfmt_create_options *options,
+                    struct qcowfmt_measure_result *result,
+                    struct qcowfmt_error **errp)
+{
+	struct qcowfmt_measure_result measured = { 0 };
+	struct create_options ours;
+	int ret = copy_create_options(&ours, options, errp);
+
+	if (ret == 0)
+		ret = qcf_measure(source, &ours.o, &measured, errp);
+	return ret < 0 ? ret
+	               : qcf_result_copy(result, &measured, sizeof(measured),
+	                                 "qcowfmt_measure_result", errp);
+}
+
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
                      struct qcowfmt_info *info, struct qcowfmt_error **errp)
 {
@@ -133,6 +151,24 @@ int qcowfmt_amend(struct qcowfmt_image *image,
 	                           "qcowfmt_amend_options", errp);
 
 	return ret < 0 ? ret : qcf_amend(image, &ours, errp);
+}
+
+int qcowfmt_compact(struct qcowfmt_image *image,
+                    const struct qcowfmt_compact_options *options,
+                    struct qcowfmt_compact_result *result,
+                    struct qcowfmt_error **errp)
+{
+	struct qcowfmt_compact_options ours;
+	struct qcowfmt_compact_result found = { 0 };
+	int ret = qcf_options_copy(&ours, sizeof(ours), options,
+	                           "qcowfmt_compact_options", errp);
+
+	if (ret == 0)
+		ret = qcf_compact(image, &ours, &found, errp);
+	if (ret < 0 || result == NULL)
+		return ret;
+	return qcf_result_copy(result, &found, sizeof(found),
+	                       "qcowfmt_compact_result", errp);
 }
 
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image)

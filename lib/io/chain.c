@@ -3,7 +3,8 @@
  * chain.c - opening an image and its backing files
  *
  * From the top down in a loop, bounded by max_depth.  A file that is in the
- * chain already, known by device and inode, ends it with -ELOOP.
+ * chain already, known by device and inode, ends it with -ELOOP.  What is beyond
+ * chain_limit is left out, as if the policy were to ignore it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -151,6 +152,19 @@ static int follow(struct qcowfmt_image *image,
 	                          errp);
 }
 
+static bool names_backing(const struct qcowfmt_image *image)
+{
+	return image->layers[image->layer_count - 1]->backing_path != NULL;
+}
+
+/* Whether the rules want what is below the last layer. */
+static bool goes_on(const struct qcowfmt_image *image,
+                    const struct qcf_reference_rules *rules)
+{
+	return rules->policy != QCOWFMT_REFERENCES_IGNORE &&
+	       image->layer_count < rules->chain_limit;
+}
+
 int qcf_chain_open(struct qcowfmt_image *image, struct qcowfmt_storage *storage,
                    const struct qcf_layer_options *options,
                    const struct qcf_reference_rules *rules,
@@ -169,10 +183,8 @@ int qcf_chain_open(struct qcowfmt_image *image, struct qcowfmt_storage *storage,
 		return ret;
 	}
 	ret = open_data_file(image, top, options, rules, errp);
-	if (rules->policy == QCOWFMT_REFERENCES_IGNORE)
-		image->incomplete = top->backing_path != NULL;
-	while (!image->incomplete && ret == 0 &&
-	       image->layers[image->layer_count - 1]->backing_path != NULL)
+	while (ret == 0 && names_backing(image) && goes_on(image, rules))
 		ret = follow(image, options, rules, errp);
+	image->incomplete = names_backing(image);
 	return ret;
 }

@@ -15,11 +15,16 @@ struct qcf_extent {
 
 /*
  * The extent that begins at guest_offset, at most len bytes, looking no deeper
- * than layer last.  The range is inside the virtual disk.
+ * than layer last.  The range is inside the virtual disk, or VM state behind it.
  */
 int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
                       uint64_t len, uint32_t last, struct qcf_extent *extent,
                       struct qcowfmt_error **errp);
+
+/* Whether nothing is known of an extent because the image below the last layer
+ * was left out. */
+bool qcf_extent_is_left_out(const struct qcowfmt_image *image,
+                            const struct qcf_extent *extent);
 
 /* The same through the whole chain; -ENOTSUP where the chain is incomplete. */
 int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,

@@ -2,6 +2,7 @@
 /* host_data.c - guest data in the file that holds it */
 #include <errno.h>
 
+#include "checked.h"
 #include "encrypted.h"
 #include "host_data.h"
 
@@ -61,4 +62,27 @@ int qcf_host_write(struct qcf_layer *layer, const struct qcf_cow *cow,
 	               ? qcf_encrypted_write(layer, cow, p, host_offset, errp)
 	               : qcf_cow_write(layer->data, cow, p, host_offset, fresh,
 	                               errp);
+}
+
+int qcf_host_find_hole(struct qcf_layer *layer, uint64_t host_offset,
+                       uint64_t *len, bool *is_hole,
+                       struct qcowfmt_error **errp)
+{
+	uint64_t sector = qcf_align_down(host_offset, QCF_SECTOR_SIZE);
+	uint64_t run = *len;
+	int kind =
+		qcf_storage_extent(layer->data, host_offset, run, &run, errp);
+	uint64_t end = host_offset + run;
+
+	*is_hole = false;
+	if (kind < 0)
+		return kind;
+	if (kind == QCOWFMT_STORAGE_HOLE && run < *len)
+		end = qcf_align_down(end, QCF_SECTOR_SIZE);
+	if (kind != QCOWFMT_STORAGE_HOLE || end <= host_offset)
+		end = qcf_align_up(QCF_MAX(end, sector + 1), QCF_SECTOR_SIZE);
+	else
+		*is_hole = true;
+	*len = QCF_MIN(*len, end - host_offset);
+	return 0;
 }

@@ -25,4 +25,13 @@ int qcf_host_write(struct qcf_layer *layer, const struct qcf_cow *cow,
                    const struct qcf_payload *payload, uint64_t host_offset,
                    bool fresh, struct qcowfmt_error **errp);
 
+/*
+ * Cut the len bytes at host_offset to where the file that holds guest data
+ * changes between data and hole, and say which of the two they are.  A sector that
+ * is a hole only in part, at the end of the file, counts as data.
+ */
+int qcf_host_find_hole(struct qcf_layer *layer, uint64_t host_offset,
+                       uint64_t *len, bool *is_hole,
+                       struct qcowfmt_error **errp);
+
 #endif

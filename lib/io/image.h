@@ -18,8 +18,8 @@
 struct qcowfmt_image {
 	struct qcf_layer **layers;
 	uint32_t layer_count;
-	bool incomplete;  /* the first layer names a backing file that was not
-			  * opened (QCOWFMT_REFERENCES_IGNORE) */
+	bool incomplete;  /* the last layer names a backing file that was not
+			  * opened (QCOWFMT_REFERENCES_IGNORE, chain_limit) */
 	bool no_data;     /* opened to look at metadata only */
 	int discard_mode; /* enum qcowfmt_discard_mode */
 	struct qcf_gate gate;

@@ -85,6 +85,10 @@ struct qcf_crypto_plan {
 int qcf_crypto_check_options(const struct qcowfmt_encryption_options *options,
                              struct qcowfmt_error **errp);
 
+/* How long the LUKS area will be; 0 for AES. */
+int qcf_crypto_area_size(const struct qcowfmt_encryption_options *options,
+                         uint64_t *len, struct qcowfmt_error **errp);
+
 /* Make keys and headers.  Takes about as long as iter_time_ms says.  On failure
  * *plan needs no qcf_crypto_plan_fini(). */
 int qcf_crypto_plan_init(struct qcf_crypto_plan *plan,

@@ -248,6 +248,24 @@ static int fill_area(struct qcf_luks_header *h,
 	return ret;
 }
 
+int qcf_crypto_area_size(const struct qcowfmt_encryption_options *options,
+                         uint64_t *len, struct qcowfmt_error **errp)
+{
+	struct qcf_luks_header h = { 0 };
+	struct choice choice = choose(options);
+	int ret;
+
+	*len = 0;
+	if (options->encryption != QCOWFMT_ENCRYPTION_LUKS)
+		return 0;
+	ret = set_cipher(&h, &choice, errp);
+	if (ret < 0)
+		return ret;
+	qcf_luks_header_lay_out(&h);
+	*len = (uint64_t)h.payload_sector * QCF_LUKS_SECTOR;
+	return 0;
+}
+
 static int plan_luks(struct qcf_crypto_plan *plan,
                      const struct qcowfmt_encryption_options *options,
                      struct qcowfmt_error **errp)

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "checked.h"
 #include "describe.h"
 #include "extent.h"
+#include "host_data.h"
 
 /* -------------------------------------------------------------------- info */
 
@@ -130,29 +130,17 @@ static bool can_be_hole(const struct qcowfmt_extent *extent)
 	       (extent->flags & QCOWFMT_EXTENT_ENCRYPTED) == 0;
 }
 
-/*
- * Cut a data extent to where the host file changes between data and hole.  A
- * sector that is a hole only in part, at the end of the file, counts as data.
- */
+/* Cut a data extent to where the host file changes between data and hole. */
 static int look_for_hole(struct qcf_layer *layer, struct qcowfmt_extent *extent,
                          struct qcowfmt_error **errp)
 {
-	uint64_t at = extent->host_offset;
-	uint64_t run = extent->length;
-	uint64_t sector = qcf_align_down(at, QCF_SECTOR_SIZE);
-	int kind = qcf_storage_extent(layer->data, at, run, &run, errp);
-	uint64_t end = at + run;
+	bool is_hole = false;
+	int ret = qcf_host_find_hole(layer, extent->host_offset,
+	                             &extent->length, &is_hole, errp);
 
-	if (kind < 0)
-		return kind;
-	if (kind == QCOWFMT_STORAGE_HOLE && run < extent->length)
-		end = qcf_align_down(end, QCF_SECTOR_SIZE);
-	if (kind != QCOWFMT_STORAGE_HOLE || end <= at)
-		end = qcf_align_up(QCF_MAX(end, sector + 1), QCF_SECTOR_SIZE);
-	else
+	if (is_hole)
 		extent->flags |= QCOWFMT_EXTENT_HOLE;
-	extent->length = QCF_MIN(extent->length, end - at);
-	return 0;
+	return ret;
 }
 
 int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
