@@ -24,7 +24,8 @@ struct image_sink {
 	uint32_t compression_type;
 	bool compress; /* units are clusters then */
 	uint32_t zero; /* what a cluster of zeros becomes */
-	struct qcf_compressor *compressor;
+	struct qcf_compressor compressor;
+	struct qcf_compressor slow_compressor;
 	struct qcf_stream_map *map;
 	/* second time */
 	struct qcf_outlet *outlet;
@@ -63,12 +64,12 @@ static uint32_t cluster_len(const struct image_sink *s,
 	return (uint32_t)s->geometry->cluster_size;
 }
 
-static int pack_cluster(const struct image_sink *s, struct qcf_slot *slot,
+static int pack_cluster(struct image_sink *s, struct qcf_slot *slot,
                         uint64_t i, struct qcowfmt_error **errp)
 {
 	uint64_t size = s->geometry->cluster_size;
 	uint8_t *data = slot->buffer + i * size;
-	int64_t len = qcf_compress(s->compressor, s->compression_type, data,
+	int64_t len = qcf_compress(&s->compressor, s->compression_type, data,
 	                           size, slot->packed + i * size, size - 1,
 	                           errp);
 
@@ -166,26 +167,55 @@ static int changed(uint64_t guest_offset, struct qcowfmt_error **errp)
 	return -EBUSY;
 }
 
+/*
+ * Compressed again a cluster should have the length it had, but a compression
+ * library does not promise that, and a source may have changed.  What is shorter
+ * is followed by zeros, which no reader looks at; what is longer gets one more
+ * try with all effort.
+ */
+static int fit_packed(struct image_sink *s, struct qcf_slot *slot, uint64_t i,
+                      uint32_t noted, struct qcowfmt_error **errp)
+{
+	uint64_t size = s->geometry->cluster_size;
+	uint8_t *packed = slot->packed + i * size;
+	int64_t len = is_zeros(s, slot, i) ? 0 : slot->packed_lens[i];
+
+	if (len == 0 || len > noted)
+		len = qcf_compress(&s->slow_compressor, s->compression_type,
+		                   slot->buffer + i * size, size, packed, noted,
+		                   errp);
+	if (len < 0)
+		return (int)len;
+	if (len == 0)
+		return changed(slot->piece.offset + i * size, errp);
+	memset(packed + len, 0, noted - (size_t)len);
+	return 0;
+}
+
 static int put_cluster(struct image_sink *s, struct qcf_slot *slot, uint64_t i,
                        struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = s->geometry;
 	uint64_t cluster = qcf_host_cluster(g, slot->piece.offset) + i;
-	uint32_t len = cluster_len(s, slot, i);
-	const uint8_t *from = len == g->cluster_size ? slot->buffer
-	                                             : slot->packed;
-	int ret;
+	uint32_t noted = qcf_stream_map_get(s->map, cluster);
+	const uint8_t *from = slot->buffer;
+	int ret = 0;
 
-	if (len != qcf_stream_map_get(s->map, cluster))
-		return changed(qcf_host_offset(g, cluster), errp);
-	if (len == 0 || len == QCF_STREAM_ZERO)
-		return 0;
+	if (noted == 0 || noted == QCF_STREAM_ZERO)
+		return is_zeros(s, slot, i)
+		               ? 0
+		               : changed(qcf_host_offset(g, cluster), errp);
 	if (!qcf_stream_walk_next(&s->walk) || s->walk.guest_cluster != cluster)
 		return changed(qcf_host_offset(g, cluster), errp);
-	ret = qcf_outlet_pad(s->outlet, s->walk.host_offset, errp);
+	if (noted < g->cluster_size) {
+		from = slot->packed;
+		ret = fit_packed(s, slot, i, noted, errp);
+	}
+	if (ret == 0)
+		ret = qcf_outlet_pad(s->outlet, s->walk.host_offset, errp);
 	return ret < 0 ? ret
 	               : qcf_outlet_put(s->outlet,
-	                                from + (i << g->cluster_bits), len,
+	                                from + (i << g->cluster_bits), noted,
 	                                errp);
 }
 
@@ -263,17 +293,17 @@ int qcf_stream_qcow2(struct qcf_convert *c,
 {
 	bool hides = create->backing_filename != NULL;
 	struct qcf_crypto_plan no_crypto = { .method = 0 };
-	struct qcf_compressor compressor;
 	struct qcf_create_plan plan;
 	struct image_sink s = {
 		.unit = c->planner.unit,
 		.compression_type = create->compression_type,
 		.compress = compress,
 		.zero = hides ? QCF_STREAM_ZERO : 0,
-		.compressor = &compressor,
 		.outlet = outlet,
 		.result = c->pipe.result,
 	};
+	int lowest = 0;
+	int highest = 0;
 	int ret = compress ? check_compression(create->compression_type, errp)
 	                   : 0;
 
@@ -283,9 +313,12 @@ int qcf_stream_qcow2(struct qcf_convert *c,
 		return ret;
 	s.geometry = &plan.geometry;
 	c->planner.zeros_below = hides ? UINT64_MAX : 0;
-	qcf_compressor_init(&compressor, 0);
+	qcf_compression_levels(create->compression_type, &lowest, &highest);
+	qcf_compressor_init(&s.compressor, 0);
+	qcf_compressor_init(&s.slow_compressor, highest);
 	ret = stream_planned(c, &s, &plan, errp);
-	qcf_compressor_fini(&compressor);
+	qcf_compressor_fini(&s.slow_compressor);
+	qcf_compressor_fini(&s.compressor);
 	qcf_create_plan_fini(&plan);
 	return ret;
 }
