@@ -830,10 +830,11 @@ struct qcowfmt_resize_options {
  * virtual_size is in bytes and a multiple of 512.  What is added reads as zeros,
  * also where a backing file is longer than the image was.  Shrinking needs
  * QCOWFMT_RESIZE_SHRINK; what is cut off does not come back when the image grows
- * again.  -ENOTSUP for version 1, and for version 2 with snapshots; -EFBIG if the
- * cluster size does not allow so much.  After a failure, or a power cut, the
- * image has its old size or its new one.  Guest I/O waits meanwhile.  Stable when
- * it returns.  Since 0.1.
+ * again.  VM state of the active state is lost where it would have to move; that
+ * of snapshots stays.  -ENOTSUP for version 1, and for version 2 with snapshots;
+ * -EFBIG if the cluster size does not allow so much.  After a failure, or a power
+ * cut, the image has its old size or its new one.  Guest I/O waits meanwhile.
+ * Stable when it returns.  Since 0.1.
  */
 int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
                    const struct qcowfmt_resize_options *options,
