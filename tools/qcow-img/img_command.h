@@ -16,6 +16,7 @@ int qcf_img_compare(int argc, char **argv);
 int qcf_img_compact(int argc, char **argv);
 int qcf_img_convert(int argc, char **argv);
 int qcf_img_create(int argc, char **argv);
+int qcf_img_dd(int argc, char **argv);
 int qcf_img_info(int argc, char **argv);
 int qcf_img_map(int argc, char **argv);
 int qcf_img_measure(int argc, char **argv);
