@@ -718,7 +718,8 @@ uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
 
 /*
  * Called now and then while a long operation runs, from the thread that started
- * it: done of total units of work are over.  done never falls, total may change.
+ * it: done of total units of work are over.  done never falls; total may change, and
+ * is 0 while it is not known.
  * Any return value but 0 cancels: the operation fails with -ECANCELED and
  * QCOWFMT_ERR_CANCELLED, and the images are as after any other failure of it.
  */
@@ -1222,7 +1223,27 @@ int qcowfmt_measure(struct qcowfmt_image *source,
 
 /* ------------------------------------------------------------------ convert */
 
-/* A range that could not be read and became zeros (QCOWFMT_CONVERT_SALVAGE). */
+/* What a conversion could not do. */
+enum qcowfmt_convert_stage {
+	QCOWFMT_CONVERT_NOT_FAILED = 0, /* or before the first byte */
+	QCOWFMT_CONVERT_READING = 1,
+	QCOWFMT_CONVERT_WRITING = 2
+};
+
+/* What a conversion did, whether or not it succeeded. */
+struct qcowfmt_convert_result {
+	size_t struct_size;
+	int32_t failed_stage; /* enum qcowfmt_convert_stage */
+	uint32_t reserved;
+	uint64_t failed_offset; /* in the sources as one disk: of the piece that
+				 * failed */
+	uint64_t data_bytes;    /* written as data */
+	uint64_t shared_bytes;  /* of these, copied or shared by storage */
+	uint64_t lost_bytes;    /* could not be read and became zeros */
+};
+
+/* A range that could not be read and became zeros (QCOWFMT_CONVERT_SALVAGE).
+ * Called from the thread that started the conversion, in the order of offsets. */
 typedef void (*qcowfmt_salvage_callback)(void *opaque, size_t source_index,
                                          uint64_t guest_offset, uint64_t len,
                                          const char *message);
@@ -1231,8 +1252,10 @@ struct qcowfmt_convert_options {
 	size_t struct_size;
 	uint32_t flags;   /* QCOWFMT_CONVERT_* */
 	uint32_t threads; /* workers beside the caller's thread; 0 = none */
-	/* Runs of at least so many zero bytes are not written; rounded to 512.
-	 * 0 = 4096; UINT64_MAX: everything is written. */
+	/* Runs of at least so many zero bytes are not written; rounded up to
+	 * the units of which the target can tell whether they are there, which
+	 * with COMPRESS are clusters.  0 = 4096; at most 16 MiB; UINT64_MAX:
+	 * everything is written. */
 	uint64_t sparse_size;
 	uint64_t rate_limit; /* bytes a second; 0 = none */
 	const char *bitmap;  /* copy only what is dirty in this bitmap of the
@@ -1241,6 +1264,8 @@ struct qcowfmt_convert_options {
 	void *progress_opaque;
 	qcowfmt_salvage_callback salvage; /* may be NULL */
 	void *salvage_opaque;
+	/* Gets what was done; may be NULL.  The caller sets its struct_size. */
+	struct qcowfmt_convert_result *result;
 };
 
 /* Store clusters compressed. */
@@ -1255,7 +1280,9 @@ struct qcowfmt_convert_options {
 /* Write in any order, which may be faster; the layout of the target then differs
  * from run to run. */
 #define QCOWFMT_CONVERT_OUT_OF_ORDER 0x10u
-/* Let the file system share or copy whole ranges where it can. */
+/* Let the file system share or copy whole ranges where it can, which needs
+ * sources opened read-only; no zeros are looked for in them.  -EINVAL together
+ * with COMPRESS. */
 #define QCOWFMT_CONVERT_COPY_RANGE 0x20u
 
 /*
@@ -1264,9 +1291,11 @@ struct qcowfmt_convert_options {
  * The target is at least as large as all sources together and open read-write;
  * it is not created, resized or flushed here.  What is behind the sources is not
  * touched.  Without QCOWFMT_CONVERT_OUT_OF_ORDER a new target comes out the same,
- * byte for byte, for any number of threads.  Only allocated ranges are read;
- * memory is bounded.  This call starts threads, if told to, and ends them.
- * After a failure the target holds part of the data.  Since 0.1.
+ * byte for byte, for any number of threads, and so does the failure reported: the
+ * one with the lowest offset.  Only allocated ranges are read; memory is bounded.
+ * This call starts threads, at most 64 and only if told to, and ends them; fewer
+ * do if the system has no more.  After a failure the target holds part of the
+ * data.  Since 0.1.
  */
 int qcowfmt_convert(struct qcowfmt_image *const *sources, size_t source_count,
                     struct qcowfmt_image *target,

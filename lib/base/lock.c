@@ -6,6 +6,7 @@
  * (EINVAL, EDEADLK); the checked build reports it, the others ignore it.
  */
 #include <stdio.h>
+#include <time.h>
 
 #include "lock.h"
 
@@ -89,9 +90,15 @@ void qcf_mutex_unlock(struct qcf_mutex *mutex)
 	pthread_mutex_unlock(&mutex->mutex);
 }
 
+/* Waiting with a time limit must not depend on the wall clock. */
 void qcf_cond_init(struct qcf_cond *cond)
 {
-	pthread_cond_init(&cond->cond, NULL);
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&cond->cond, &attributes);
+	pthread_condattr_destroy(&attributes);
 }
 
 void qcf_cond_fini(struct qcf_cond *cond)
@@ -102,6 +109,21 @@ void qcf_cond_fini(struct qcf_cond *cond)
 void qcf_cond_wait(struct qcf_cond *cond, struct qcf_mutex *mutex)
 {
 	pthread_cond_wait(&cond->cond, &mutex->mutex);
+}
+
+void qcf_cond_wait_for(struct qcf_cond *cond, struct qcf_mutex *mutex,
+                       uint32_t milliseconds)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(milliseconds / 1000);
+	until.tv_nsec += (long)(milliseconds % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	(void)pthread_cond_timedwait(&cond->cond, &mutex->mutex, &until);
 }
 
 void qcf_cond_broadcast(struct qcf_cond *cond)

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "auto.h"
 
@@ -38,6 +39,9 @@ void qcf_mutex_unlock(struct qcf_mutex *mutex);
 void qcf_cond_init(struct qcf_cond *cond);
 void qcf_cond_fini(struct qcf_cond *cond);
 void qcf_cond_wait(struct qcf_cond *cond, struct qcf_mutex *mutex);
+/* The same for at most so many milliseconds. */
+void qcf_cond_wait_for(struct qcf_cond *cond, struct qcf_mutex *mutex,
+                       uint32_t milliseconds);
 void qcf_cond_broadcast(struct qcf_cond *cond);
 
 static inline struct qcf_mutex *qcf_guard_enter(struct qcf_mutex *mutex)

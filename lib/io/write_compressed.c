@@ -3,8 +3,10 @@
  * write_compressed.c - writing compressed clusters
  *
  * Compressing takes most of the time and needs nothing but the bytes, so it is
- * done before the guest cluster is claimed: threads that write different
- * clusters meet only in the allocator, for a moment.
+ * a step of its own, done before the guest cluster is claimed: threads that
+ * write different clusters meet only in the allocator, for a moment.  A caller
+ * who cares for the order of clusters on the host packs in many threads and
+ * writes what was packed in one.
  *
  * The old mapping is replaced like in any other write: its clusters go to
  * quarantine, and a failure before publishing leaves it as it is.
@@ -14,19 +16,11 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "bitmap_track.h"
 #include "checked.h"
 #include "compress.h"
 #include "write.h"
 #include "write_compressed.h"
-
-/* A cluster of guest data and its compressed form. */
-struct packed {
-	uint64_t guest_offset;
-	const uint8_t *data; /* a whole cluster */
-	uint64_t guest_len;  /* less than a cluster at the virtual end */
-	uint8_t *bytes;      /* room for a cluster less one byte */
-	uint64_t len;        /* 0: it does not get smaller */
-};
 
 static struct qcf_meta *meta_of(const struct qcf_request *request)
 {
@@ -35,31 +29,32 @@ static struct qcf_meta *meta_of(const struct qcf_request *request)
 
 /* ------------------------------------------------------------- what is allowed */
 
-static int unsupported(struct qcf_request *request, const char *what,
+static int unsupported(const struct qcowfmt_image *image, const char *what,
                        struct qcowfmt_error **errp)
 {
 	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 	                "%s: compressed clusters cannot be written to %s",
-	                qcf_image_top(request->image)->storage->name, what);
+	                qcf_image_top(image)->storage->name, what);
 }
 
-static int check_image(struct qcf_request *request, struct qcowfmt_error **errp)
+int qcf_check_compressed(const struct qcowfmt_image *image,
+                         struct qcowfmt_error **errp)
 {
-	const struct qcf_meta *meta = meta_of(request);
+	const struct qcf_meta *meta = qcf_image_top(image)->meta;
 	uint32_t type;
 
 	if (meta == NULL)
-		return unsupported(request, "a raw image", errp);
+		return unsupported(image, "a raw image", errp);
 	if (meta->header.crypt_method != 0)
-		return unsupported(request, "an encrypted image", errp);
+		return unsupported(image, "an encrypted image", errp);
 	if (meta->geometry.data_file)
-		return unsupported(request, "an image with a data file", errp);
+		return unsupported(image, "an image with a data file", errp);
 	type = meta->header.compression_type;
 	if (!qcf_compression_is_built_in(type))
 		return qcf_fail(
 			errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 			"%s: compression type %" PRIu32 " is not built in",
-			qcf_image_top(request->image)->storage->name, type);
+			qcf_image_top(image)->storage->name, type);
 	return 0;
 }
 
@@ -91,7 +86,7 @@ static int check_alignment(struct qcf_request *request, uint64_t len,
 /* ---------------------------------------------------------------- one cluster */
 
 static void publish(struct qcf_meta *meta, const struct qcf_slice *slice,
-                    const struct packed *p, uint64_t host_offset,
+                    const struct qcf_packed *p, uint64_t host_offset,
                     struct qcf_freed_batch *freed)
 {
 	struct qcf_mapping mapping = {
@@ -105,7 +100,7 @@ static void publish(struct qcf_meta *meta, const struct qcf_slice *slice,
 }
 
 static int store(struct qcf_request *request, const struct qcf_slice *slice,
-                 const struct packed *p, struct qcowfmt_error **errp)
+                 const struct qcf_packed *p, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
 	struct qcf_freed_batch *freed = NULL;
@@ -128,7 +123,7 @@ static int store(struct qcf_request *request, const struct qcf_slice *slice,
 	return 0;
 }
 
-static int store_claimed(struct qcf_request *request, const struct packed *p,
+static int store_claimed(struct qcf_request *request, const struct qcf_packed *p,
                          struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
@@ -153,7 +148,7 @@ static int store_claimed(struct qcf_request *request, const struct packed *p,
 }
 
 static int store_or_make_space(struct qcf_request *request,
-                               const struct packed *p,
+                               const struct qcf_packed *p,
                                struct qcowfmt_error **errp)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *failure = NULL;
@@ -167,7 +162,7 @@ static int store_or_make_space(struct qcf_request *request,
 }
 
 /* What does not get smaller is an ordinary write. */
-static int write_as_it_is(struct qcf_request *request, const struct packed *p,
+static int write_as_it_is(struct qcf_request *request, const struct qcf_packed *p,
                           struct qcowfmt_error **errp)
 {
 	struct iovec iov = {
@@ -178,21 +173,28 @@ static int write_as_it_is(struct qcf_request *request, const struct packed *p,
 	return qcf_write(request, &iov, 1, p->guest_offset, p->guest_len, errp);
 }
 
-static int write_cluster(struct qcf_request *request, struct packed *p,
-                         struct qcowfmt_error **errp)
+int qcf_pack(struct qcowfmt_image *image, struct qcf_packed *p,
+             struct qcowfmt_error **errp)
 {
-	const struct qcf_meta *meta = meta_of(request);
+	const struct qcf_meta *meta = qcf_image_top(image)->meta;
 	uint64_t cluster_size = meta->geometry.cluster_size;
 	int64_t len = qcf_compress(
-		&request->image->compressor, meta->header.compression_type,
-		p->data, cluster_size, p->bytes, cluster_size - 1, errp);
+		&image->compressor, meta->header.compression_type, p->data,
+		cluster_size, p->bytes, cluster_size - 1, errp);
 
-	if (len < 0)
-		return (int)len;
-	if (len == 0)
-		return write_as_it_is(request, p, errp);
-	p->len = (uint64_t)len;
-	return store_or_make_space(request, p, errp);
+	p->len = len < 0 ? 0 : (uint64_t)len;
+	return len < 0 ? (int)len : 0;
+}
+
+int qcf_write_packed(struct qcf_request *request, const struct qcf_packed *p,
+                     struct qcowfmt_error **errp)
+{
+	int ret = p->len == 0 ? write_as_it_is(request, p, errp)
+	                      : store_or_make_space(request, p, errp);
+
+	if (ret < 0)
+		qcf_error_at_guest(errp, p->guest_offset);
+	return ret;
 }
 
 /* ---------------------------------------------------------------- the request */
@@ -203,10 +205,13 @@ int qcf_write_compressed(struct qcf_request *request, const void *buffer,
 {
 	QCF_AUTO_FREE uint8_t *memory = NULL;
 	uint64_t cluster_size;
-	int ret = check_image(request, errp);
+	int ret = qcf_check_compressed(request->image, errp);
 
 	if (ret == 0)
 		ret = check_alignment(request, len, guest_offset, errp);
+	if (ret < 0)
+		return ret;
+	ret = qcf_bitmaps_track(meta_of(request), guest_offset, len, errp);
 	if (ret < 0)
 		return ret;
 	cluster_size = meta_of(request)->geometry.cluster_size;
@@ -215,7 +220,7 @@ int qcf_write_compressed(struct qcf_request *request, const void *buffer,
 	if (memory == NULL)
 		return qcf_fail_oom(errp);
 	for (uint64_t done = 0; done < len && ret == 0; done += cluster_size) {
-		struct packed p = {
+		struct qcf_packed p = {
 			.guest_offset = guest_offset + done,
 			.data = (const uint8_t *)buffer + done,
 			.guest_len = QCF_MIN(cluster_size, len - done),
@@ -227,9 +232,11 @@ int qcf_write_compressed(struct qcf_request *request, const void *buffer,
 			memcpy(memory + cluster_size, p.data, p.guest_len);
 			p.data = memory + cluster_size;
 		}
-		ret = write_cluster(request, &p, errp);
+		ret = qcf_pack(request->image, &p, errp);
 		if (ret < 0)
 			qcf_error_at_guest(errp, p.guest_offset);
+		else
+			ret = qcf_write_packed(request, &p, errp);
 	}
 	return ret;
 }

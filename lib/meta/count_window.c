@@ -32,8 +32,8 @@ int qcf_window_init(struct qcf_count_window *w, struct qcf_meta *meta,
 
 	room = QCF_MAX(room, (size_t)1);
 	*w = (struct qcf_count_window){ .meta = meta, .block_room = room };
-	w->positions = calloc(meta->refcounts.entry_count + 1,
-	                      sizeof(*w->positions));
+	w->positions =
+		calloc(meta->refcounts.entry_count + 1, sizeof(*w->positions));
 	w->blocks = calloc(room, sizeof(*w->blocks));
 	w->bytes = malloc(room << g->cluster_bits);
 	if (note_freed)
@@ -175,9 +175,9 @@ static void set_count(uint8_t *block, uint64_t slot, uint32_t order,
 static void note_freed(struct qcf_count_window *w,
                        const struct qcf_count_place *place)
 {
-	uint64_t bit = ((uint64_t)place->position
-	                << w->meta->geometry.block_bits) +
-	               place->slot;
+	uint64_t bit =
+		((uint64_t)place->position << w->meta->geometry.block_bits) +
+		place->slot;
 
 	w->any_freed = true;
 	w->freed[bit / 8] = (uint8_t)(w->freed[bit / 8] | 1u << bit % 8);
@@ -233,10 +233,9 @@ uint64_t qcf_window_max(const struct qcf_count_window *w)
 static int store_range(const struct qcf_count_window *w, size_t position,
                        size_t start, size_t end, struct qcowfmt_error **errp)
 {
-	return qcf_storage_pwrite(w->meta->storage,
-	                          bytes_of(w, position) + start, end - start,
-	                          w->blocks[position].host_offset + start,
-	                          errp);
+	return qcf_storage_pwrite(
+		w->meta->storage, bytes_of(w, position) + start, end - start,
+		w->blocks[position].host_offset + start, errp);
 }
 
 /* Whether all of a block and the beginning of the next one are dirty, so that

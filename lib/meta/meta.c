@@ -10,6 +10,7 @@
 #include <inttypes.h>
 
 #include "append.h"
+#include "bitmap_draft.h"
 #include "checked.h"
 #include "compress.h"
 #include "image_flags.h"
@@ -388,10 +389,12 @@ static void init_members(struct qcf_meta *meta, struct qcowfmt_storage *storage,
 	qcf_quarantine_init(&meta->quarantine);
 	qcf_overlap_init(&meta->overlap);
 	qcf_poison_init(&meta->poison);
+	qcf_bitmaps_init(&meta->bitmaps, options->max_table_size);
 }
 
 static void fini_members(struct qcf_meta *meta)
 {
+	qcf_bitmaps_fini(&meta->bitmaps);
 	qcf_cache_fini(&meta->l2_cache);
 	qcf_cache_fini(&meta->refcount_cache);
 	free(meta->refcounts.table);
@@ -467,6 +470,8 @@ static int read_tables(struct qcf_meta *meta,
 		ret = protect_keys(meta, errp);
 	if (ret == 0 && meta->writable)
 		ret = prepare_writing(meta, options, errp);
+	if (ret == 0 && meta->writable)
+		ret = qcf_bitmaps_open(meta, options->repair, errp);
 	return ret;
 }
 
@@ -516,8 +521,15 @@ static void cover_last_cluster(struct qcf_meta *meta)
 
 int qcf_meta_close(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	int ret = meta->writable ? qcf_writeback_finish(meta, errp) : 0;
+	struct qcowfmt_error *failure = NULL;
+	int ret = qcf_bitmaps_settle(meta, &failure);
+	int finished = meta->writable ? qcf_writeback_finish(meta, errp) : 0;
 
+	if (finished == 0)
+		qcf_error_move(errp, failure);
+	else
+		qcowfmt_error_free(failure);
+	ret = finished < 0 ? finished : ret;
 	if (ret == 0 && meta->writable)
 		cover_last_cluster(meta);
 	fini_members(meta);

@@ -8,6 +8,7 @@
 #ifndef QCF_META_H
 #define QCF_META_H
 
+#include "bitmap_store.h"
 #include "block_cache.h"
 #include "crypto.h"
 #include "feature.h"
@@ -108,6 +109,7 @@ struct qcf_meta {
 	struct qcf_overlap overlap;
 	struct qcf_poison poison;
 	struct qcf_commit_state commit;
+	struct qcf_bitmaps bitmaps;
 };
 
 /*

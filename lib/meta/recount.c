@@ -158,8 +158,8 @@ static int visit_compressed(const struct pass *p, struct visit *v,
                             struct qcf_be64 word, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &p->meta->geometry;
-	struct qcf_mapping m = qcf_l2_entry_decode(
-		g, (struct qcf_l2_raw){ .word = word });
+	struct qcf_mapping m =
+		qcf_l2_entry_decode(g, (struct qcf_l2_raw){ .word = word });
 	uint64_t last =
 		qcf_host_cluster(g, m.host_offset + m.compressed_len - 1);
 	int ret = 0;
@@ -180,10 +180,10 @@ static int visit_itself(const struct pass *p, struct visit *v,
 {
 	uint64_t count;
 	bool mine;
-	int ret = visit_cluster(p, v,
-	                        qcf_host_cluster(&p->meta->geometry,
-	                                         v->table->host_offset),
-	                        &mine, &count, errp);
+	int ret = visit_cluster(
+		p, v,
+		qcf_host_cluster(&p->meta->geometry, v->table->host_offset),
+		&mine, &count, errp);
 
 	if (ret == 0 && mine)
 		v->table->alone = count == 1;

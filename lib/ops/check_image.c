@@ -134,6 +134,13 @@ static int check_exclusively(struct qcf_meta *meta, uint32_t flags,
 	return ret;
 }
 
+int qcf_check_alone(struct qcf_meta *meta, uint32_t flags,
+                    struct qcowfmt_check_result *result,
+                    struct qcowfmt_error **errp)
+{
+	return check_exclusively(meta, flags, NULL, NULL, result, errp);
+}
+
 /* Their clusters would look like leaks. */
 static bool has_bitmaps(const struct qcf_meta *meta)
 {
@@ -157,6 +164,11 @@ int qcf_check(struct qcowfmt_image *image, uint32_t flags,
 	if (top->meta->geometry.version == 1)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: version 1 images have no reference counts",
+		                top->storage->name);
+	if (top->meta->shows_snapshot)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s is open as one of its snapshots and "
+		                "cannot be checked",
 		                top->storage->name);
 	if (has_bitmaps(top->meta))
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,

@@ -26,4 +26,9 @@ int qcf_check(struct qcowfmt_image *image, uint32_t flags,
               qcowfmt_finding_callback callback, void *opaque,
               struct qcowfmt_check_result *result, struct qcowfmt_error **errp);
 
+/* The same for one image whose gate is closed already, without a callback. */
+int qcf_check_alone(struct qcf_meta *meta, uint32_t flags,
+                    struct qcowfmt_check_result *result,
+                    struct qcowfmt_error **errp);
+
 #endif

@@ -17,6 +17,8 @@
 #include <inttypes.h>
 
 #include "alloc.h"
+#include "bitmap_draft.h"
+#include "bitmap_ops.h"
 #include "checked.h"
 #include "cut_file.h"
 #include "exclusive.h"
@@ -101,15 +103,32 @@ static int check_qcow(const struct resizing *r, struct qcowfmt_error **errp)
 	return 0;
 }
 
+/* They change with the disk, so what they say must be known. */
+static int check_bitmaps(const struct qcf_meta *meta,
+                         struct qcowfmt_error **errp)
+{
+	const struct qcf_bitmaps *b = &meta->bitmaps;
+
+	for (uint32_t i = 0; i < b->count; i++) {
+		if (!qcf_bitmap_is_good(b->items[i]))
+			return qcf_bitmap_unusable(b->items[i]->entry.name,
+			                           errp);
+	}
+	return 0;
+}
+
 /* -------------------------------------------------------------------- the size */
 
 static int store_size(struct resizing *r, struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = r->layer->meta;
 	struct qcf_be64 raw = qcf_be64_encode(r->new_size);
-	int ret = qcf_storage_pwrite(meta->storage, &raw, sizeof(raw),
-	                             QCF_HEADER_AT_VIRTUAL_SIZE, errp);
+	int ret;
 
+	if (meta->bitmaps.count > 0)
+		return qcf_bitmaps_resize(meta, r->new_size, errp);
+	ret = qcf_storage_pwrite(meta->storage, &raw, sizeof(raw),
+	                         QCF_HEADER_AT_VIRTUAL_SIZE, errp);
 	if (ret == 0)
 		ret = qcf_meta_flush(meta, errp);
 	if (ret == 0)
@@ -319,6 +338,9 @@ static int resize_qcow(struct resizing *r, struct qcowfmt_error **errp)
 	int ret = check_qcow(r, errp);
 
 	if (ret < 0 || r->new_size == r->old_size)
+		return ret;
+	ret = check_bitmaps(r->layer->meta, errp);
+	if (ret < 0)
 		return ret;
 	return r->new_size > r->old_size ? grow(r, errp) : shrink(r, errp);
 }

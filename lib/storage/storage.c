@@ -405,6 +405,27 @@ int qcf_storage_allocate(struct qcowfmt_storage *s, uint64_t offset,
 	return 0;
 }
 
+int qcf_storage_copy_range(struct qcowfmt_storage *s, uint64_t offset,
+                           struct qcowfmt_storage *from, uint64_t from_offset,
+                           uint64_t len, struct qcowfmt_error **errp)
+{
+	int ret = check_writable(s, "copying", errp);
+
+	if (ret == 0)
+		ret = check_range(s, "copy", offset, len, errp);
+	if (ret == 0)
+		ret = check_range(from, "copy", from_offset, len, errp);
+	if (ret < 0 || len == 0)
+		return ret;
+	if (s->verbs->copy_range == NULL || from->verbs != s->verbs ||
+	    qcf_storage_is_same(s, from))
+		return -ENOTSUP;
+	ret = s->verbs->copy_range(s, offset, from, from_offset, len, errp);
+	if (ret < 0 && ret != -ENOTSUP)
+		return fail_range(s, "copy", offset, len, ret, errp);
+	return ret;
+}
+
 int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,
                         uint64_t len, struct qcowfmt_error **errp)
 {

@@ -68,6 +68,12 @@ struct qcf_storage_verbs {
 	 * object): the wrapper writes zeros behind the end. */
 	int (*allocate)(struct qcowfmt_storage *s, uint64_t offset,
 	                uint64_t len, struct qcowfmt_error **errp);
+	/* Copy from another storage that has the same verbs.  NULL or -ENOTSUP
+	 * (no error object): it cannot be done without reading; part of the
+	 * range may have been copied. */
+	int (*copy_range)(struct qcowfmt_storage *s, uint64_t offset,
+	                  struct qcowfmt_storage *from, uint64_t from_offset,
+	                  uint64_t len, struct qcowfmt_error **errp);
 	/* Returns enum qcowfmt_storage_extent and in *run (1 ... len) how many
 	 * bytes share it.  NULL: everything is data. */
 	int (*extent)(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
@@ -142,6 +148,15 @@ int qcf_storage_write_zeros(struct qcowfmt_storage *s, uint64_t offset,
 	QCF_MUST_CHECK;
 int qcf_storage_allocate(struct qcowfmt_storage *s, uint64_t offset,
                          uint64_t len, struct qcowfmt_error **errp)
+	QCF_MUST_CHECK;
+/*
+ * Copy a range of one storage into another without moving it through memory,
+ * sharing it where possible.  -ENOTSUP, without an error object, if that cannot
+ * be done: the caller reads and writes.
+ */
+int qcf_storage_copy_range(struct qcowfmt_storage *s, uint64_t offset,
+                           struct qcowfmt_storage *from, uint64_t from_offset,
+                           uint64_t len, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;
 /* A hint: callers may ignore failure. */
 int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,

@@ -168,6 +168,42 @@ static int file_pwritev(struct qcowfmt_storage *s, const struct iovec *iov,
 	return ret;
 }
 
+/* What the kernel says if it cannot copy between two files, or cannot at all. */
+static bool is_refusal(int err)
+{
+	return err == EXDEV || err == EINVAL || err == EOPNOTSUPP ||
+	       err == ENOSYS || err == EBADF || err == ETXTBSY || err == EPERM;
+}
+
+/* What is not in the source any more has to be read as zeros, so the end of the
+ * source is a refusal, too. */
+static int file_copy_range(struct qcowfmt_storage *s, uint64_t offset,
+                           struct qcowfmt_storage *from, uint64_t from_offset,
+                           uint64_t len, struct qcowfmt_error **errp)
+{
+	struct file_storage *f = of(s);
+	off_t in = (off_t)from_offset;
+	off_t out = (off_t)offset;
+	int ret = 0;
+
+	(void)errp;
+	if (f->is_direct || of(from)->is_direct)
+		return -ENOTSUP;
+	while (ret == 0 && len > 0) {
+		ssize_t n = copy_file_range(of(from)->fd, &in, f->fd, &out, len,
+		                            0);
+
+		if (n > 0)
+			len -= (uint64_t)n;
+		else if (n == 0 || is_refusal(errno))
+			ret = -ENOTSUP;
+		else if (errno != EINTR)
+			ret = -errno;
+	}
+	atomic_store(&f->unsynced, true);
+	return ret;
+}
+
 /* Make the directory entry of a new file stable, once. */
 static int sync_directory(struct file_storage *f)
 {
@@ -350,6 +386,7 @@ static const struct qcf_storage_verbs file_verbs = {
 	.zero = file_zero,
 	.discard = file_discard,
 	.allocate = file_allocate,
+	.copy_range = file_copy_range,
 	.extent = file_extent,
 	.get_allocated = file_get_allocated,
 	.lock = file_lock,

@@ -14,6 +14,8 @@ static const struct qcf_tool_option help_option = {
 /* Where the help texts of --help start. */
 #define HELP_COLUMN 36
 
+/* The letter of an option whose argument is optional takes none: what follows
+ * it may be another letter. */
 static int argument_kind(const struct qcf_tool_option *option)
 {
 	if (option->arg == NULL)

@@ -18,8 +18,8 @@ struct qcf_tool_option {
 	int code;         /* the letter, or above QCF_OPTION_LONG if there is
 			   * only a long name */
 	const char *name; /* long name, NULL if there is only a letter */
-	const char *arg;  /* the argument as --help names it; NULL: none; in
-			   * brackets: one that may follow the long name */
+	const char *arg;  /* the argument as --help names it; NULL: none.
+			   * "[=NAME]": the long name may have one */
 	const char *help; /* NULL: an old spelling that --help leaves out */
 	bool refused;     /* known, but not supported by this version */
 	/* Takes it for all commands that have it, in place of the command; false

@@ -14,6 +14,7 @@
 #include "img_convert_copy.h"
 #include "img_convert_target.h"
 #include "img_create_options.h"
+#include "img_progress.h"
 #include "tool_error.h"
 #include "tool_options.h"
 #include "tool_secret.h"
@@ -58,16 +59,18 @@ static const struct qcf_tool_option options[] = {
 	{ 'm', "parallel", "NUMBER", "requests at the same time (default: 8)",
 	  false },
 	{ 'W', "oob-writes", NULL, "write in any order", false },
+	{ 'C', "copy-range-offloading", NULL,
+	  "let the file system copy or share data", false },
+	{ OPTION_SALVAGE, "salvage", NULL,
+	  "what cannot be read becomes zeros", false },
 	{ 'r', "rate-limit", "RATE", "bytes per second at most", false },
 	{ 'U', "force-share", NULL, "open sources that others may change",
 	  false },
-	{ 'p', "progress", NULL, "show how far it has come", false },
+	{ 'p', "progress", QCF_PROGRESS_ARG, QCF_PROGRESS_HELP, false },
 	{ 'q', "quiet", NULL, "print nothing but errors", false },
 	{ 'l', "snapshot", "SNAPSHOT", NULL, true },
-	{ 'C', "copy-range-offloading", NULL, NULL, true },
 	{ OPTION_BITMAPS, "bitmaps", NULL, NULL, true },
 	{ OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL, NULL, true },
-	{ OPTION_SALVAGE, "salvage", NULL, NULL, true },
 	{ OPTION_OBJECT, "object", "OBJDEF",
 	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
 	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
@@ -88,6 +91,7 @@ static const struct qcf_tool_command_help help = {
 
 static bool take_hole_size(const char *text, struct img_convert_request *r)
 {
+	r->has_hole_size = true;
 	if (!qcf_parse_size_argument(text, "buffer size for sparse output",
 	                             &r->hole_size))
 		return false;
@@ -168,11 +172,14 @@ static void take_simple(int option, struct img_convert_request *r)
 	case 'W':
 		r->out_of_order = true;
 		break;
+	case 'C':
+		r->copy_range = true;
+		break;
+	case OPTION_SALVAGE:
+		r->salvage = true;
+		break;
 	case 'U':
 		r->source.flags |= QCOWFMT_OPEN_NO_LOCK;
-		break;
-	case 'p':
-		r->show_progress = true;
 		break;
 	case 'q':
 		r->quiet = true;
@@ -200,12 +207,30 @@ static bool take_option(int option, void *opaque)
 	case 'r':
 		return qcf_parse_size_argument(optarg, "rate limit",
 		                               &r->rate_limit);
+	case 'p':
+		return qcf_progress_parse(optarg, &r->progress);
 	case OPTION_OBJECT:
 		return qcf_secret_define(optarg);
 	default:
 		take_simple(option, r);
 		return true;
 	}
+}
+
+/* Checked before operands are looked at. */
+static bool check_copy_range(const struct img_convert_request *r)
+{
+	const char *problem = NULL;
+
+	if (r->copy_range && r->compress)
+		problem = "Cannot enable copy offloading when -c is used";
+	else if (r->copy_range && r->has_hole_size)
+		problem = "Cannot enable copy offloading when -S is used";
+	else if (r->copy_range && r->salvage)
+		problem = "Cannot use copy offloading in salvaging mode";
+	if (problem != NULL)
+		qcf_tool_error("%s", problem);
+	return problem == NULL;
 }
 
 static bool check_combination(const struct img_convert_request *r)
@@ -237,6 +262,8 @@ static bool parse_operands(int argc, char **argv, struct img_convert_request *r)
 		r->target.path = count > 0 ? argv[argc - 1] : NULL;
 		return true;
 	}
+	if (!check_copy_range(r))
+		return false;
 	if (count < 2) {
 		qcf_tool_error("Must specify image file name");
 		return false;
@@ -249,44 +276,17 @@ static bool parse_operands(int argc, char **argv, struct img_convert_request *r)
 
 /* -------------------------------------------------------------------- copy */
 
-static bool copy(const struct img_convert_request *r, struct img_source *source,
-                 struct qcowfmt_image *target)
+/* What cannot work is refused before anything is written. */
+static bool check_target(const struct img_convert_request *r,
+                         const struct img_source *source,
+                         struct qcowfmt_image *target)
 {
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	struct img_copy c = {
-		.source = source,
-		.target = target,
-		.unit = qcf_target_hole_unit(r, target),
-		.zeros_below = qcf_target_zeros_below(r, target),
-		.compress = r->compress,
-		.write_all = r->hole_size == 0,
-		.out_of_order = r->out_of_order,
-		.write_through = r->target.cache.write_through,
-		.show_progress = r->show_progress && !r->quiet,
-		.rate_limit = r->rate_limit,
-		.parallel = r->parallel,
-	};
-	int ret;
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 
 	if (qcowfmt_get_size(target) < source->size) {
 		qcf_tool_error("output file is smaller than input file");
 		return false;
 	}
-	ret = qcf_copy(&c, &error);
-	if (ret < 0)
-		qcf_tool_error("error while %s at byte %" PRIu64 ": %s",
-		               c.failed_at, c.failed_offset,
-		               error != NULL ? qcowfmt_error_message(error)
-		                             : strerror(-ret));
-	return ret == 0;
-}
-
-/* Compression is refused before anything is written, if it can be. */
-static bool check_target(const struct img_convert_request *r,
-                         struct qcowfmt_image *target)
-{
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-
 	if (!r->compress || qcowfmt_get_info(target, 0, &info, NULL) < 0 ||
 	    info.format != QCOWFMT_FORMAT_RAW)
 		return true;
@@ -307,7 +307,7 @@ static bool write_target(const struct img_convert_request *r,
 		               reason);
 		return false;
 	}
-	ok = check_target(r, target) && copy(r, source, target);
+	ok = check_target(r, source, target) && qcf_copy(r, source, target);
 	if (qcowfmt_close(target, &error) < 0 && ok) {
 		qcf_tool_error("error while writing '%s': %s", r->target.path,
 		               qcowfmt_error_message(error));
@@ -349,7 +349,6 @@ static bool convert(struct img_convert_request *r, struct img_source *source)
 	                     r->source_count) ||
 	    !qcf_target_prepare(r, source, &created))
 		return false;
-	source->keep_base = r->has_backing;
 	r->target.flags = QCOWFMT_OPEN_READ_WRITE;
 	ok = write_target(r, source);
 	/* Nobody should take half a copy for a whole one. */

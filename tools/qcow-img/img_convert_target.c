@@ -10,12 +10,6 @@
 #include "img_create_options.h"
 #include "tool_error.h"
 
-/* File systems do not make smaller holes. */
-#define RAW_HOLE_UNIT 4096
-
-/* Of a cluster with an extended L2 entry. */
-#define SUBCLUSTERS 32
-
 /* What cannot be had together with compression. */
 static char *check_compression(const struct img_create_values *values)
 {
@@ -175,36 +169,15 @@ static bool is_undefined(const struct img_convert_request *r,
 	       is_block_device(r->target_path);
 }
 
-uint64_t qcf_target_zeros_below(const struct img_convert_request *r,
-                                struct qcowfmt_image *target)
+bool qcf_target_is_zero(const struct img_convert_request *r,
+                        struct qcowfmt_image *target)
 {
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-	struct qcowfmt_info below = { .struct_size = sizeof(below) };
 
 	if (r->no_create && !r->target_is_zero)
-		return UINT64_MAX;
-	if (qcowfmt_get_info(target, 0, &info, NULL) < 0 ||
-	    is_undefined(r, &info))
-		return UINT64_MAX;
-	if (qcowfmt_get_info(target, 1, &below, NULL) == 0)
-		return below.virtual_size;
-	return 0;
-}
-
-uint64_t qcf_target_hole_unit(const struct img_convert_request *r,
-                              struct qcowfmt_image *target)
-{
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-	uint64_t unit = RAW_HOLE_UNIT;
-
-	if (qcowfmt_get_info(target, 0, &info, NULL) == 0 &&
-	    info.cluster_size != 0)
-		unit = info.cluster_size;
-	if (r->compress)
-		return unit;
-	if ((info.flags & QCOWFMT_INFO_EXTENDED_L2) != 0)
-		unit /= SUBCLUSTERS;
-	return qcf_round_up(qcf_max(r->hole_size, 1), unit);
+		return false;
+	return qcowfmt_get_info(target, 0, &info, NULL) == 0 &&
+	       !is_undefined(r, &info);
 }
 
 bool qcf_target_pad(const char *path)

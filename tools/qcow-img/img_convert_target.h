@@ -31,7 +31,10 @@ struct img_convert_request {
 	bool is_preallocated; /* the target is new, and no part of it missing */
 	bool target_is_zero;
 	bool out_of_order;
-	bool show_progress;
+	bool copy_range;
+	bool salvage;
+	bool has_hole_size; /* by an option */
+	int progress;       /* enum img_progress_mode */
 	bool quiet;
 	char **sources;
 	size_t source_count;
@@ -44,16 +47,10 @@ struct img_convert_request {
 bool qcf_target_prepare(struct img_convert_request *r,
                         const struct img_source *source, bool *created);
 
-/* From where on the target reads as zeros if nothing is written. */
-uint64_t qcf_target_zeros_below(const struct img_convert_request *r,
-                                struct qcowfmt_image *target);
-
-/*
- * Holes are whole clusters, or parts of them where those are told apart.  What
- * is compressed is whole clusters whatever the size of holes.
- */
-uint64_t qcf_target_hole_unit(const struct img_convert_request *r,
-                              struct qcowfmt_image *target);
+/* Whether the target, apart from what a backing file shows, reads as zeros where
+ * nothing is written. */
+bool qcf_target_is_zero(const struct img_convert_request *r,
+                        struct qcowfmt_image *target);
 
 /*
  * Let the file end at a sector, as QEMU's programs do after compression.  This

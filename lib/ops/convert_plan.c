@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* convert_plan.c - cutting the disk that convert reads into pieces */
+#include "convert_plan.h"
+
+/* Zeros in one piece: little enough that somebody who cancels need not wait
+ * until terabytes have been zeroed. */
+#define MAX_ZEROS (UINT64_C(1) << 30)
+
+struct search {
+	struct qcf_planner *planner;
+	qcf_poll_callback poll;
+	void *poll_opaque;
+};
+
+/* Follow one kind of content, from extent to extent, up to limit at most. */
+static int extend(const struct search *s, enum qcf_content wanted,
+                  uint64_t limit, uint64_t *end, struct qcowfmt_error **errp)
+{
+	while (*end < limit) {
+		enum qcf_content content;
+		uint64_t next;
+		int ret = qcf_source_content(s->planner->source, *end, &content,
+		                             &next, errp);
+
+		if (ret == 0 && s->poll != NULL)
+			ret = s->poll(s->poll_opaque, errp);
+		if (ret < 0)
+			return ret;
+		if (content != wanted)
+			break;
+		*end = QCF_MIN(next, limit);
+	}
+	return 0;
+}
+
+/*
+ * Whole units of data, as many as fit a buffer.  In front of the first unit
+ * boundary, where what is to be copied begins in the middle of a unit, only the
+ * rest of that unit.
+ */
+static int plan_data(const struct search *s, struct qcf_piece *piece,
+                     struct qcowfmt_error **errp)
+{
+	const struct qcf_planner *p = s->planner;
+	uint64_t limit = QCF_MIN(qcf_unit_down(piece->offset, p->buffer_size) +
+	                                 p->buffer_size,
+	                         p->dirty_end);
+	uint64_t end = QCF_MIN(qcf_unit_up(piece->offset + 1, p->unit), limit);
+	uint64_t before = 0;
+	int ret = 0;
+
+	if (piece->offset % p->unit != 0)
+		limit = end;
+	if (p->write_all)
+		end = limit;
+	while (ret == 0 && end < limit && end != before) {
+		before = end;
+		ret = extend(s, QCF_CONTENT_DATA, limit, &end, errp);
+		end = QCF_MIN(qcf_unit_up(end, p->unit), limit);
+	}
+	piece->content = QCF_CONTENT_DATA;
+	piece->length = end - piece->offset;
+	return ret;
+}
+
+/* The next piece of what is to be copied, whether or not it needs work. */
+static int plan_piece(const struct search *s, struct qcf_piece *piece,
+                      struct qcowfmt_error **errp)
+{
+	const struct qcf_planner *p = s->planner;
+	uint64_t end = p->position;
+	int ret;
+
+	piece->offset = p->position;
+	piece->content = QCF_CONTENT_DATA;
+	if (p->write_all)
+		return plan_data(s, piece, errp);
+	ret = qcf_source_content(p->source, piece->offset, &piece->content,
+	                         &end, errp);
+	if (ret == 0 && piece->content != QCF_CONTENT_DATA)
+		ret = extend(s, piece->content, p->dirty_end, &end, errp);
+	if (ret < 0)
+		return ret;
+	end = end < p->dirty_end ? qcf_unit_down(end, p->unit) : p->dirty_end;
+	if (piece->content == QCF_CONTENT_DATA || end <= piece->offset)
+		return plan_data(s, piece, errp);
+	piece->length = end - piece->offset;
+	return 0;
+}
+
+/* A long range of zeros is several pieces. */
+static void limit_zeros(const struct qcf_planner *p, struct qcf_piece *piece)
+{
+	uint64_t end = qcf_unit_down(piece->offset + MAX_ZEROS, p->unit);
+
+	if (piece->length > MAX_ZEROS && end > piece->offset)
+		piece->length = end - piece->offset;
+}
+
+static bool needs_work(const struct qcf_planner *p,
+                       const struct qcf_piece *piece)
+{
+	return piece->content == QCF_CONTENT_DATA ||
+	       (piece->content == QCF_CONTENT_ZERO &&
+	        piece->offset < p->zeros_below);
+}
+
+/* Let position be in a range that is to be copied.  Returns 0 at the end. */
+static int find_dirty(struct qcf_planner *p, struct qcowfmt_error **errp)
+{
+	uint64_t start = 0;
+	uint64_t len = 0;
+	int ret;
+
+	if (p->position < p->dirty_end)
+		return 1;
+	if (p->position >= p->source->size)
+		return 0;
+	if (p->next_dirty == NULL) {
+		p->dirty_end = p->source->size;
+		return 1;
+	}
+	ret = p->next_dirty(p->dirty_opaque, p->position, &start, &len, errp);
+	if (ret <= 0 || start >= p->source->size)
+		return QCF_MIN(ret, 0);
+	p->position = QCF_MAX(p->position, start);
+	p->dirty_end = QCF_MIN(start + len, p->source->size);
+	return p->position < p->dirty_end;
+}
+
+void qcf_plan_rewind(struct qcf_planner *planner)
+{
+	planner->position = 0;
+	planner->dirty_end = 0;
+}
+
+int qcf_plan_next(struct qcf_planner *planner, qcf_poll_callback poll,
+                  void *poll_opaque, struct qcf_piece *piece,
+                  struct qcowfmt_error **errp)
+{
+	const struct search s = { planner, poll, poll_opaque };
+	int ret;
+
+	while ((ret = find_dirty(planner, errp)) > 0) {
+		ret = plan_piece(&s, piece, errp);
+		if (ret < 0)
+			return ret;
+		if (needs_work(planner, piece)) {
+			if (piece->content == QCF_CONTENT_ZERO)
+				limit_zeros(planner, piece);
+			planner->position = piece->offset + piece->length;
+			piece->progress = piece->content == QCF_CONTENT_DATA
+			                          ? piece->length
+			                          : 0;
+			return 1;
+		}
+		planner->position = piece->offset + piece->length;
+	}
+	return ret;
+}
+
+int qcf_plan_count(struct qcf_planner *planner, qcf_poll_callback poll,
+                   void *poll_opaque, uint64_t *total,
+                   struct qcowfmt_error **errp)
+{
+	struct qcf_piece piece;
+	int ret;
+
+	*total = 0;
+	qcf_plan_rewind(planner);
+	while ((ret = qcf_plan_next(planner, poll, poll_opaque, &piece, errp)) >
+	       0)
+		*total += piece.progress;
+	qcf_plan_rewind(planner);
+	return ret;
+}
