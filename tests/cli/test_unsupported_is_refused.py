@@ -90,12 +90,6 @@ class UnsupportedIsRefused(CliTest):
             self.refused('Command', 'qemu-io', '-c', command, 'a.qcow2')
 
     def test_io_command_options(self):
-        for command in ('read -r 0 1', 'readv -r 0 1',
-                        'aio_read -i 0 1', 'aio_read -r 0 1', 'write -zn 0 64k', 'write -r 0 1',
-                        'writev -r 0 1', 'aio_write -i 0 1',
-                        'aio_write -r 0 1', 'reopen -o lazy-refcounts=on'):
-            option = command.split()[1][-1]
-            self.refused('-' + option, 'qemu-io', '-c', command, 'a.qcow2')
         self.refused('discard-no-unref', 'qemu-io', '-c',
                      'open -o discard-no-unref=on a.qcow2')
         self.same_content('a.qcow2', self.their_path('a.qcow2'))
