@@ -54,13 +54,6 @@ class UnsupportedIsRefused(CliTest):
                          'out')
         self.assertFalse(os.path.exists(self.our_path('out')))
 
-    def test_amend_options(self):
-        for name in ('size', 'compat', 'backing_file', 'backing_fmt',
-                     'data_file', 'data_file_raw', 'lazy_refcounts',
-                     'refcount_bits'):
-            self.refused(name, 'qemu-img', 'amend', '-o', name + '=1',
-                         'a.qcow2')
-
     def test_image_options(self):
         for option in ('lazy-refcounts=on', 'cache-size=1M', 'backing=x',
                        'backing.driver=qcow2', 'file.locking=off',
