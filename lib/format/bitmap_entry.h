@@ -151,6 +151,11 @@ struct qcf_bitmap_cluster {
 	uint64_t reserved;    /* reserved bits that are set */
 };
 
+static inline bool qcf_bitmap_cluster_is_zero(struct qcf_bitmap_cluster cluster)
+{
+	return cluster.host_offset == 0 && !cluster.ones;
+}
+
 /* Never fails; whether it makes sense is for qcf_bitmap_cluster_check(). */
 struct qcf_bitmap_cluster qcf_bitmap_cluster_decode(struct qcf_be64 raw);
 struct qcf_be64 qcf_bitmap_cluster_encode(struct qcf_bitmap_cluster cluster);

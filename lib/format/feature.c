@@ -87,7 +87,7 @@ static const struct row rows[] = {
 	  "extended L2 entries" },
 	{ COMPATIBLE, QCF_COMPAT_LAZY_REFCOUNTS, READ_WRITE, "lazy refcounts" },
 	{ COMPATIBLE, OTHERS, READ_WRITE, "unknown compatible feature" },
-	{ AUTOCLEAR, QCF_AUTOCLEAR_BITMAPS, READ_ONLY, "dirty bitmaps",
+	{ AUTOCLEAR, QCF_AUTOCLEAR_BITMAPS, READ_WRITE, "dirty bitmaps",
 	  .only_if = has_bitmaps },
 	{ AUTOCLEAR, QCF_AUTOCLEAR_BITMAPS, CLEAR_ON_WRITE,
 	  "dirty bitmaps without their extension" },
@@ -106,7 +106,8 @@ static const struct row rows[] = {
 	{ CRYPT_METHOD, OTHERS, REFUSE, "unknown encryption method" },
 	{ EXTENSION, QCF_EXT_BACKING_FORMAT, READ_WRITE, "backing format" },
 	{ EXTENSION, QCF_EXT_FEATURE_NAMES, READ_WRITE, "feature names" },
-	/* Valid only while the autoclear bit is set, which has its own row. */
+	/* Valid only while the autoclear bit is set, which has its own row; a
+	 * writer drops it otherwise. */
 	{ EXTENSION, QCF_EXT_BITMAPS, READ_WRITE, "stale dirty bitmaps" },
 	{ EXTENSION, QCF_EXT_ENCRYPTION, REFUSE,
 	  "encryption header without LUKS encryption", .only_if = is_not_luks },

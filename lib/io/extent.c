@@ -3,7 +3,8 @@
  * extent.c - guest range to extent, through the backing chain
  *
  * Each layer either answers or hands the range, cut to the part it is silent
- * about, to the next one below.  A loop, not a recursion: chains can be long.
+ * about, to the next one below.  VM state, behind the disk, is in the first layer
+ * only.  A loop, not a recursion: chains can be long.
  */
 #include <errno.h>
 
@@ -32,6 +33,9 @@ int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
 {
 	extent->depth = 0;
 	extent->run = (struct qcf_run){ .length = len };
+	if (qcf_layer_is_vm_state(qcf_image_top(image), guest_offset))
+		return lookup_in_layer(qcf_image_top(image), guest_offset, len,
+		                       &extent->run, errp);
 	for (uint32_t i = 0; i < image->layer_count && i <= last; i++) {
 		struct qcf_layer *layer = image->layers[i];
 		int ret;
@@ -65,7 +69,8 @@ int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,
 	int ret = qcf_extent_lookup(image, guest_offset, len, UINT32_MAX,
 	                            extent, errp);
 
-	if (ret == 0 && qcf_extent_is_left_out(image, extent)) {
+	if (ret == 0 && qcf_extent_is_left_out(image, extent) &&
+	    !qcf_layer_is_vm_state(qcf_image_top(image), guest_offset)) {
 		ret = qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_REFUSED,
 		               "%s: the range comes from the backing file, "
 		               "which was left out when the image was opened",
@@ -78,9 +83,11 @@ int qcf_extent_lookup_chain(struct qcowfmt_image *image, uint64_t guest_offset,
 int qcf_extent_is_zero(struct qcowfmt_image *image, uint64_t guest_offset,
                        uint64_t len, bool *is_zero, struct qcowfmt_error **errp)
 {
-	uint64_t virtual_size = qcf_image_top(image)->virtual_size;
-	uint64_t end = QCF_MIN(guest_offset + len, virtual_size);
+	const struct qcf_layer *top = qcf_image_top(image);
+	uint64_t end = guest_offset + len;
 
+	if (!qcf_layer_is_vm_state(top, guest_offset))
+		end = QCF_MIN(end, top->virtual_size);
 	*is_zero = true;
 	while (guest_offset < end) {
 		struct qcf_extent extent;

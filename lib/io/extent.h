@@ -15,7 +15,7 @@ struct qcf_extent {
 
 /*
  * The extent that begins at guest_offset, at most len bytes, looking no deeper
- * than layer last.  The range is inside the virtual disk.
+ * than layer last.  The range is inside the virtual disk, or VM state behind it.
  */
 int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
                       uint64_t len, uint32_t last, struct qcf_extent *extent,

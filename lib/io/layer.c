@@ -7,6 +7,7 @@
 #include "image_flags.h"
 #include "layer.h"
 #include "probe.h"
+#include "snapshot_table.h"
 
 static int probe_format(struct qcf_layer *layer, struct qcowfmt_error **errp)
 {
@@ -60,6 +61,11 @@ static int check_version(const struct qcf_layer *layer, uint32_t version,
 	                version, qcowfmt_format_name(layer->format));
 }
 
+static bool wants_snapshot(const struct qcf_layer_options *options)
+{
+	return options->snapshot_id != NULL || options->snapshot_name != NULL;
+}
+
 static int open_qcow(struct qcf_layer *layer,
                      const struct qcf_layer_options *options,
                      struct qcowfmt_error **errp)
@@ -89,6 +95,9 @@ static int open_qcow(struct qcf_layer *layer,
 	if (ret < 0)
 		return ret;
 	ret = check_version(layer, meta->header.version, errp);
+	if (ret == 0 && wants_snapshot(options))
+		ret = qcf_snapshot_show(meta, options->snapshot_id,
+		                        options->snapshot_name, errp);
 	if (ret < 0) {
 		qcf_meta_abandon(meta);
 		return ret;
@@ -111,9 +120,12 @@ static int open_format(struct qcf_layer *layer,
 		ret = lock_storage(layer, options->no_lock, errp);
 	if (ret < 0)
 		return ret;
-	return layer->format == QCOWFMT_FORMAT_RAW
-	               ? open_raw(layer, errp)
-	               : open_qcow(layer, options, errp);
+	if (layer->format != QCOWFMT_FORMAT_RAW)
+		return open_qcow(layer, options, errp);
+	if (wants_snapshot(options))
+		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
+		                "a raw image has no snapshots");
+	return open_raw(layer, errp);
 }
 
 int qcf_layer_open(struct qcowfmt_storage *storage,

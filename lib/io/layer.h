@@ -42,6 +42,8 @@ struct qcf_layer_options {
 	struct qcf_gate *gate;
 	const struct qcf_secret_source *secrets; /* depth and name are filled
 						  * in */
+	const char *snapshot_id; /* show a snapshot, as in the open options */
+	const char *snapshot_name;
 	struct qcowfmt_storage *data_storage; /* in place of the data file that
 					       * the image names; NULL = none */
 };
@@ -76,6 +78,25 @@ static inline bool qcf_layer_has_data_file(const struct qcf_layer *layer)
 int qcf_layer_set_data_file(struct qcf_layer *layer,
                             struct qcowfmt_storage *data, bool no_lock,
                             struct qcowfmt_error **errp);
+
+/* The guest offset from which a qcow2 image keeps VM state: that of the first L1
+ * entry that maps nothing of the disk. */
+static inline uint64_t qcf_layer_vm_state_start(const struct qcf_layer *layer)
+{
+	const struct qcf_geometry *g = &layer->meta->geometry;
+
+	return qcf_l1_entries_for(g, atomic_load(&layer->virtual_size))
+	       << g->l1_shift;
+}
+
+/* Whether a guest offset is not one of the disk, but of VM state. */
+static inline bool qcf_layer_is_vm_state(const struct qcf_layer *layer,
+                                         uint64_t guest_offset)
+{
+	return guest_offset >= atomic_load(&layer->virtual_size) &&
+	       layer->meta != NULL && layer->meta->geometry.version > 1 &&
+	       guest_offset >= qcf_layer_vm_state_start(layer);
+}
 
 /* How guest data is encrypted; NULL if it is not. */
 static inline struct qcf_crypto *qcf_layer_crypto(const struct qcf_layer *layer)

@@ -94,10 +94,12 @@ int qcf_read_padded(struct qcowfmt_image *image, void *buffer,
                     uint64_t guest_offset, uint64_t len,
                     struct qcowfmt_error **errp)
 {
-	uint64_t virtual_size = qcf_image_top(image)->virtual_size;
-	uint64_t inside = guest_offset >= virtual_size
-	                          ? 0
-	                          : QCF_MIN(len, virtual_size - guest_offset);
+	const struct qcf_layer *top = qcf_image_top(image);
+	uint64_t end = qcf_layer_is_vm_state(top, guest_offset)
+	                       ? UINT64_MAX
+	                       : top->virtual_size;
+	uint64_t inside =
+		guest_offset >= end ? 0 : QCF_MIN(len, end - guest_offset);
 	struct iovec iov = { .iov_base = buffer, .iov_len = inside };
 
 	memset((uint8_t *)buffer + inside, 0, len - inside);

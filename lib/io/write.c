@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "bitmap_track.h"
 #include "checked.h"
 #include "cow.h"
 #include "host_data.h"
@@ -468,8 +469,10 @@ int qcf_write(struct qcf_request *request, const struct iovec *iov, int iovcnt,
 
 	if (len == 0)
 		return 0;
-	if (layer->meta != NULL)
-		return write_qcow2(request, &p, errp);
+	if (layer->meta != NULL) {
+		ret = qcf_bitmaps_track(layer->meta, guest_offset, len, errp);
+		return ret < 0 ? ret : write_qcow2(request, &p, errp);
+	}
 	ret = guard_probed(layer, &p, errp);
 	return ret < 0 ? ret : write_host(layer, &p, guest_offset, len, errp);
 }

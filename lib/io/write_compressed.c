@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "bitmap_track.h"
 #include "checked.h"
 #include "compress.h"
 #include "write.h"
@@ -208,6 +209,9 @@ int qcf_write_compressed(struct qcf_request *request, const void *buffer,
 
 	if (ret == 0)
 		ret = check_alignment(request, len, guest_offset, errp);
+	if (ret < 0)
+		return ret;
+	ret = qcf_bitmaps_track(meta_of(request), guest_offset, len, errp);
 	if (ret < 0)
 		return ret;
 	cluster_size = meta_of(request)->geometry.cluster_size;

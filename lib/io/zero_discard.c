@@ -18,6 +18,7 @@
 #include <errno.h>
 
 #include "alloc.h"
+#include "bitmap_track.h"
 #include "checked.h"
 #include "extent.h"
 #include "write.h"
@@ -380,11 +381,16 @@ int qcf_write_zeroes(struct qcf_request *request, uint64_t guest_offset,
                      uint64_t len, bool may_unmap, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
+	int ret;
 
 	if (len == 0)
 		return 0;
-	if (top->meta != NULL)
-		return zero_qcow(request, guest_offset, len, may_unmap, errp);
+	if (top->meta != NULL) {
+		ret = qcf_bitmaps_track(top->meta, guest_offset, len, errp);
+		return ret < 0 ? ret
+		               : zero_qcow(request, guest_offset, len,
+		                           may_unmap, errp);
+	}
 	return qcf_storage_zero(top->storage, guest_offset, len, may_unmap,
 	                        errp);
 }
@@ -400,6 +406,7 @@ int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
 	uint64_t unit;
+	int ret;
 
 	if (len == 0 || request->image->discard_mode == QCOWFMT_DISCARD_IGNORE)
 		return 0;
@@ -409,6 +416,9 @@ int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
 	if (top->meta->geometry.version == 1 ||
 	    (top->meta->geometry.version == 2 && top->meta->has_backing))
 		return 0;
+	ret = qcf_bitmaps_track(top->meta, guest_offset, len, errp);
+	if (ret < 0)
+		return ret;
 	unit = top->meta->geometry.subcluster_size;
 	return change_units(request, DISCARD, qcf_align_up(guest_offset, unit),
 	                    whole_end(top, guest_offset + len, unit), errp);

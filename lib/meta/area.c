@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* area.c - host clusters for a table that is written as a whole */
-#include "alloc.h"
 #include "area.h"
+#include "alloc.h"
 
 static int reserve(struct qcf_meta *meta, struct qcf_area *area,
                    struct qcowfmt_error **errp)
@@ -54,8 +54,7 @@ int qcf_area_free(struct qcf_meta *meta, const struct qcf_area *area,
 {
 	if (area->clusters == 0)
 		return 0;
-	return qcf_alloc_free(meta,
-	                      qcf_host_cluster(&meta->geometry,
-	                                       area->host_offset),
-	                      area->clusters, errp);
+	return qcf_alloc_free(
+		meta, qcf_host_cluster(&meta->geometry, area->host_offset),
+		area->clusters, errp);
 }

@@ -339,6 +339,96 @@ int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
 	return replace_entry(meta, l1_index, entry, errp);
 }
 
+/* --------------------------------------------------------- the whole table */
+
+/* Write the entries of a changed copy that differ from memory, and take them
+ * over. */
+static int store_changes(struct qcf_meta *meta, const struct qcf_be64 *changed,
+                         struct qcowfmt_error **errp)
+{
+	const struct qcf_be64 *now = qcf_l1_raw(meta);
+	uint64_t first = 0;
+	uint64_t end = meta->l1.entry_count;
+	int ret;
+
+	while (first < end && changed[first].raw == now[first].raw)
+		first++;
+	while (end > first && changed[end - 1].raw == now[end - 1].raw)
+		end--;
+	if (first == end)
+		return 0;
+	ret = qcf_storage_pwrite(
+		meta->storage, &changed[first], (end - first) * 8,
+		meta->header.l1_table_offset + first * 8, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "writing the L1 table", ret);
+	for (uint64_t i = first; i < end; i++)
+		atomic_store(&meta->l1.entries[i], changed[i].raw);
+	return 0;
+}
+
+static struct qcf_be64 *copy_entries(const struct qcf_meta *meta)
+{
+	size_t size = ((size_t)meta->l1.entry_count + 1) * 8;
+	struct qcf_be64 *copy = calloc(1, size);
+
+	if (copy != NULL)
+		memcpy(copy, qcf_l1_raw(meta), size - 8);
+	return copy;
+}
+
+int qcf_l1_correct_flags(struct qcf_meta *meta, const struct qcf_tree *tree,
+                         struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE struct qcf_be64 *changed = copy_entries(meta);
+
+	if (changed == NULL)
+		return qcf_fail_oom(errp);
+	for (uint64_t i = 0; i < meta->l1.entry_count; i++) {
+		struct qcf_l1_entry entry = load_entry(meta, i);
+		const struct qcf_tree_table *table =
+			tree == NULL ? NULL
+				     : qcf_tree_find(tree, entry.l2_offset);
+		bool copied = table != NULL && table->alone;
+
+		if (entry.l2_offset == 0 || entry.copied == copied)
+			continue;
+		entry.copied = copied;
+		changed[i] = qcf_l1_entry_encode(&meta->geometry, entry);
+	}
+	return store_changes(meta, changed, errp);
+}
+
+int qcf_l1_cut(struct qcf_meta *meta, uint64_t entry_count,
+               struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE struct qcf_be64 *changed = copy_entries(meta);
+
+	if (changed == NULL)
+		return qcf_fail_oom(errp);
+	for (uint64_t i = entry_count; i < meta->l1.entry_count; i++)
+		changed[i] = qcf_be64_encode(0);
+	return store_changes(meta, changed, errp);
+}
+
+int qcf_l1_reload(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE struct qcf_be64 *stored = copy_entries(meta);
+	int ret;
+
+	if (stored == NULL)
+		return qcf_fail_oom(errp);
+	if (meta->l1.entry_count == 0)
+		return 0;
+	ret = qcf_meta_read_table(meta, meta->header.l1_table_offset, stored,
+	                          meta->l1.entry_count * 8, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "reading the L1 table", ret);
+	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
+		atomic_store(&meta->l1.entries[i], stored[i].raw);
+	return 0;
+}
+
 /* ---------------------------------------------------------------- writeback */
 
 static int by_l2_offset(const void *left, const void *right)

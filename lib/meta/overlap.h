@@ -3,8 +3,8 @@
  * overlap.h - which host clusters hold metadata
  *
  * No guest write and no allocation may ever touch the header, the L1 table, the
- * refcount table, refcount blocks, active L2 tables, the snapshot table or the
- * L1 tables of snapshots, whatever an image claims.  Everything that lives in
+ * refcount table, refcount blocks, active L2 tables, the bitmap directory, the snapshot table
+ * or the L1 tables of snapshots, whatever an image claims.  Everything that lives in
  * single clusters (L2 tables, refcount blocks) is in a set; the rest are a few
  * ranges.  In version 1, where everything may begin at any sector, sectors take
  * the place of clusters; meta.h has functions that know.
@@ -48,7 +48,8 @@ enum qcf_overlap_owner {
 
 #define QCF_OVERLAP_OWNERS 2
 
-#define QCF_OVERLAP_TABLES 2 /* L1 table and refcount table, which can move */
+/* L1 table, refcount table and bitmap directory, which can move */
+#define QCF_OVERLAP_TABLES 3
 
 /* What lives in single clusters. */
 enum qcf_overlap_kind {
@@ -80,6 +81,7 @@ struct qcf_overlap {
 enum qcf_overlap_table {
 	QCF_OVERLAP_L1 = 0,
 	QCF_OVERLAP_REFTABLE = 1,
+	QCF_OVERLAP_BITMAPS = 2,
 };
 
 void qcf_overlap_init(struct qcf_overlap *overlap);

@@ -94,9 +94,8 @@ int qcf_snapshot_table_append(struct qcf_snapshot_table *table,
                               struct qcf_snapshot_entry *entry,
                               struct qcowfmt_error **errp)
 {
-	struct qcf_snapshot_entry *entries =
-		realloc(table->entries,
-	                ((size_t)table->count + 1) * sizeof(*entries));
+	struct qcf_snapshot_entry *entries = realloc(
+		table->entries, ((size_t)table->count + 1) * sizeof(*entries));
 
 	if (entries == NULL)
 		return qcf_fail_oom(errp);

@@ -33,7 +33,8 @@ static bool is_shareable(struct qcowfmt_image *image,
 	       qcf_layer_crypto(layer) == NULL;
 }
 
-/* Where the bytes from offset on are.  The request keeps them there. */
+/* Where the bytes from offset on are; as the image is not written to, they stay
+ * there. */
 static int find_source(struct qcowfmt_image *image, uint64_t offset,
                        uint64_t len, struct lying *from,
                        struct qcowfmt_error **errp)
@@ -131,10 +132,9 @@ static int copy_in_storage(struct qcf_target *t, struct qcf_request *request,
 }
 
 /* Read and write it, zeros as zeros. */
-static int copy_through_memory(struct qcf_target *t,
-                               struct qcf_request *request,
-                               struct qcf_slot *slot, uint64_t offset,
-                               uint64_t len, struct qcowfmt_error **errp)
+static int copy_through_memory(struct qcf_target *t, struct qcf_slot *slot,
+                               uint64_t offset, uint64_t len,
+                               struct qcowfmt_error **errp)
 {
 	const struct qcf_piece whole = slot->piece;
 	int ret;
@@ -145,7 +145,7 @@ static int copy_through_memory(struct qcf_target *t,
 	ret = qcf_slot_fill(t->fill, slot, errp);
 	if (ret == 0) {
 		slot->stage = QCOWFMT_CONVERT_WRITING;
-		ret = qcf_target_write(t, request, slot, errp);
+		ret = qcf_target_write(t, slot, errp);
 	}
 	slot->piece = whole;
 	return ret;
@@ -155,27 +155,32 @@ static int copy_through_memory(struct qcf_target *t,
  * Let storage copy the first bytes of what is left of a piece; *len gets how
  * many are alike, and *copied whether it could.
  */
-static int share_some(struct qcf_target *t, struct qcf_request *request,
+static int share_some(struct qcf_target *t,
                       const struct qcf_source_image *image, uint64_t offset,
                       uint64_t *len, bool *copied, struct qcowfmt_error **errp)
 {
-	struct qcf_request reading;
+	struct qcf_request request;
 	struct lying from = { .len = *len };
 	int ret;
 
 	*copied = false;
-	qcf_request_begin_read(&reading, image->image);
+	qcf_request_begin_read(&request, image->image);
 	ret = find_source(image->image, offset - image->start, *len, &from,
 	                  errp);
+	qcf_request_end(&request);
 	*len = from.len;
-	if (ret == 0 && from.storage != NULL)
-		ret = copy_in_storage(t, request, &from, offset, copied, errp);
-	qcf_request_end(&reading);
+	if (ret < 0 || from.storage == NULL)
+		return ret;
+	ret = qcf_request_begin_write(&request, t->image, errp);
+	if (ret < 0)
+		return ret;
+	ret = copy_in_storage(t, &request, &from, offset, copied, errp);
+	qcf_request_end(&request);
 	return ret;
 }
 
-int qcf_share_piece(struct qcf_target *t, struct qcf_request *request,
-                    struct qcf_slot *slot, struct qcowfmt_error **errp)
+int qcf_share_piece(struct qcf_target *t, struct qcf_slot *slot,
+                    struct qcowfmt_error **errp)
 {
 	uint64_t offset = slot->piece.offset;
 	uint64_t end = offset + slot->piece.length;
@@ -189,11 +194,9 @@ int qcf_share_piece(struct qcf_target *t, struct qcf_request *request,
 		bool copied = false;
 
 		if (!atomic_load(&t->cannot_share))
-			ret = share_some(t, request, image, offset, &len,
-			                 &copied, errp);
+			ret = share_some(t, image, offset, &len, &copied, errp);
 		if (ret == 0 && !copied)
-			ret = copy_through_memory(t, request, slot, offset, len,
-			                          errp);
+			ret = copy_through_memory(t, slot, offset, len, errp);
 		if (copied)
 			qcf_target_count(t, len, len);
 		offset += len;

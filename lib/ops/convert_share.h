@@ -14,7 +14,7 @@
  * Copy a piece that was not read.  What storage cannot copy is read and written
  * here; once it turns out that it can copy nothing, target->cannot_share is set.
  */
-int qcf_share_piece(struct qcf_target *target, struct qcf_request *request,
-                    struct qcf_slot *slot, struct qcowfmt_error **errp);
+int qcf_share_piece(struct qcf_target *target, struct qcf_slot *slot,
+                    struct qcowfmt_error **errp);
 
 #endif

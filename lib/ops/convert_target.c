@@ -73,9 +73,9 @@ static int prepare(struct qcf_sink *sink, struct qcf_slot *slot,
 
 /* ----------------------------------------------------------------- writing */
 
-static int write_zeroes(const struct qcf_target *t, struct qcf_request *request,
-                        uint64_t offset, uint64_t len,
-                        struct qcowfmt_error **errp)
+static int zero_range(struct qcf_request *request, const struct qcf_target *t,
+                      uint64_t offset, uint64_t len,
+                      struct qcowfmt_error **errp)
 {
 	if (offset >= t->zeros_below)
 		return 0;
@@ -84,7 +84,7 @@ static int write_zeroes(const struct qcf_target *t, struct qcf_request *request,
 	                        errp);
 }
 
-static int write_plain(const struct qcf_slot *slot, struct qcf_request *request,
+static int write_plain(struct qcf_request *request, const struct qcf_slot *slot,
                        uint64_t start, uint64_t len,
                        struct qcowfmt_error **errp)
 {
@@ -97,10 +97,10 @@ static int write_plain(const struct qcf_slot *slot, struct qcf_request *request,
 	                 errp);
 }
 
-static int write_packed(const struct qcf_target *t,
-                        const struct qcf_slot *slot,
-                        struct qcf_request *request, uint64_t first,
-                        uint64_t end, struct qcowfmt_error **errp)
+static int write_clusters(struct qcf_request *request,
+                          const struct qcf_target *t,
+                          const struct qcf_slot *slot, uint64_t first,
+                          uint64_t end, struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
@@ -109,73 +109,83 @@ static int write_packed(const struct qcf_target *t,
 
 		ret = is_cluster(t, slot, i)
 		              ? qcf_write_packed(request, &p, errp)
-		              : write_plain(slot, request, i * t->unit,
+		              : write_plain(request, slot, i * t->unit,
 		                            p.guest_len, errp);
 	}
 	return ret;
 }
 
 /* Units [first, end) of a slot, which are alike. */
-static int write_run(struct qcf_target *t, const struct qcf_slot *slot,
-                     struct qcf_request *request, uint64_t first, uint64_t end,
+static int write_run(struct qcf_request *request, struct qcf_target *t,
+                     const struct qcf_slot *slot, uint64_t first, uint64_t end,
                      struct qcowfmt_error **errp)
 {
 	uint64_t start = first * t->unit;
 	uint64_t len = QCF_MIN(end * t->unit, slot->piece.length) - start;
 
 	if (slot->zeros[first])
-		return write_zeroes(t, request, slot->piece.offset + start, len,
-		                    errp);
+		return zero_range(request, t, slot->piece.offset + start, len,
+		                  errp);
 	qcf_target_count(t, len, 0);
 	if (t->compress)
-		return write_packed(t, slot, request, first, end, errp);
-	return write_plain(slot, request, start, len, errp);
+		return write_clusters(request, t, slot, first, end, errp);
+	return write_plain(request, slot, start, len, errp);
 }
 
-int qcf_target_write(struct qcf_target *t, struct qcf_request *request,
-                     const struct qcf_slot *slot, struct qcowfmt_error **errp)
+/*
+ * A request for each run: while one lasts, clusters that were freed are not used
+ * again, and it would depend on where pieces end which of them are.
+ */
+int qcf_target_write(struct qcf_target *t, const struct qcf_slot *slot,
+                     struct qcowfmt_error **errp)
 {
 	uint64_t units = qcf_slot_units(slot, t->unit);
 	uint64_t first = 0;
 	int ret = 0;
 
 	while (ret == 0 && first < units) {
+		struct qcf_request request;
 		uint64_t end = first + 1;
 
 		while (end < units && slot->zeros[end] == slot->zeros[first])
 			end++;
-		ret = write_run(t, slot, request, first, end, errp);
+		ret = qcf_request_begin_write(&request, t->image, errp);
+		if (ret < 0)
+			return ret;
+		ret = write_run(&request, t, slot, first, end, errp);
+		qcf_request_end(&request);
 		first = end;
 	}
 	return ret;
 }
 
-static int store_piece(struct qcf_target *t, struct qcf_request *request,
-                       struct qcf_slot *slot, struct qcowfmt_error **errp)
+static int write_zeros(struct qcf_target *t, const struct qcf_piece *piece,
+                       struct qcowfmt_error **errp)
 {
-	if (slot->piece.content == QCF_CONTENT_ZERO)
-		return write_zeroes(t, request, slot->piece.offset,
-		                    slot->piece.length, errp);
-	if (slot->is_unread)
-		return qcf_share_piece(t, request, slot, errp);
-	return qcf_target_write(t, request, slot, errp);
+	struct qcf_request request;
+	int ret = qcf_request_begin_write(&request, t->image, errp);
+
+	if (ret < 0)
+		return ret;
+	ret = zero_range(&request, t, piece->offset, piece->length, errp);
+	qcf_request_end(&request);
+	return ret;
 }
 
 static int store(struct qcf_sink *sink, struct qcf_slot *slot,
                  struct qcowfmt_error **errp)
 {
 	struct qcf_target *t = of(sink);
-	struct qcf_request request;
-	int ret = qcf_request_begin_write(&request, t->image, errp);
+	int ret = qcf_image_check_range(t->image, slot->piece.offset,
+	                                slot->piece.length, errp);
 
 	if (ret < 0)
 		return ret;
-	ret = qcf_image_check_range(t->image, slot->piece.offset,
-	                            slot->piece.length, errp);
-	if (ret == 0)
-		ret = store_piece(t, &request, slot, errp);
-	qcf_request_end(&request);
-	return ret;
+	if (slot->piece.content == QCF_CONTENT_ZERO)
+		return write_zeros(t, &slot->piece, errp);
+	if (slot->is_unread)
+		return qcf_share_piece(t, slot, errp);
+	return qcf_target_write(t, slot, errp);
 }
 
 static bool skips_reading(struct qcf_sink *sink, const struct qcf_slot *slot)

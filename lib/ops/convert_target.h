@@ -34,8 +34,7 @@ static inline void qcf_target_count(struct qcf_target *target, uint64_t data,
 }
 
 /* Write a piece that was read, zeros apart from the rest. */
-int qcf_target_write(struct qcf_target *target, struct qcf_request *request,
-                     const struct qcf_slot *slot,
+int qcf_target_write(struct qcf_target *target, const struct qcf_slot *slot,
                      struct qcowfmt_error **errp);
 
 #endif

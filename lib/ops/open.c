@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bitmap_draft.h"
 #include "chain.h"
 #include "check_image.h"
 #include "compress.h"
@@ -36,11 +37,10 @@ static int check_flags(const struct qcowfmt_open_options *o,
 	if ((o->flags & both) == both)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "lazy refcounts cannot be both on and off");
-	if ((o->flags & QCOWFMT_OPEN_NO_DATA) != 0 &&
+	if ((o->snapshot_id != NULL || o->snapshot_name != NULL) &&
 	    (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		                "an image cannot be opened read-write without "
-		                "its data");
+		                "a snapshot cannot be opened read-write");
 	return 0;
 }
 
@@ -138,6 +138,8 @@ static int open_chain(struct qcowfmt_image *image,
 		.no_lock = no_lock,
 		.no_data = image->no_data,
 		.secrets = &secrets,
+		.snapshot_id = o->snapshot_id,
+		.snapshot_name = o->snapshot_name,
 		.data_storage = o->data_storage,
 		.lazy_refcounts = lazy_choice(o),
 		.max_table_size = o->max_metadata_size != 0
@@ -169,6 +171,16 @@ static int open_chain(struct qcowfmt_image *image,
 	return qcf_chain_open(image, storage, &layer, &rules, errp);
 }
 
+/* Somebody wrote to the image and did not know of them. */
+static int drop_stale_bitmaps(struct qcf_meta *meta,
+                              struct qcowfmt_error **errp)
+{
+	if (qcf_bitmaps_extension(&meta->header) != NULL ||
+	    qcf_header_extension(&meta->header, QCF_EXT_BITMAPS) == NULL)
+		return 0;
+	return qcf_bitmaps_drop(meta, errp);
+}
+
 /* Bring the header and, after a crash, the refcounts into order. */
 static int prepare_writing(struct qcowfmt_image *image, bool repair_later,
                            struct qcowfmt_error **errp)
@@ -180,6 +192,8 @@ static int prepare_writing(struct qcowfmt_image *image, bool repair_later,
 	if (meta == NULL || !meta->writable)
 		return 0;
 	ret = qcf_flags_autoclear(meta, errp);
+	if (ret == 0)
+		ret = drop_stale_bitmaps(meta, errp);
 	if (ret < 0 || repair_later ||
 	    (atomic_load(&meta->incompatible) & QCF_INCOMPAT_DIRTY) == 0)
 		return ret;

@@ -48,7 +48,8 @@ def options_of_help(text):
         # Two spaces, and four more for a letter that is not there.
         if re.match(r'  (    )?-', line):
             words = re.split(r' {2,}', line.strip())[0].split(' ', 2)
-            names = {word.rstrip(',') for word in words
+            # An argument that is optional follows behind "=".
+            names = {re.sub(r',$|\[=.*', '', word) for word in words
                      if word.startswith('-')}
             options.append(Option(names, len(words) > len(names)))
     return options

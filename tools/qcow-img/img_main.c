@@ -10,6 +10,7 @@
 
 #include "img_command.h"
 #include "tool_error.h"
+#include "tool_open.h"
 #include "tool_options.h"
 
 struct command {
@@ -21,24 +22,30 @@ struct command {
 static const struct command commands[] = {
 	{ "amend", "change the options of an image", qcf_img_amend },
 	{ "bench", NULL, NULL },
-	{ "bitmap", NULL, NULL },
+	{ "bitmap", "change and show dirty bitmaps", qcf_img_bitmap },
 	{ "check", "check the consistency of an image", qcf_img_check },
-	{ "commit", NULL, NULL },
+	{ "commit", "copy an overlay into the image below it", qcf_img_commit },
 	{ "compact", "make the file of an image shorter", qcf_img_compact },
-	{ "compare", NULL, NULL },
+	{ "compare", "compare the disks of two images", qcf_img_compare },
 	{ "convert", "copy images into a new one of another format",
 	  qcf_img_convert },
 	{ "create", "make a new image", qcf_img_create },
-	{ "dd", NULL, NULL },
+	{ "dd", "copy a part of an image into a new one", qcf_img_dd },
 	{ "info", "show what an image says about itself", qcf_img_info },
 	{ "map", "show where the data of an image lies", qcf_img_map },
-	{ "measure", NULL, NULL },
-	{ "rebase", NULL, NULL },
+	{ "measure", "say how large an image would be", qcf_img_measure },
+	{ "rebase", "put an image on another backing file", qcf_img_rebase },
 	{ "resize", "change the virtual size of an image", qcf_img_resize },
-	{ "snapshot", NULL, NULL },
+	{ "snapshot", "work with the internal snapshots of an image",
+	  qcf_img_snapshot },
 };
 
+#define OPTION_UNTRUSTED (QCF_OPTION_LONG + 1)
+
 static const struct qcf_tool_option options[] = {
+	{ OPTION_UNTRUSTED, "untrusted", NULL,
+	  "open no file that an image names, and allow it little memory",
+	  false },
 	{ 'V', "version", NULL, "output version information and exit", false },
 	{ 'T', "trace", "SPEC", NULL, true },
 	QCF_OPTIONS_END
@@ -81,25 +88,33 @@ static int run_command(int argc, char **argv)
 	return EXIT_FAILURE;
 }
 
+/* QCF_OPTION_DONE: go on; otherwise *status is the exit code. */
+static int parse_options(struct qcf_tool_parser *parser, int *status)
+{
+	int option;
+
+	*status = EXIT_SUCCESS;
+	while ((option = qcf_options_next(parser)) == OPTION_UNTRUSTED)
+		qcf_tool_set_untrusted();
+	if (option == 'V')
+		printf("%s version %s\n", qcf_tool_program(),
+		       qcowfmt_version());
+	else if (option == QCF_OPTION_HELP)
+		print_commands();
+	else
+		*status = EXIT_FAILURE;
+	return option;
+}
+
 int main(int argc, char **argv)
 {
 	struct qcf_tool_parser parser;
+	int status;
 
 	qcf_tool_set_program(argv[0]);
 	qcf_options_begin(&parser, &help, NULL, true, argc, argv);
-	switch (qcf_options_next(&parser)) {
-	case 'V':
-		printf("%s version %s\n", qcf_tool_program(),
-		       qcowfmt_version());
-		return qcf_tool_finish_output(EXIT_SUCCESS);
-	case QCF_OPTION_HELP:
-		print_commands();
-		return qcf_tool_finish_output(EXIT_SUCCESS);
-	case QCF_OPTION_DONE:
-		break;
-	default:
-		return EXIT_FAILURE;
-	}
+	if (parse_options(&parser, &status) != QCF_OPTION_DONE)
+		return qcf_tool_finish_output(status);
 	if (optind >= argc) {
 		qcf_tool_usage_error("Not enough arguments");
 		return EXIT_FAILURE;
