@@ -53,13 +53,6 @@ class UnsupportedIsRefused(CliTest):
                          'out')
         self.assertFalse(os.path.exists(self.our_path('out')))
 
-    def test_amend_options(self):
-        for name in ('size', 'compat', 'backing_file', 'backing_fmt',
-                     'data_file', 'data_file_raw', 'lazy_refcounts',
-                     'refcount_bits'):
-            self.refused(name, 'qemu-img', 'amend', '-o', name + '=1',
-                         'a.qcow2')
-
     def test_image_options(self):
         for option in ('discard-no-unref=on', 'pass-discard-other=on',
                        'overlap-check=all', 'overlap-check.inactive-l2=on',
