@@ -4,6 +4,7 @@
 
 #include "amend.h"
 #include "check_image.h"
+#include "compact.h"
 #include "create_file.h"
 #include "describe.h"
 #include "measure.h"
@@ -150,6 +151,24 @@ int qcowfmt_amend(struct qcowfmt_image *image,
 	                           "qcowfmt_amend_options", errp);
 
 	return ret < 0 ? ret : qcf_amend(image, &ours, errp);
+}
+
+int qcowfmt_compact(struct qcowfmt_image *image,
+                    const struct qcowfmt_compact_options *options,
+                    struct qcowfmt_compact_result *result,
+                    struct qcowfmt_error **errp)
+{
+	struct qcowfmt_compact_options ours;
+	struct qcowfmt_compact_result found = { 0 };
+	int ret = qcf_options_copy(&ours, sizeof(ours), options,
+	                           "qcowfmt_compact_options", errp);
+
+	if (ret == 0)
+		ret = qcf_compact(image, &ours, &found, errp);
+	if (ret < 0 || result == NULL)
+		return ret;
+	return qcf_result_copy(result, &found, sizeof(found),
+	                       "qcowfmt_compact_result", errp);
 }
 
 uint64_t qcowfmt_get_size(const struct qcowfmt_image *image)

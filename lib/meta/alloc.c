@@ -387,6 +387,8 @@ void qcf_alloc_file_cut(struct qcf_meta *meta, uint64_t host_end)
 
 	meta->refcounts.fresh_from =
 		qcf_clusters_for(&meta->geometry, host_end);
+	meta->refcounts.old_end =
+		QCF_MIN(meta->refcounts.old_end, meta->refcounts.fresh_from);
 }
 
 /* ---------------------------------------------------------- after quarantine */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "header_switch.h"
 #include "image_flags.h"
 #include "l1_table.h"
 #include "writeback.h"
@@ -220,17 +221,16 @@ static _Atomic uint64_t *longer_copy(const struct qcf_meta *meta,
 
 /* Point the header to a table that is stable. */
 static int switch_header(struct qcf_meta *meta, uint64_t offset,
-                         uint64_t entry_count, struct qcowfmt_error **errp)
+                         uint64_t entry_count, bool *switched,
+                         struct qcowfmt_error **errp)
 {
 	uint8_t bytes[12];
 	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
-	int ret;
 
 	qcf_write_u32(&w, (uint32_t)entry_count);
 	qcf_write_u64(&w, offset);
-	ret = qcf_storage_pwrite(meta->storage, bytes, sizeof(bytes),
-	                         QCF_HEADER_AT_L1, errp);
-	return ret < 0 ? ret : qcf_meta_flush(meta, errp);
+	return qcf_header_switch(meta, QCF_HEADER_AT_L1, bytes, sizeof(bytes),
+	                         switched, errp);
 }
 
 /* Write the new table to its clusters and make it and their counts stable. */
@@ -256,16 +256,18 @@ static int move_table(struct qcf_meta *meta, uint64_t first, uint64_t clusters,
 	int ret = entries == NULL
 	                  ? qcf_fail_oom(errp)
 	                  : store_table(meta, offset, entries, clusters, errp);
+	bool switched = false;
 
 	if (ret == 0)
-		ret = switch_header(meta, offset, entry_count, errp);
-	if (ret < 0) {
+		ret = switch_header(meta, offset, entry_count, &switched, errp);
+	if (!switched) {
 		free((void *)(uintptr_t)entries);
 		return ret;
 	}
 	qcf_l1_adopt(meta, (void *)(uintptr_t)entries, entry_count, offset);
-	return qcf_alloc_free(meta, qcf_host_cluster(g, old_offset), old_count,
-	                      errp);
+	return ret < 0 ? ret
+	               : qcf_alloc_free(meta, qcf_host_cluster(g, old_offset),
+	                                old_count, errp);
 }
 
 static int reserve_table(struct qcf_meta *meta, uint64_t clusters,
@@ -292,20 +294,49 @@ int qcf_l1_grow(struct qcf_meta *meta, uint64_t entry_count,
 	return qcf_wrap(errp, "growing the L1 table", ret);
 }
 
-int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
-                      struct qcowfmt_error **errp)
+int qcf_l1_move(struct qcf_meta *meta, uint64_t first,
+                struct qcowfmt_error **errp)
 {
-	struct qcf_l1_entry entry = load_entry(meta, l1_index);
+	uint64_t clusters =
+		qcf_clusters_for(&meta->geometry, meta->l1.entry_count * 8);
+
+	return qcf_wrap(errp, "moving the L1 table",
+	                move_table(meta, first, clusters, meta->l1.entry_count,
+	                           errp));
+}
+
+/* Put an entry that means the same in place of another. */
+static int replace_entry(struct qcf_meta *meta, uint64_t l1_index,
+                         struct qcf_l1_entry entry,
+                         struct qcowfmt_error **errp)
+{
 	int ret = reserve_dirty(meta, errp);
 
 	if (ret < 0)
 		return ret;
-	entry.copied = copied;
 	QCF_GUARD(&meta->map_lock);
 	atomic_store(&meta->l1.entries[l1_index],
 	             qcf_l1_entry_encode(&meta->geometry, entry).raw);
 	meta->l1.dirty[meta->l1.dirty_count++] = (uint32_t)l1_index;
 	return 0;
+}
+
+int qcf_l1_set_table(struct qcf_meta *meta, uint64_t l1_index,
+                     uint64_t l2_offset, struct qcowfmt_error **errp)
+{
+	struct qcf_l1_entry entry = load_entry(meta, l1_index);
+
+	entry.l2_offset = l2_offset;
+	return replace_entry(meta, l1_index, entry, errp);
+}
+
+int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
+                      struct qcowfmt_error **errp)
+{
+	struct qcf_l1_entry entry = load_entry(meta, l1_index);
+
+	entry.copied = copied;
+	return replace_entry(meta, l1_index, entry, errp);
 }
 
 /* --------------------------------------------------------- the whole table */

@@ -60,6 +60,14 @@ static inline const struct qcf_be64 *qcf_l1_raw(const struct qcf_meta *meta)
 	return (const void *)(uintptr_t)meta->l1.entries;
 }
 
+/* Move the table to as many reserved clusters as it has; otherwise the same. */
+int qcf_l1_move(struct qcf_meta *meta, uint64_t first,
+                struct qcowfmt_error **errp);
+
+/* Let an entry name a copy of its L2 table, which is stable. */
+int qcf_l1_set_table(struct qcf_meta *meta, uint64_t l1_index,
+                     uint64_t l2_offset, struct qcowfmt_error **errp);
+
 /* Set or clear the COPIED flag of an L1 entry, for repair. */
 int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
                       struct qcowfmt_error **errp);

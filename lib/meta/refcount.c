@@ -246,6 +246,12 @@ static void set_entry(struct qcf_refcounts *r, uint64_t block_index,
 	r->dirty_end = QCF_MAX(r->dirty_end, block_index + 1);
 }
 
+void qcf_refcount_set_block(struct qcf_meta *meta, uint64_t block_index,
+                            uint64_t host_offset)
+{
+	set_entry(&meta->refcounts, block_index, host_offset);
+}
+
 /* Hook an all-zero block into the table in memory. */
 int qcf_refcount_install_block(struct qcf_meta *meta, uint64_t block_index,
                                uint64_t host_cluster,

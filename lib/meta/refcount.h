@@ -46,6 +46,11 @@ int qcf_refcount_install_block(struct qcf_meta *meta, uint64_t block_index,
                                uint64_t host_cluster,
                                struct qcowfmt_error **errp);
 
+/* Let the table name another place for a block, which holds the same there, or
+ * none (0) for a block whose counts are all 0. */
+void qcf_refcount_set_block(struct qcf_meta *meta, uint64_t block_index,
+                            uint64_t host_offset);
+
 /* Set a count; the cluster has a refcount block. */
 int qcf_refcount_write(struct qcf_meta *meta, uint64_t host_cluster,
                        uint64_t count, struct qcowfmt_error **errp);

@@ -99,14 +99,15 @@ static bool has_data_file(const struct qcf_amending *a)
 static int check_version(const struct qcf_amending *a,
                          struct qcowfmt_error **errp)
 {
+	uint32_t wanted = a->options->refcount_bits;
 	bool always_2 = new_version(a) == 2 && !is_downgrade(a);
 
-	if (is_downgrade(a) && new_refcount_bits(a) != 16)
-		return usage(errp, "compat=0.10 requires refcount_bits=16");
-	if (always_2 && new_refcount_bits(a) != 16)
+	if (new_version(a) == 2 && wanted != 0 && wanted != 16)
 		return usage(errp, "Refcount widths other than 16 bits require "
 		                   "compatibility level 1.1 or above (use "
 		                   "compat=1.1 or greater)");
+	if (is_downgrade(a) && new_refcount_bits(a) != 16)
+		return usage(errp, "compat=0.10 requires refcount_bits=16");
 	if (always_2 && a->options->lazy_refcounts > 0)
 		return usage(errp, "Lazy refcounts only supported with "
 		                   "compatibility level 1.1 and above (use "

@@ -39,6 +39,15 @@ class LockedImages(CliTest):
                                             directory, b'qemu-io> '))
             yield
 
+    def test_descriptions_of_a_file_in_use(self):
+        with self.held('a'):
+            text = 'driver=qcow2,file.filename=a'
+            for option in ('', ',file.locking=off', ',force-share=on'):
+                self.same_all('qemu-img', 'map', '--image-opts', text + option)
+            for command in ('read 0 1', 'write 0 1'):
+                self.same_all('qemu-io', '-c', command, '--image-opts',
+                              text + ',force-share=on')
+
     def test_readers_give_way_to_a_writer(self):
         for by in (THEIRS, OURS):
             with self.held('a', by=by):

@@ -62,9 +62,10 @@ class UnsupportedIsRefused(CliTest):
                          'a.qcow2')
 
     def test_image_options(self):
-        for option in ('lazy-refcounts=on', 'cache-size=1M', 'backing=x',
-                       'backing.driver=qcow2', 'file.locking=off',
-                       'encrypt.foo=1', 'overlap-check=none'):
+        for option in ('discard-no-unref=on', 'pass-discard-other=on',
+                       'overlap-check=all', 'overlap-check.inactive-l2=on',
+                       'detect-zeroes=on', 'detect-zeroes=unmap',
+                       'auto-read-only=on', 'file.detect-zeroes=on'):
             text = 'driver=qcow2,file.filename=a.qcow2,' + option
             for command in ('info', 'map', 'check'):
                 self.refused(option.split('=')[0], 'qemu-img', command,
@@ -97,8 +98,8 @@ class UnsupportedIsRefused(CliTest):
                         'aio_write -r 0 1', 'reopen -o lazy-refcounts=on'):
             option = command.split()[1][-1]
             self.refused('-' + option, 'qemu-io', '-c', command, 'a.qcow2')
-        self.refused('lazy-refcounts', 'qemu-io', '-c',
-                     'open -o lazy-refcounts=on a.qcow2')
+        self.refused('discard-no-unref', 'qemu-io', '-c',
+                     'open -o discard-no-unref=on a.qcow2')
         self.same_content('a.qcow2', self.their_path('a.qcow2'))
 
 

@@ -61,6 +61,18 @@ static void append(struct qcf_keyval_list *list, struct qcf_keyval item)
 	list->items = items;
 }
 
+void qcf_keyval_add(struct qcf_keyval_list *list, const char *key,
+                    const char *value)
+{
+	struct qcf_keyval item = {
+		.key = qcf_tool_printf("%s", key),
+		.value = value == NULL ? NULL : qcf_tool_printf("%s", value),
+		.is_null = value == NULL,
+	};
+
+	append(list, item);
+}
+
 void qcf_keyval_append(struct qcf_keyval_list *list, const char *text)
 {
 	while (*text != '\0') {

@@ -14,7 +14,8 @@
 
 struct qcf_keyval {
 	char *key;
-	char *value; /* NULL: the key stood alone */
+	char *value; /* NULL: the key stood alone, or has the value null */
+	bool is_null;
 };
 
 struct qcf_keyval_list {
@@ -28,6 +29,10 @@ bool qcf_keyval_is_valid(const char *text);
 
 /* Append the pairs of a valid text; later ones are to win. */
 void qcf_keyval_append(struct qcf_keyval_list *list, const char *text);
+
+/* Append one pair; value may be NULL for null.  Both are copied. */
+void qcf_keyval_add(struct qcf_keyval_list *list, const char *key,
+                    const char *value);
 
 /* The value of a key, the last one given; NULL if there is none. */
 const char *qcf_keyval_find(const struct qcf_keyval_list *list,

@@ -3,12 +3,11 @@
 #include "tool_open.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tool_error.h"
-#include "tool_secret.h"
-#include "tool_unsafe.h"
 
 static const struct {
 	const char *name;
@@ -35,100 +34,24 @@ bool qcf_parse_cache_mode(const char *name, struct qcf_cache_mode *mode)
 	return false;
 }
 
-/* Where the part of a name that is a path starts; NULL: another protocol. */
-static const char *skip_file_protocol(const char *name)
-{
-	size_t len = strcspn(name, ":/");
+static bool is_untrusted;
 
-	if (name[len] != ':')
-		return name;
-	if (len == strlen("file") && strncmp(name, "file", len) == 0)
-		return name + len + 1;
-	return NULL;
+/* Ceilings for images from strangers: enough for a 2 TiB disk. */
+#define UNTRUSTED_METADATA       (4 * MIB)
+#define UNTRUSTED_CACHE          (4 * MIB)
+#define UNTRUSTED_KEY_ITERATIONS (UINT32_C(1) << 23)
+
+void qcf_tool_set_untrusted(void)
+{
+	is_untrusted = true;
 }
 
-const char *qcf_tool_path(const char *name, char **reason)
+bool qcf_tool_is_untrusted(void)
 {
-	const char *path = skip_file_protocol(name);
-
-	if (path == NULL)
-		*reason = qcf_tool_printf("Unknown protocol '%.*s'",
-		                          (int)strcspn(name, ":"), name);
-	return path;
+	return is_untrusted;
 }
 
-char *qcf_resolve_reference(const char *referrer, const char *reference)
-{
-	const char *path = skip_file_protocol(reference);
-	const char *slash = strrchr(referrer, '/');
-
-	if (path != reference || *reference == '/' || slash == NULL)
-		return qcf_tool_printf("%s", path == NULL ? reference : path);
-	return qcf_tool_printf("%.*s%s", (int)(slash + 1 - referrer), referrer,
-	                       reference);
-}
-
-/* ------------------------------------------------------------------ secrets */
-
-static char *find_secret(const char *id, void *buffer, size_t room, size_t *len)
-{
-	const void *bytes;
-	char *reason = qcf_secret_find(id, &bytes, len);
-
-	if (reason == NULL && *len > room)
-		return qcf_tool_printf("Secret '%s' is too long", id);
-	if (reason == NULL)
-		memcpy(buffer, bytes, *len);
-	return reason;
-}
-
-/* Asked only for images that are encrypted: a secret that nothing needs may be
- * missing. */
-static int64_t give_secret(void *opaque,
-                           const struct qcowfmt_secret_request *request,
-                           void *buffer, size_t room)
-{
-	struct qcf_secret_source *source = opaque;
-	const char *id = NULL;
-	size_t len;
-
-	source->asked = request->depth;
-	if (source->opts != NULL && request->depth >= source->depth)
-		id = qcf_image_opts_secret(source->opts,
-		                           request->depth - source->depth);
-	if (id == NULL)
-		return -ENOKEY;
-	free(source->reason);
-	source->reason = find_secret(id, buffer, room, &len);
-	return source->reason == NULL ? (int64_t)len : -ENOKEY;
-}
-
-char *qcf_secret_reason(struct qcf_secret_source *source, int ret, char *reason)
-{
-	if (source->reason != NULL) {
-		free(reason);
-		reason = source->reason;
-		source->reason = NULL;
-	} else if (ret != -ENOKEY && ret != -EKEYREJECTED) {
-		return reason;
-	}
-	/* It says what, but not of which image of the chain. */
-	for (uint32_t i = source->depth; i < source->asked; i++) {
-		char *longer = qcf_tool_printf(
-			"Could not open backing file: %s", reason);
-
-		free(reason);
-		reason = longer;
-	}
-	return reason;
-}
-
-void qcf_use_secrets(struct qcowfmt_open_options *options,
-                     struct qcf_secret_source *source)
-{
-	options->secret_callback = give_secret;
-	options->secret_opaque = source;
-}
+/* --------------------------------------------------------------- the header */
 
 char *qcf_check_encryption(const struct qcowfmt_info *info,
                            const struct qcf_image_opts *opts)
@@ -154,29 +77,65 @@ char *qcf_check_encryption(const struct qcowfmt_info *info,
 	return NULL;
 }
 
+static char *check_format(const struct qcowfmt_info *info,
+                          const struct qcf_image_node *node)
+{
+	uint64_t entry = node->l2_entry_size;
+
+	if (node->only_some != NULL && (node->some & (1u << info->format)) == 0)
+		return qcf_tool_printf("Block format '%s' does not support the "
+		                       "option '%s'",
+		                       qcowfmt_format_name(info->format),
+		                       node->only_some);
+	if (node->data_path != NULL &&
+	    (info->flags & QCOWFMT_INFO_DATA_FILE) == 0)
+		return qcf_tool_printf("'data-file' can only be set for images "
+		                       "with an external data file");
+	if (entry != 0 && ((entry & (entry - 1)) != 0 || entry < 512 ||
+	                   entry > info->cluster_size))
+		return qcf_tool_printf("L2 cache entry size must be a power of "
+		                       "two between 512 and the cluster size "
+		                       "(%" PRIu64 ")",
+		                       info->cluster_size);
+	return NULL;
+}
+
 /*
  * The header is looked at before the image is opened in earnest, for which a
  * secret may be missing.  If it cannot be read, that will be said then.
  */
-static char *check_header(const char *path,
-                          const struct qcowfmt_open_options *options,
+static char *check_header(const struct qcf_tool_file *file, int32_t format,
                           const struct qcf_image_opts *opts)
 {
 	QCF_AUTO_IMAGE struct qcowfmt_image *image = NULL;
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcf_tool_file read_only = *file;
+	struct qcowfmt_storage *storage;
 	struct qcowfmt_open_options look = {
 		.struct_size = sizeof(look),
-		.format = options->format,
+		.format = format,
 		.flags = QCOWFMT_OPEN_NO_DATA | QCOWFMT_OPEN_NO_LOCK,
 		.reference_policy = QCOWFMT_REFERENCES_IGNORE,
 	};
+	char *reason = NULL;
 
-	if (opts == NULL || opts->encrypt_format == NULL)
+	if (opts == NULL || opts->node_count == 0)
 		return NULL;
-	if (qcowfmt_open_file(path, &look, &image, NULL) < 0 ||
-	    qcowfmt_get_info(image, 0, &info, NULL) < 0)
+	read_only.no_lock = true;
+	read_only.writable = false;
+	read_only.direct = false;
+	if (qcf_tool_file_open(&read_only, &storage, &reason) < 0) {
+		free(reason);
 		return NULL;
-	return qcf_check_encryption(&info, opts);
+	}
+	if (qcowfmt_open(storage, &look, &image, NULL) < 0) {
+		qcowfmt_storage_free(storage);
+		return NULL;
+	}
+	if (qcowfmt_get_info(image, 0, &info, NULL) < 0)
+		return NULL;
+	reason = check_format(&info, &opts->nodes[0]);
+	return reason != NULL ? reason : qcf_check_encryption(&info, opts);
 }
 
 /* --------------------------------------------------------------------- open */
@@ -201,62 +160,148 @@ static bool is_raw(struct qcowfmt_image *image)
 	       info.format == QCOWFMT_FORMAT_RAW;
 }
 
-static char *find_format(const struct qcf_tool_open *request, int32_t *format)
-{
-	const char *name = request->format;
+/* A request with what its options say put in place. */
+struct plan {
+	struct qcf_tool_open request;
+	const struct qcf_image_node *node; /* NULL: nothing was said */
+	struct qcf_tool_file file;
+	struct qcowfmt_open_options options;
+	struct qcf_chain chain;
+};
 
-	if (request->opts != NULL && request->opts->driver != NULL)
-		name = request->opts->driver;
+static char *find_format(const struct plan *plan, int32_t *format)
+{
+	const char *name = plan->request.format;
+
+	if (plan->node != NULL && plan->node->driver != NULL)
+		name = plan->node->driver;
 	*format = QCOWFMT_FORMAT_PROBE;
 	if (name == NULL)
 		return NULL;
-	*format = qcowfmt_format_from_name(name);
+	*format = strcmp(name, "file") == 0 ? QCOWFMT_FORMAT_RAW
+	                                    : qcowfmt_format_from_name(name);
 	if (*format >= 0)
 		return NULL;
 	return qcf_tool_printf("Unknown driver '%s'", name);
 }
 
-static char *fill_options(const struct qcf_tool_open *request,
-                          struct qcowfmt_open_options *options)
+static void apply_choice(enum qcf_choice choice, bool *value)
 {
+	if (choice != QCF_CHOICE_NONE)
+		*value = choice == QCF_CHOICE_ON;
+}
+
+static void apply_caches(const struct qcf_image_node *node,
+                         struct qcowfmt_open_options *options)
+{
+	/* There is one cache for both kinds of tables. */
+	options->cache_size =
+		node->cache_size != 0
+			? node->cache_size
+			: node->l2_cache_size + node->refcount_cache_size;
+}
+
+static char *apply_node(const struct qcf_image_node *node,
+                        struct qcf_tool_open *request,
+                        struct qcowfmt_open_options *options)
+{
+	bool writing = (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0;
+	bool obey = !request->ignore_discard;
+
+	if (node->read_only && writing)
+		return qcf_tool_printf("Block node is read-only");
+	if (node->force_share && writing)
+		return qcf_tool_printf("force-share=on can only be used with "
+		                       "read-only images");
+	if (node->force_share || node->no_lock)
+		request->flags |= QCOWFMT_OPEN_NO_LOCK;
+	apply_choice(node->direct, &request->cache.direct);
+	apply_choice(node->no_flush, &request->cache.no_flush);
+	apply_choice(node->discard, &obey);
+	request->ignore_discard = !obey;
+	if (node->pass_discard == QCF_CHOICE_OFF)
+		options->discard_mode = QCOWFMT_DISCARD_KEEP;
+	if (node->lazy_refcounts == QCF_CHOICE_ON)
+		options->flags |= QCOWFMT_OPEN_LAZY_REFCOUNTS_ON;
+	if (node->lazy_refcounts == QCF_CHOICE_OFF)
+		options->flags |= QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
+	apply_caches(node, options);
+	return NULL;
+}
+
+static void apply_untrusted(struct qcowfmt_open_options *options)
+{
+	options->max_metadata_size = UNTRUSTED_METADATA;
+	options->max_key_iterations = UNTRUSTED_KEY_ITERATIONS;
+	if (options->cache_size == 0 || options->cache_size > UNTRUSTED_CACHE)
+		options->cache_size = UNTRUSTED_CACHE;
+}
+
+static char *fill_options(struct plan *plan)
+{
+	struct qcf_tool_open *request = &plan->request;
+	struct qcowfmt_open_options *options = &plan->options;
+	char *reason = NULL;
+
 	*options = (struct qcowfmt_open_options){
 		.struct_size = sizeof(*options),
-		.flags = request->flags,
 		.chain_limit = request->chain_limit,
 		.reference_policy = request->no_references
 		                            ? QCOWFMT_REFERENCES_IGNORE
-		                            : QCOWFMT_REFERENCES_LOCAL,
-		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
+		                            : QCOWFMT_REFERENCES_CALLBACK,
 	};
+	if (plan->node != NULL)
+		reason = apply_node(plan->node, request, options);
+	options->flags |= request->flags;
 	if (request->cache.direct)
 		options->flags |= QCOWFMT_OPEN_DIRECT;
 	if (request->ignore_discard)
 		options->discard_mode = QCOWFMT_DISCARD_IGNORE;
-	return find_format(request, &options->format);
+	if (is_untrusted)
+		apply_untrusted(options);
+	return reason != NULL ? reason : find_format(plan, &options->format);
+}
+
+/* Where the file is and how it and all others are opened. */
+static char *fill_file(struct plan *plan)
+{
+	const struct qcf_tool_open *request = &plan->request;
+	bool writing = (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0;
+	char *reason = NULL;
+
+	plan->file = (struct qcf_tool_file){
+		.writable = writing,
+		.no_lock = (request->flags & QCOWFMT_OPEN_NO_LOCK) != 0,
+		.direct = request->cache.direct,
+		.no_flush = writing && request->cache.no_flush,
+		.punch_zeros = request->punch_zeros,
+	};
+	plan->chain.how = plan->file;
+	plan->chain.opts = request->opts;
+	plan->chain.untrusted = is_untrusted;
+	if (plan->node != NULL && plan->node->path != NULL) {
+		plan->file.path = plan->node->path;
+		plan->file.window = plan->node->window;
+	} else {
+		plan->file.path = qcf_tool_path(request->path, &reason);
+	}
+	if (reason == NULL)
+		plan->chain.last_path = qcf_tool_printf("%s", plan->file.path);
+	return reason;
 }
 
 /* The data file that the options name, in place of the one in the header. */
-static char *open_data_file(const struct qcf_tool_open *request,
-                            struct qcowfmt_storage **storage)
+static char *open_data_file(struct plan *plan)
 {
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	bool writing = (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0;
-	struct qcowfmt_file_options options = {
-		.struct_size = sizeof(options),
-		.flags = (writing ? 0 : QCOWFMT_FILE_READ_ONLY) |
-		         (request->cache.direct ? QCOWFMT_FILE_DIRECT : 0),
-	};
-	const char *path =
-		request->opts != NULL ? request->opts->data_path : NULL;
-	int ret;
+	struct qcf_tool_file file = plan->chain.how;
+	char *reason = NULL;
 
-	*storage = NULL;
-	if (path == NULL || (request->flags & QCOWFMT_OPEN_NO_DATA) != 0)
+	if (plan->node == NULL || plan->node->data_path == NULL ||
+	    (plan->options.flags & QCOWFMT_OPEN_NO_DATA) != 0)
 		return NULL;
-	if ((request->flags & QCOWFMT_OPEN_NO_LOCK) != 0)
-		options.flags |= QCOWFMT_FILE_NO_LOCK;
-	ret = qcowfmt_storage_open_file(path, &options, storage, &error);
-	return ret < 0 ? qcf_tool_reason(ret, error, path, writing) : NULL;
+	file.path = plan->node->data_path;
+	(void)qcf_tool_file_open(&file, &plan->options.data_storage, &reason);
+	return reason;
 }
 
 /* Version 1 has words of its own for what is no image. */
@@ -268,65 +313,108 @@ static char *name_format(char *reason)
 	return qcf_tool_printf("Image not in qcow format");
 }
 
-/* Open the image at a path; the options but for its data file are there. */
-static int open_image(const struct qcf_tool_open *request, const char *path,
-                      struct qcowfmt_open_options *options,
+/* The file was opened: open the image in it. */
+static int open_image(struct plan *plan, struct qcowfmt_storage *storage,
                       struct qcowfmt_image **image, char **reason)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	bool writing = (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0;
-	struct qcf_secret_source source = { .opts = request->opts };
 	int ret;
 
-	qcf_use_secrets(options, &source);
-	if (writing && request->cache.no_flush) {
-		ret = qcf_open_without_flush(
-			path, options, request->punch_zeros, image, reason);
-	} else {
-		ret = qcowfmt_open_file(path, options, image, &error);
-		if (ret < 0)
-			*reason = qcf_tool_reason(ret, error, path, writing);
+	qcf_chain_use(&plan->chain, &plan->options);
+	ret = qcowfmt_open(storage, &plan->options, image, &error);
+	if (ret < 0) {
+		*reason = qcf_chain_reason(&plan->chain, ret, error,
+		                           plan->file.writable);
+		if (plan->options.format == QCOWFMT_FORMAT_QCOW)
+			*reason = name_format(*reason);
+		qcowfmt_storage_free(storage);
+		return ret;
 	}
-	if (ret < 0)
-		*reason = qcf_secret_reason(&source, ret, *reason);
-	if (ret < 0 && options->format == QCOWFMT_FORMAT_QCOW)
-		*reason = name_format(*reason);
-	free(source.reason);
+	/* It has the data file now. */
+	plan->options.data_storage = NULL;
+	if (!plan->request.no_references)
+		*reason = qcf_chain_check_used(&plan->chain);
+	if (*reason == NULL)
+		return 0;
+	(void)qcowfmt_close(*image, NULL);
+	*image = NULL;
+	return -ENOTSUP;
+}
+
+static int open_planned(struct plan *plan, struct qcowfmt_image **image,
+                        char **reason)
+{
+	struct qcowfmt_storage *storage;
+	int ret;
+
+	*reason = fill_options(plan);
+	if (*reason == NULL)
+		*reason = fill_file(plan);
+	if (*reason == NULL)
+		*reason = check_header(&plan->file, plan->options.format,
+		                       plan->request.opts);
+	if (*reason == NULL)
+		*reason = open_data_file(plan);
+	if (*reason != NULL)
+		return -EINVAL;
+	ret = qcf_tool_file_open(&plan->file, &storage, reason);
+	if (ret == 0)
+		ret = open_image(plan, storage, image, reason);
+	if (ret == 0 && plan->file.writable &&
+	    plan->options.format == QCOWFMT_FORMAT_PROBE && is_raw(*image))
+		warn_probed_raw(plan->file.path);
 	return ret;
 }
 
-static const char *find_path(const struct qcf_tool_open *request, char **reason)
+/* What the name says, if it is in JSON, and then what the options say. */
+static char *join_options(const struct qcf_tool_open *request,
+                          struct qcf_image_opts *all)
 {
-	if (request->opts != NULL && request->opts->path != NULL)
-		return request->opts->path;
-	return qcf_tool_path(request->path, reason);
+	const struct qcf_keyval_list *list =
+		request->opts != NULL ? &request->opts->list : NULL;
+	char *reason =
+		qcf_image_opts_add_json(all, request->path, request->format);
+	size_t i;
+
+	for (i = 0; reason == NULL && list != NULL && i < list->count; i++)
+		qcf_keyval_add(&all->list, list->items[i].key,
+		               list->items[i].value);
+	return reason != NULL ? reason : qcf_image_opts_renew(all);
 }
 
 int qcf_tool_open(const struct qcf_tool_open *request,
                   struct qcowfmt_image **image, char **reason)
 {
-	const char *path = find_path(request, reason);
-	struct qcowfmt_open_options options;
-	int ret;
+	bool has_path = request->opts != NULL && request->opts->path != NULL;
+	struct plan plan = { .request = *request };
+	struct qcf_image_opts all = { 0 };
+	int ret = -EINVAL;
 
-	if (path == NULL)
-		return -EINVAL;
-	*reason = fill_options(request, &options);
-	if (*reason == NULL)
-		*reason = check_header(path, &options, request->opts);
-	if (*reason == NULL)
-		*reason = open_data_file(request, &options.data_storage);
-	if (*reason != NULL)
-		return -EINVAL;
-	ret = open_image(request, path, &options, image, reason);
-	if (ret < 0) {
-		qcowfmt_storage_free(options.data_storage);
-		return ret;
+	*image = NULL;
+	*reason = NULL;
+	if (!has_path && qcf_is_json_name(request->path)) {
+		*reason = join_options(request, &all);
+		plan.request.opts = &all;
 	}
-	if ((request->flags & QCOWFMT_OPEN_READ_WRITE) != 0 &&
-	    options.format == QCOWFMT_FORMAT_PROBE && is_raw(*image))
-		warn_probed_raw(path);
-	return 0;
+	if (plan.request.opts != NULL)
+		plan.node = qcf_image_opts_node(plan.request.opts, 0);
+	if (*reason == NULL)
+		ret = open_planned(&plan, image, reason);
+	qcowfmt_storage_free(plan.options.data_storage);
+	qcf_chain_fini(&plan.chain);
+	qcf_image_opts_fini(&all);
+	return ret;
+}
+
+static char *describe(struct qcf_image_opts *opts, bool image_opts,
+                      const char *argument, const char *format)
+{
+	char *reason;
+
+	if (!image_opts)
+		return qcf_image_opts_add_json(opts, argument, format);
+	reason = qcf_image_opts_add(opts, argument);
+	return reason != NULL ? reason : qcf_image_opts_check_path(opts);
 }
 
 bool qcf_tool_take_image(struct qcf_tool_open *request,
@@ -336,17 +424,15 @@ bool qcf_tool_take_image(struct qcf_tool_open *request,
 	QCF_AUTO_FREE char *reason = NULL;
 
 	request->path = argument;
-	if (!image_opts)
-		return true;
-	if (request->format != NULL) {
+	if (image_opts && request->format != NULL) {
 		qcf_tool_error("--image-opts and --format are mutually "
 		               "exclusive");
 		return false;
 	}
+	if (!image_opts && !qcf_is_json_name(argument))
+		return true;
 	request->opts = opts;
-	reason = qcf_image_opts_add(opts, argument);
-	if (reason == NULL)
-		reason = qcf_image_opts_check_path(opts);
+	reason = describe(opts, image_opts, argument, request->format);
 	if (reason != NULL)
 		qcf_tool_error("Could not open '%s': %s", argument, reason);
 	return reason == NULL;

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#include "tool_image_opts.h"
+#include "tool_chain.h"
 #include "tool_util.h"
 
 /* What a cache mode comes down to. */
@@ -25,14 +25,16 @@ struct qcf_cache_mode {
 bool qcf_parse_cache_mode(const char *name, struct qcf_cache_mode *mode);
 
 struct qcf_tool_open {
-	const char *path;   /* the name as it was given, also in messages */
+	const char *path;   /* the name as it was given, also in messages: a
+			     * path, file:PATH or json:{...} */
 	const char *format; /* NULL: find out */
-	const struct qcf_image_opts *opts; /* NULL: none.  What they say of
-					    * path and format counts instead */
+	/* NULL: none, but for what path may say.  What they say counts more
+	 * than the other members. */
+	const struct qcf_image_opts *opts;
 	struct qcf_cache_mode cache;
 	uint32_t flags;     /* QCOWFMT_OPEN_*; DIRECT comes from cache */
 	uint32_t chain_limit; /* as in qcowfmt_open_options */
-	bool no_references; /* do not open backing files */
+	bool no_references; /* do not open what the image names */
 	bool ignore_discard;
 	bool punch_zeros; /* with cache.no_flush: zeros need no space */
 };
@@ -44,25 +46,6 @@ struct qcf_tool_open {
 int qcf_tool_open(const struct qcf_tool_open *request,
                   struct qcowfmt_image **image, char **reason);
 
-/* Where the images of a chain get their secrets from. */
-struct qcf_secret_source {
-	const struct qcf_image_opts *opts; /* NULL: there are none */
-	uint32_t depth; /* in the chain, of the image that opts describe */
-	uint32_t asked; /* the last image of the chain that needed one */
-	char *reason;   /* set if a secret could not be had; to be freed */
-};
-
-/*
- * What opening with this source failed for, as a text for the caller to free:
- * its own reason, or the one given, which is freed then.
- */
-char *qcf_secret_reason(struct qcf_secret_source *source, int ret,
-                        char *reason);
-
-/* Let an image be opened with secrets from a source. */
-void qcf_use_secrets(struct qcowfmt_open_options *options,
-                     struct qcf_secret_source *source);
-
 /*
  * NULL if the header of an image agrees with what the options say of its
  * encryption, or if that is not known; otherwise why not, for the caller to
@@ -72,21 +55,19 @@ char *qcf_check_encryption(const struct qcowfmt_info *info,
                            const struct qcf_image_opts *opts);
 
 /*
- * Say what to open: the image named by an argument, or with image_opts
- * described by it.  False with a message, which starts with the argument.
+ * Say what to open: the image named by an argument, which may be a description
+ * in JSON, or with image_opts described by it.  False with a message, which
+ * starts with the argument.
  */
 bool qcf_tool_take_image(struct qcf_tool_open *request,
                          struct qcf_image_opts *opts, bool image_opts,
                          const char *argument);
 
 /*
- * The path that a name on the command line stands for: "file:" is taken off.
- * NULL, with the reason, if it names another protocol.
+ * From now on open nothing that an image names, and allow an image little
+ * memory: for images from strangers.
  */
-const char *qcf_tool_path(const char *name, char **reason);
-
-/* The path of a reference, from the path of the image that holds it; the caller
- * frees it. */
-char *qcf_resolve_reference(const char *referrer, const char *reference);
+void qcf_tool_set_untrusted(void);
+bool qcf_tool_is_untrusted(void);
 
 #endif

@@ -16,16 +16,11 @@ static const struct qcf_tool_option help_option = {
 
 /* The letter of an option whose argument is optional takes none: what follows
  * it may be another letter. */
-static bool is_optional(const struct qcf_tool_option *option)
-{
-	return option->arg != NULL && *option->arg == '[';
-}
-
 static int argument_kind(const struct qcf_tool_option *option)
 {
 	if (option->arg == NULL)
 		return no_argument;
-	return is_optional(option) ? optional_argument : required_argument;
+	return *option->arg == '[' ? optional_argument : required_argument;
 }
 
 static void add_option(struct qcf_tool_parser *parser,
@@ -83,7 +78,7 @@ static void print_option(const struct qcf_tool_option *option)
 		         option->name != NULL ? ", " : "");
 	width = printf("  %s%s%s%s%s", letter, option->name != NULL ? "--" : "",
 	               option->name != NULL ? option->name : "",
-	               option->arg != NULL && !is_optional(option) ? " " : "",
+	               argument_kind(option) == required_argument ? " " : "",
 	               option->arg != NULL ? option->arg : "");
 	if (width >= HELP_COLUMN) {
 		putchar('\n');

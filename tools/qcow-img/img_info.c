@@ -12,52 +12,32 @@
 #include <sys/stat.h>
 
 #include "img_command.h"
-#include "img_output.h"
 #include "img_snapshot_list.h"
 #include "tool_error.h"
 #include "tool_format_info.h"
+#include "tool_image_command.h"
 #include "tool_json.h"
-#include "tool_open.h"
-#include "tool_options.h"
-#include "tool_secret.h"
 #include "tool_size.h"
 
-#define OPTION_OBJECT        (QCF_OPTION_LONG + 1)
-#define OPTION_IMAGE_OPTS    (QCF_OPTION_LONG + 2)
-#define OPTION_OUTPUT        (QCF_OPTION_LONG + 3)
-#define OPTION_BACKING_CHAIN (QCF_OPTION_LONG + 4)
-#define OPTION_LIMITS        (QCF_OPTION_LONG + 5)
+#define OPTION_BACKING_CHAIN (QCF_OPTION_LONG + 1)
+#define OPTION_LIMITS        (QCF_OPTION_LONG + 2)
 
 static const struct qcf_tool_option options[] = {
-	{ 'f', "format", "FMT", "format of the image (default: probed)",
-	  false },
+	QCF_OPTION_FORMAT,
 	{ OPTION_BACKING_CHAIN, "backing-chain", NULL,
 	  "also show the images below it", false },
-	{ 't', "cache", "MODE",
-	  "cache mode (none, writeback, unsafe, directsync, writethrough)",
-	  false },
-	{ 'U', "force-share", NULL, "open an image that others may change",
-	  false },
-	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
+	QCF_OPTION_CACHE,
+	QCF_OPTION_FORCE_SHARE,
+	QCF_OPTION_OUTPUT,
 	{ OPTION_LIMITS, "limits", NULL, NULL, true },
-	{ OPTION_OBJECT, "object", "OBJDEF",
-	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
-	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
-	  "FILE is a list of options, as in driver=FMT,file.filename=NAME,...",
-	  false },
+	QCF_OPTION_OBJECT,
+	QCF_OPTION_IMAGE_OPTS,
 	QCF_OPTIONS_END
 };
 
-static const struct qcf_tool_command_help help = {
-	"FILE", "Show what an image says about itself.", options
-};
-
 struct request {
-	struct qcf_tool_open open;
-	struct qcf_image_opts opts;
-	bool image_opts;
+	struct qcf_image_args image;
 	bool chain;
-	bool json;
 };
 
 /* One image of the chain. */
@@ -72,40 +52,12 @@ struct node {
 
 #define MAX_CHAIN 4096
 
-static bool take_cache(const char *name, struct request *r)
-{
-	if (qcf_parse_cache_mode(name, &r->open.cache))
-		return true;
-	qcf_tool_error("Invalid cache option: %s", name);
-	return false;
-}
-
 static bool take_option(int option, void *opaque)
 {
 	struct request *r = opaque;
 
-	switch (option) {
-	case 'f':
-		r->open.format = optarg;
-		break;
-	case 't':
-		return take_cache(optarg, r);
-	case 'U':
-		r->open.flags |= QCOWFMT_OPEN_NO_LOCK;
-		break;
-	case OPTION_BACKING_CHAIN:
-		r->chain = true;
-		break;
-	case OPTION_OUTPUT:
-		return qcf_parse_output(optarg, &r->json);
-	case OPTION_OBJECT:
-		return qcf_secret_define(optarg);
-	case OPTION_IMAGE_OPTS:
-		r->image_opts = true;
-		break;
-	default:
-		break;
-	}
+	(void)option;
+	r->chain = true;
 	return true;
 }
 
@@ -119,16 +71,27 @@ static void print_size(const char *label, uint64_t size)
 	       qcf_format_size(text, size), size);
 }
 
+/* The name by which the backing file is opened. */
+static const char *full_backing_name(const struct qcowfmt_info *info)
+{
+	const char *name = info->backing_filename;
+
+	if (name != NULL && strncmp(name, "file:", strlen("file:")) == 0)
+		return name;
+	return info->full_backing_filename;
+}
+
 static void print_backing(const struct qcowfmt_info *info)
 {
+	const char *full = full_backing_name(info);
+
 	if (info->backing_filename == NULL)
 		return;
 	printf("backing file: %s", info->backing_filename);
-	if (info->full_backing_filename == NULL)
+	if (full == NULL)
 		printf(" (cannot determine actual path)");
-	else if (strcmp(info->backing_filename, info->full_backing_filename) !=
-	         0)
-		printf(" (actual path: %s)", info->full_backing_filename);
+	else if (strcmp(info->backing_filename, full) != 0)
+		printf(" (actual path: %s)", full);
 	putchar('\n');
 	if (info->backing_format != NULL)
 		printf("backing file format: %s\n", info->backing_format);
@@ -227,8 +190,7 @@ static void print_json(struct qcf_json *json, const struct node *node)
 	qcf_json_string(json, "format", qcowfmt_format_name(info->format));
 	qcf_json_number(json, "actual-size", info->allocated_size);
 	qcf_json_format_info(json, &node->facts);
-	json_optional(json, "full-backing-filename",
-	              info->full_backing_filename);
+	json_optional(json, "full-backing-filename", full_backing_name(info));
 	if ((info->flags & QCOWFMT_INFO_ENCRYPTED) != 0)
 		qcf_json_bool(json, "encrypted", true);
 	json_optional(json, "backing-filename", info->backing_filename);
@@ -344,24 +306,53 @@ static bool add_image(struct chain *chain, const struct qcf_tool_open *open,
 	return true;
 }
 
+/* The path of the file that an image lies in; NULL with a message. */
+static const char *find_path(const struct qcf_tool_open *open)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+	const char *path = NULL;
+
+	if (open->opts != NULL)
+		return open->opts->path;
+	path = qcf_tool_path(open->path, &reason);
+	if (path == NULL)
+		qcf_tool_error("Could not open '%s': %s", open->path, reason);
+	return path;
+}
+
 static bool open_chain(struct chain *chain, const struct request *r)
 {
-	struct qcf_tool_open next = r->open;
-	const char *path = r->image_opts ? r->opts.path : r->open.path;
+	struct qcf_tool_open next = r->image.open;
+	struct qcf_image_opts opts = { 0 };
+	bool ok = true;
 
 	for (;;) {
 		const struct qcowfmt_info *info;
+		const char *path = find_path(&next);
 
-		if (!add_image(chain, &next, path))
-			return false;
+		ok = path != NULL && add_image(chain, &next, path);
+		if (!ok)
+			break;
 		info = &chain->nodes[chain->count - 1].facts.info;
-		if (!r->chain || info->full_backing_filename == NULL)
-			return true;
-		path = info->full_backing_filename;
-		next.path = path;
+		if (!r->chain || full_backing_name(info) == NULL)
+			break;
+		ok = !qcf_tool_is_untrusted();
+		if (!ok) {
+			qcf_tool_error("The image names '%s', which "
+			               "--untrusted does not let it open",
+			               info->backing_filename);
+			break;
+		}
 		next.format = info->backing_format;
 		next.opts = NULL;
+		qcf_image_opts_fini(&opts);
+		ok = qcf_tool_take_image(&next, &opts, false,
+		                         full_backing_name(info));
+		if (!ok)
+			break;
 	}
+	qcf_image_opts_fini(&opts);
+	return ok;
 }
 
 static void print_chain(const struct chain *chain, const struct request *r)
@@ -369,11 +360,11 @@ static void print_chain(const struct chain *chain, const struct request *r)
 	struct qcf_json json = { 0 };
 	size_t i;
 
-	if (r->json && r->chain)
+	if (r->image.json && r->chain)
 		qcf_json_begin_array(&json, NULL);
 	for (i = 0; i < chain->count; i++) {
-		warn(&chain->nodes[i].facts.info, !r->json);
-		if (r->json) {
+		warn(&chain->nodes[i].facts.info, !r->image.json);
+		if (r->image.json) {
 			print_json(&json, &chain->nodes[i]);
 			continue;
 		}
@@ -381,7 +372,7 @@ static void print_chain(const struct chain *chain, const struct request *r)
 			putchar('\n');
 		print_human(&chain->nodes[i]);
 	}
-	if (r->json && r->chain)
+	if (r->image.json && r->chain)
 		qcf_json_end_array(&json);
 }
 
@@ -406,25 +397,27 @@ static int run(const struct request *r)
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static const struct qcf_image_command command = {
+	{ "FILE", "Show what an image says about itself.", options },
+	take_option,
+	NULL,
+};
+
 int qcf_img_info(int argc, char **argv)
 {
 	struct request r = {
-		.open = { .flags = QCOWFMT_OPEN_NO_DATA,
-		          .no_references = true },
+		.image.open = { .flags = QCOWFMT_OPEN_NO_DATA,
+		                .no_references = true },
 	};
-	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
-	int status = EXIT_FAILURE;
+	int status;
 
-	if (option == QCF_OPTION_HELP)
-		return EXIT_SUCCESS;
-	if (option != QCF_OPTION_DONE)
-		return EXIT_FAILURE;
-	if (argc - optind != 1) {
-		qcf_tool_usage_error("Expecting one image file name");
-		return EXIT_FAILURE;
+	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
+		status = EXIT_FAILURE;
+		if (argc - optind != 1)
+			qcf_tool_usage_error("Expecting one image file name");
+		else if (qcf_image_args_take(&r.image, argv[optind]))
+			status = run(&r);
 	}
-	if (qcf_tool_take_image(&r.open, &r.opts, r.image_opts, argv[optind]))
-		status = run(&r);
-	qcf_image_opts_fini(&r.opts);
+	qcf_image_args_fini(&r.image);
 	return status;
 }

@@ -10,6 +10,7 @@
 
 #include "img_command.h"
 #include "tool_error.h"
+#include "tool_open.h"
 #include "tool_options.h"
 
 struct command {
@@ -19,11 +20,12 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "amend", "change the keys of an encrypted image", qcf_img_amend },
+	{ "amend", "change the options of an image", qcf_img_amend },
 	{ "bench", NULL, NULL },
 	{ "bitmap", NULL, NULL },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", "copy an overlay into the image below it", qcf_img_commit },
+	{ "compact", "make the file of an image shorter", qcf_img_compact },
 	{ "compare", "compare the disks of two images", qcf_img_compare },
 	{ "convert", "copy images into a new one of another format",
 	  qcf_img_convert },
@@ -38,7 +40,12 @@ static const struct command commands[] = {
 	  qcf_img_snapshot },
 };
 
+#define OPTION_UNTRUSTED (QCF_OPTION_LONG + 1)
+
 static const struct qcf_tool_option options[] = {
+	{ OPTION_UNTRUSTED, "untrusted", NULL,
+	  "open no file that an image names, and allow it little memory",
+	  false },
 	{ 'V', "version", NULL, "output version information and exit", false },
 	{ 'T', "trace", "SPEC", NULL, true },
 	QCF_OPTIONS_END
@@ -81,25 +88,33 @@ static int run_command(int argc, char **argv)
 	return EXIT_FAILURE;
 }
 
+/* QCF_OPTION_DONE: go on; otherwise *status is the exit code. */
+static int parse_options(struct qcf_tool_parser *parser, int *status)
+{
+	int option;
+
+	*status = EXIT_SUCCESS;
+	while ((option = qcf_options_next(parser)) == OPTION_UNTRUSTED)
+		qcf_tool_set_untrusted();
+	if (option == 'V')
+		printf("%s version %s\n", qcf_tool_program(),
+		       qcowfmt_version());
+	else if (option == QCF_OPTION_HELP)
+		print_commands();
+	else
+		*status = EXIT_FAILURE;
+	return option;
+}
+
 int main(int argc, char **argv)
 {
 	struct qcf_tool_parser parser;
+	int status;
 
 	qcf_tool_set_program(argv[0]);
 	qcf_options_begin(&parser, &help, NULL, true, argc, argv);
-	switch (qcf_options_next(&parser)) {
-	case 'V':
-		printf("%s version %s\n", qcf_tool_program(),
-		       qcowfmt_version());
-		return qcf_tool_finish_output(EXIT_SUCCESS);
-	case QCF_OPTION_HELP:
-		print_commands();
-		return qcf_tool_finish_output(EXIT_SUCCESS);
-	case QCF_OPTION_DONE:
-		break;
-	default:
-		return EXIT_FAILURE;
-	}
+	if (parse_options(&parser, &status) != QCF_OPTION_DONE)
+		return qcf_tool_finish_output(status);
 	if (optind >= argc) {
 		qcf_tool_usage_error("Not enough arguments");
 		return EXIT_FAILURE;

@@ -59,9 +59,6 @@ static const char *check_settings(const struct io_settings *s)
 		return "force-share=on can only be used with read-only images";
 	if (s->copy_on_read && s->read_only)
 		return "Can't use copy-on-read on read-only device";
-	if (s->snapshot && s->opts != NULL && s->opts->data_path != NULL)
-		return "Option 'data-file.filename' is not supported together "
-		       "with a temporary overlay by this version";
 	return NULL;
 }
 
@@ -93,6 +90,14 @@ struct base {
 	uint64_t size;
 };
 
+/* The path of the file that an image lies in; NULL with the reason. */
+static const char *find_path(const struct qcf_tool_open *request, char **reason)
+{
+	if (request->opts != NULL && request->opts->path != NULL)
+		return request->opts->path;
+	return qcf_tool_path(request->path, reason);
+}
+
 static char *look_at_base(const struct qcf_tool_open *request,
                           struct base *base)
 {
@@ -103,10 +108,7 @@ static char *look_at_base(const struct qcf_tool_open *request,
 
 	if (qcf_tool_open(request, &image, &reason) < 0)
 		return reason;
-	if (request->opts != NULL && request->opts->path != NULL)
-		path = request->opts->path;
-	else
-		path = qcf_tool_path(request->path, &reason);
+	path = find_path(request, &reason);
 	base->path = realpath(path, NULL);
 	if (base->path == NULL || qcowfmt_get_info(image, 0, &info, NULL) < 0)
 		return qcf_tool_printf("Could not find '%s': %s", path,
@@ -140,32 +142,32 @@ static char *open_overlay(int fd, const struct base *base,
 		.struct_size = sizeof(open),
 		.format = QCOWFMT_FORMAT_QCOW2,
 		.flags = s->read_only ? 0 : QCOWFMT_OPEN_READ_WRITE,
-		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
-		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
 		.discard_mode = s->ignore_discard ? QCOWFMT_DISCARD_IGNORE
 		                                  : QCOWFMT_DISCARD_UNMAP,
 	};
-	struct qcf_secret_source secrets = { .opts = s->opts, .depth = 1 };
+	/* What is said of the image is said of the overlay's backing file. */
+	struct qcf_chain chain = {
+		.how = { .direct = s->cache.direct, .no_lock = s->force_share },
+		.opts = s->opts,
+		.depth = 1,
+		.first = 1,
+		.last_path = qcf_tool_printf("temporary overlay"),
+	};
 	char *reason = NULL;
-	struct qcowfmt_storage *storage;
+	struct qcowfmt_storage *storage = NULL;
 	int ret = qcowfmt_storage_from_fd(fd, "temporary overlay", NULL,
 	                                  &storage, &error);
 
-	qcf_use_secrets(&open, &secrets);
-
-	if (ret < 0)
-		return qcf_tool_reason(ret, error, s->path, true);
-	if (base != NULL)
+	qcf_chain_use(&chain, &open);
+	if (ret == 0 && base != NULL)
 		ret = create_overlay(storage, base, &error);
 	if (ret == 0)
 		ret = qcowfmt_open(storage, &open, image, &error);
 	if (ret < 0)
 		qcowfmt_storage_free(storage);
 	if (ret < 0)
-		reason = qcf_secret_reason(
-			&secrets, ret,
-			qcf_tool_reason(ret, error, s->path, true));
-	free(secrets.reason);
+		reason = qcf_chain_reason(&chain, ret, error, true);
+	qcf_chain_fini(&chain);
 	return reason;
 }
 
@@ -254,7 +256,8 @@ static char *open_image(struct io_session *session,
 		return qcf_tool_printf("%s", problem);
 	if (settings->path == NULL)
 		reason = qcf_image_opts_check_path(settings->opts);
-	else if (settings->opts != NULL && settings->opts->path != NULL)
+	else if (settings->opts != NULL && settings->opts->path != NULL &&
+	         !qcf_is_json_name(settings->path))
 		reason = qcf_tool_printf("Option 'file.filename' cannot be "
 		                         "used together with a file name");
 	if (reason != NULL)
@@ -278,22 +281,44 @@ static void complain(const struct io_settings *settings, const char *reason)
 		qcf_tool_error("can't open: %s", reason);
 }
 
-bool qcf_io_open(struct io_session *session, const struct io_settings *settings)
+/* Let a name in JSON say what it has to say before the other options. */
+static char *take_json_name(struct io_settings *settings)
 {
-	QCF_AUTO_FREE char *reason = NULL;
+	struct qcf_image_opts *said = settings->opts;
+	struct qcf_image_opts *all;
+	char *reason;
+	size_t i;
 
-	session->settings.opts = settings->opts;
-	reason = open_image(session, settings);
+	if (settings->path == NULL || !qcf_is_json_name(settings->path))
+		return NULL;
+	all = qcf_tool_alloc(sizeof(*all));
+	settings->opts = all;
+	reason = qcf_image_opts_add_json(all, settings->path, settings->format);
+	for (i = 0; said != NULL && i < said->list.count; i++)
+		qcf_keyval_add(&all->list, said->list.items[i].key,
+		               said->list.items[i].value);
+	qcf_io_free_opts(said);
+	return reason != NULL ? reason : qcf_image_opts_renew(all);
+}
+
+bool qcf_io_open(struct io_session *session, const struct io_settings *asked)
+{
+	struct io_settings settings = *asked;
+	QCF_AUTO_FREE char *reason = take_json_name(&settings);
+
+	session->settings.opts = settings.opts;
+	if (reason == NULL)
+		reason = open_image(session, &settings);
 	if (reason != NULL) {
-		complain(settings, reason);
+		complain(&settings, reason);
 		forget_image(session);
 		return false;
 	}
-	if (settings->path != NULL)
-		session->path = qcf_tool_printf("%s", settings->path);
-	if (settings->format != NULL)
-		session->format = qcf_tool_printf("%s", settings->format);
-	note_image(session, settings);
+	if (settings.path != NULL)
+		session->path = qcf_tool_printf("%s", settings.path);
+	if (settings.format != NULL)
+		session->format = qcf_tool_printf("%s", settings.format);
+	note_image(session, &settings);
 	return true;
 }
 

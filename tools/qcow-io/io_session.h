@@ -48,7 +48,7 @@ void qcf_io_free_opts(struct qcf_image_opts *opts);
  * without an image.
  */
 bool qcf_io_open(struct io_session *session,
-                 const struct io_settings *settings);
+                 const struct io_settings *asked);
 
 /* Open the same image again with other settings. */
 bool qcf_io_reopen(struct io_session *session,

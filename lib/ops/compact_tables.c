@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compact_tables.c - tables of several clusters, and what names L2 tables
+ *
+ * A table is copied as it is, and one header write switches to the copy (CS-6).
+ * L1 tables of snapshots are named by the snapshot table, so if any of them moves
+ * a new snapshot table does, too.
+ */
+#include <errno.h>
+
+#include "alloc.h"
+#include "compact_tables.h"
+#include "header_switch.h"
+#include "l1_table.h"
+#include "refcount.h"
+#include "snapshot_rewrite.h"
+#include "writeback.h"
+
+/* ---------------------------------------------------------------------- L1 entries */
+
+/* The new offset of an L2 table, or 0. */
+static uint64_t new_l2_offset(const struct qcf_compaction *c,
+                              struct qcf_l1_entry entry)
+{
+	const struct qcf_geometry *g = &c->meta->geometry;
+	uint64_t to = qcf_compact_new_place(
+		c, qcf_host_cluster(g, entry.l2_offset));
+
+	return entry.l2_offset == 0 ? 0 : qcf_host_offset(g, to);
+}
+
+static int switch_active(struct qcf_compaction *c, struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta = c->meta;
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
+		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
+		uint64_t to = new_l2_offset(
+			c, qcf_l1_entry_decode(&meta->geometry, raw));
+
+		if (to != 0)
+			ret = qcf_l1_set_table(meta, i, to, errp);
+	}
+	return ret;
+}
+
+/* Write entries [first, end) of the L1 table of a snapshot. */
+static int write_entries(struct qcf_meta *meta,
+                         const struct qcf_snapshot_entry *snapshot,
+                         const struct qcf_be64 *entries, uint32_t first,
+                         uint32_t end, struct qcowfmt_error **errp)
+{
+	if (first >= end)
+		return 0;
+	return qcf_storage_pwrite(
+		meta->storage, entries + first, (size_t)(end - first) * 8,
+		snapshot->l1_table_offset + (uint64_t)first * 8, errp);
+}
+
+static int switch_snapshot(struct qcf_compaction *c,
+                           const struct qcf_snapshot_entry *snapshot,
+                           struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &c->meta->geometry;
+	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
+	uint32_t first = UINT32_MAX;
+	uint32_t end = 0;
+	int ret = qcf_snapshot_read_l1(c->meta, snapshot, &entries, errp);
+
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < snapshot->l1_size; i++) {
+		struct qcf_l1_entry entry =
+			qcf_l1_entry_decode(g, entries[i]);
+		uint64_t to = new_l2_offset(c, entry);
+
+		if (to == 0)
+			continue;
+		entry.l2_offset = to;
+		entries[i] = qcf_l1_entry_encode(g, entry);
+		first = QCF_MIN(first, i);
+		end = i + 1;
+	}
+	return write_entries(c->meta, snapshot, entries, first, end, errp);
+}
+
+int qcf_compact_switch_l1(struct qcf_compaction *c, struct qcowfmt_error **errp)
+{
+	int ret = switch_active(c, errp);
+
+	for (uint32_t i = 0; ret == 0 && i < c->snapshots.count; i++)
+		ret = switch_snapshot(c, &c->snapshots.entries[i], errp);
+	if (ret == 0 && c->snapshots.count > 0)
+		ret = qcf_meta_flush(c->meta, errp);
+	return ret;
+}
+
+/* -------------------------------------------------------------------------- tables */
+
+static int copy_table(struct qcf_meta *meta, const struct qcf_table_place *t,
+                      struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	size_t len = (size_t)(t->count << g->cluster_bits);
+	QCF_AUTO_FREE void *bytes = malloc(len);
+	int ret;
+
+	if (bytes == NULL)
+		return qcf_fail_oom(errp);
+	ret = qcf_meta_read_table(meta, qcf_host_offset(g, t->first), bytes,
+	                          len, errp);
+	return ret < 0 ? ret
+	               : qcf_storage_pwrite(meta->storage, bytes, len,
+	                                    qcf_host_offset(g, t->to), errp);
+}
+
+static int free_table(struct qcf_meta *meta, const struct qcf_table_place *t,
+                      struct qcowfmt_error **errp)
+{
+	return qcf_alloc_free(meta, t->first, t->count, errp);
+}
+
+/* Writeback knows how to move the refcount table, also to where it is told. */
+static int move_refcount_table(struct qcf_meta *meta,
+                               const struct qcf_table_place *t,
+                               struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+
+	qcf_mutex_lock(&r->lock);
+	r->moving_to = qcf_host_offset(&meta->geometry, t->to);
+	r->moving_clusters = t->count;
+	qcf_mutex_unlock(&r->lock);
+	return qcf_writeback_drain(meta, errp);
+}
+
+static int switch_snapshots(struct qcf_meta *meta, uint64_t offset,
+                            bool *switched, struct qcowfmt_error **errp)
+{
+	uint8_t bytes[12];
+	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
+	int ret;
+
+	qcf_write_u32(&w, meta->header.snapshot_count);
+	qcf_write_u64(&w, offset);
+	ret = qcf_header_switch(meta, QCF_HEADER_AT_SNAPSHOTS, bytes,
+	                        sizeof(bytes), switched, errp);
+	if (*switched)
+		meta->header.snapshots_offset = offset;
+	return ret;
+}
+
+/* A new snapshot table, at first if that is not 0, with the new places of L1
+ * tables in it. */
+static int replace_snapshots(struct qcf_compaction *c, uint64_t first,
+                             struct qcowfmt_error **errp)
+{
+	struct qcf_new_snapshots n = { 0 };
+	uint64_t old = c->meta->header.snapshots_offset;
+	bool switched = false;
+	int ret = qcf_snapshot_table_load(c->meta, &n.table, errp);
+
+	for (size_t i = 0; ret == 0 && i < c->table_count; i++) {
+		const struct qcf_table_place *t = &c->tables[i];
+
+		if (t->kind == QCF_TABLE_SNAPSHOT_L1 && t->to != 0)
+			n.table.entries[t->snapshot].l1_table_offset =
+				qcf_host_offset(&c->meta->geometry, t->to);
+	}
+	if (ret == 0)
+		ret = qcf_new_snapshots_write(c->meta, &n, first, errp);
+	if (ret == 0)
+		ret = switch_snapshots(c->meta, n.offset, &switched, errp);
+	if (ret == 0)
+		ret = qcf_new_snapshots_install(c->meta, &n, old, errp);
+	qcf_new_snapshots_fini(&n);
+	return ret;
+}
+
+/* Move snapshot L1 tables and the table that names them, if any of them has a new
+ * place. */
+static int move_snapshot_tables(struct qcf_compaction *c,
+                                struct qcowfmt_error **errp)
+{
+	uint64_t first = 0;
+	bool any = false;
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < c->table_count; i++) {
+		const struct qcf_table_place *t = &c->tables[i];
+
+		if (t->to == 0)
+			continue;
+		any |= t->kind == QCF_TABLE_SNAPSHOT_L1 ||
+		       t->kind == QCF_TABLE_SNAPSHOTS;
+		if (t->kind == QCF_TABLE_SNAPSHOTS)
+			first = t->to;
+		if (t->kind == QCF_TABLE_SNAPSHOT_L1)
+			ret = copy_table(c->meta, t, errp);
+	}
+	if (ret == 0 && any)
+		ret = replace_snapshots(c, first, errp);
+	for (size_t i = 0; ret == 0 && i < c->table_count; i++) {
+		const struct qcf_table_place *t = &c->tables[i];
+
+		if (t->kind == QCF_TABLE_SNAPSHOT_L1 && t->to != 0)
+			ret = free_table(c->meta, t, errp);
+	}
+	return ret;
+}
+
+int qcf_compact_move_tables(struct qcf_compaction *c,
+                            struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < c->table_count; i++) {
+		const struct qcf_table_place *t = &c->tables[i];
+
+		if (t->kind == QCF_TABLE_L1 && t->to != 0)
+			ret = qcf_l1_move(c->meta, t->to, errp);
+		if (t->kind == QCF_TABLE_REFCOUNTS && t->to != 0)
+			ret = move_refcount_table(c->meta, t, errp);
+	}
+	return ret < 0 ? ret : move_snapshot_tables(c, errp);
+}
