@@ -209,7 +209,8 @@ static bool check_once(struct qcowfmt_image *image, uint32_t flags,
 	*c = (struct qcowfmt_check_result){ .struct_size = sizeof(*c) };
 	if (qcowfmt_check(image, flags, print_finding, NULL, c, &error) == 0)
 		return true;
-	qcf_tool_error("Check failed: %s", qcowfmt_error_message(error));
+	qcf_tool_error("Check failed: %s",
+	               strerror(qcowfmt_error_errno(error)));
 	return false;
 }
 
@@ -293,8 +294,9 @@ int qcf_img_check(int argc, char **argv)
 		qcf_tool_usage_error("Expecting one image file name");
 		return EXIT_FAILURE;
 	}
+	r.open.flags |= QCOWFMT_OPEN_REPAIR;
 	if (r.repair != 0)
-		r.open.flags |= QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_REPAIR;
+		r.open.flags |= QCOWFMT_OPEN_READ_WRITE;
 	if (qcf_tool_take_image(&r.open, &r.opts, r.image_opts, argv[optind]))
 		status = run(&r);
 	qcf_image_opts_fini(&r.opts);

@@ -17,7 +17,8 @@
 struct read_options {
 	struct io_report report;
 	bool dump;
-	int pattern; /* NO_PATTERN: do not verify */
+	bool vm_state; /* of what is behind the disk */
+	int pattern;   /* NO_PATTERN: do not verify */
 	bool has_start;
 	bool has_length;
 	uint64_t verify_start; /* in the data that was read */
@@ -29,6 +30,9 @@ static bool take_option(int option, void *opaque)
 	struct read_options *o = opaque;
 
 	switch (option) {
+	case 'b':
+		o->vm_state = true;
+		break;
 	case 'C':
 		o->report.for_programs = true;
 		break;
@@ -52,7 +56,7 @@ static bool take_option(int option, void *opaque)
 	return true;
 }
 
-static const struct io_options read_letters = { "bCl:pP:qrs:v", "br",
+static const struct io_options read_letters = { "bCl:pP:qrs:v", "r",
 	                                        take_option };
 static const struct io_options readv_letters = { "CP:qrv", "r", take_option };
 static const struct io_options aio_read_letters = { "CiP:qrv", "ir",
@@ -91,7 +95,9 @@ static bool do_read(struct io_session *session, struct read_options *o,
 	int ret;
 
 	qcf_io_report_start(&o->report);
-	ret = qcf_io_read(session, buffer, offset, &error);
+	ret = o->vm_state
+	              ? qcf_io_read_vm_state(session, buffer, offset, &error)
+	              : qcf_io_read(session, buffer, offset, &error);
 	if (ret < 0) {
 		qcf_io_report_failure(name, ret, error);
 		return false;
@@ -139,6 +145,9 @@ bool qcf_io_cmd_read(struct io_session *session, int argc, char **argv)
 	if (o.pattern == NO_PATTERN && (o.has_start || o.has_length))
 		return qcf_io_usage(argv[0]);
 	if (!check_verify_range(&o, length))
+		return false;
+	if (o.vm_state && (!qcf_io_is_whole_sectors(offset, "offset") ||
+	                   !qcf_io_is_whole_sectors(length, "count")))
 		return false;
 	qcf_io_buffer_init(session, &buffer, length, FILL);
 	ok = do_read(session, &o, &buffer, offset, "read");

@@ -181,6 +181,15 @@ static int copy_up(struct io_session *session, uint64_t offset, uint64_t length,
 
 /* --------------------------------------------------------------- transfers */
 
+bool qcf_io_is_whole_sectors(uint64_t value, const char *what)
+{
+	if (value % 512 == 0)
+		return true;
+	printf("%" PRIu64 " is not a sector-aligned value for '%s'\n", value,
+	       what);
+	return false;
+}
+
 static bool is_inside(const struct io_session *session, uint64_t offset,
                       uint64_t length)
 {
@@ -267,6 +276,24 @@ int qcf_io_write_compressed(struct io_session *session,
 		return 0;
 	ret = qcowfmt_pwrite_compressed(session->image, buffer->bytes,
 	                                (size_t)buffer->length, offset, errp);
+	return settle(session, ret, false, errp);
+}
+
+int qcf_io_read_vm_state(struct io_session *session,
+                         const struct io_buffer *buffer, uint64_t offset,
+                         struct qcowfmt_error **errp)
+{
+	return qcowfmt_vm_state_pread(session->image, buffer->bytes,
+	                              (size_t)buffer->length, offset, errp);
+}
+
+int qcf_io_write_vm_state(struct io_session *session,
+                          const struct io_buffer *buffer, uint64_t offset,
+                          struct qcowfmt_error **errp)
+{
+	int ret = qcowfmt_vm_state_pwrite(session->image, buffer->bytes,
+	                                  (size_t)buffer->length, offset, errp);
+
 	return settle(session, ret, false, errp);
 }
 

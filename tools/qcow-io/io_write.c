@@ -14,6 +14,7 @@
 struct write_options {
 	struct io_report report;
 	bool compress;
+	bool vm_state; /* behind the disk */
 	bool flush;
 	bool zero;
 	bool may_unmap;
@@ -27,6 +28,9 @@ static bool take_option(int option, void *opaque)
 	struct write_options *o = opaque;
 
 	switch (option) {
+	case 'b':
+		o->vm_state = true;
+		break;
 	case 'C':
 		o->report.for_programs = true;
 		break;
@@ -57,7 +61,7 @@ static bool take_option(int option, void *opaque)
 	return true;
 }
 
-static const struct io_options write_letters = { "bcCfnpP:qrs:uz", "bnr",
+static const struct io_options write_letters = { "bcCfnpP:qrs:uz", "nr",
 	                                         take_option };
 static const struct io_options writev_letters = { "CfP:qr", "r", take_option };
 static const struct io_options aio_write_letters = { "CfiP:qruz", "ir",
@@ -70,7 +74,9 @@ static bool check_combination(const struct write_options *o)
 {
 	const char *problem = NULL;
 
-	if (o->flush && o->compress)
+	if (o->vm_state && o->zero)
+		problem = "-b and -z cannot be specified at the same time";
+	else if (o->flush && (o->compress || o->vm_state))
 		problem = "-f and -b or -c cannot be specified at the same "
 			  "time";
 	else if (o->may_unmap && !o->zero)
@@ -91,7 +97,9 @@ static bool do_write(struct io_session *session, struct write_options *o,
 	int ret;
 
 	qcf_io_report_start(&o->report);
-	if (o->compress)
+	if (o->vm_state)
+		ret = qcf_io_write_vm_state(session, buffer, offset, &error);
+	else if (o->compress)
 		ret = qcf_io_write_compressed(session, buffer, offset, &error);
 	else
 		ret = qcf_io_write(session, buffer, offset, o->flush, &error);
@@ -118,15 +126,6 @@ static bool do_write_zeroes(struct io_session *session, struct write_options *o,
 	}
 	qcf_io_report_end(&o->report, offset, length);
 	return true;
-}
-
-static bool is_whole_sectors(uint64_t value, const char *what)
-{
-	if (value % 512 == 0)
-		return true;
-	printf("%" PRIu64 " is not a sector-aligned value for '%s'\n", value,
-	       what);
-	return false;
 }
 
 static bool write_filled(struct io_session *session, struct write_options *o,
@@ -163,8 +162,9 @@ bool qcf_io_cmd_write(struct io_session *session, int argc, char **argv)
 		       IO_MAX_REQUEST, argv[optind + 1]);
 		return false;
 	}
-	if (o.compress && (!is_whole_sectors(offset, "offset") ||
-	                   !is_whole_sectors(length, "count")))
+	if ((o.compress || o.vm_state) &&
+	    (!qcf_io_is_whole_sectors(offset, "offset") ||
+	     !qcf_io_is_whole_sectors(length, "count")))
 		return false;
 	if (o.zero)
 		return do_write_zeroes(session, &o, offset, length, "write");
