@@ -121,7 +121,7 @@ static int poll_pace(void *opaque, struct qcowfmt_error **errp)
 	return qcf_pace_poll(opaque, errp);
 }
 
-int qcf_convert_run(struct qcf_convert *c, struct qcowfmt_error **errp)
+int qcf_convert_count(struct qcf_convert *c, struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
@@ -137,9 +137,14 @@ int qcf_convert_run(struct qcf_convert *c, struct qcowfmt_error **errp)
 		c->pipe.result->failed_offset = c->planner.position;
 		return ret;
 	}
-	if (qcf_pace_poll(&c->pace, errp) < 0)
-		return -ECANCELED;
-	return qcf_pipe_run(&c->pipe, errp);
+	return qcf_pace_poll(&c->pace, errp);
+}
+
+int qcf_convert_run(struct qcf_convert *c, struct qcowfmt_error **errp)
+{
+	int ret = qcf_convert_count(c, errp);
+
+	return ret < 0 ? ret : qcf_pipe_run(&c->pipe, errp);
 }
 
 /* ------------------------------------------------------------------ target */

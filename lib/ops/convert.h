@@ -45,7 +45,10 @@ int qcf_convert_init(struct qcf_convert *c,
                      struct qcowfmt_error **errp);
 void qcf_convert_fini(struct qcf_convert *c);
 
-/* Find out how much there is to do, if somebody wants to know, and do it. */
+/* Find out how much there is to do, if somebody wants to know. */
+int qcf_convert_count(struct qcf_convert *c, struct qcowfmt_error **errp);
+
+/* The same, and do it. */
 int qcf_convert_run(struct qcf_convert *c, struct qcowfmt_error **errp);
 
 #endif

@@ -12,9 +12,11 @@
 
 #include "img_command.h"
 #include "img_convert_copy.h"
+#include "img_convert_stream.h"
 #include "img_convert_target.h"
 #include "img_create_options.h"
 #include "img_progress.h"
+#include "img_spool.h"
 #include "tool_error.h"
 #include "tool_options.h"
 #include "tool_secret.h"
@@ -331,6 +333,7 @@ static bool name_target(struct img_convert_request *r)
 	if (r->target_format == NULL)
 		r->target_format = "raw";
 	r->target.format = r->target_format;
+	r->to_pipe = qcf_is_pipe_name(r->target.path);
 	r->target_path = qcf_tool_path(r->target.path, &reason);
 	if (r->target_path == NULL)
 		qcf_tool_error("%s: error while converting %s: %s",
@@ -343,11 +346,13 @@ static bool convert(struct img_convert_request *r, struct img_source *source)
 	bool created = false;
 	bool ok;
 
-	if (!name_target(r))
+	if (!name_target(r) ||
+	    !qcf_source_open(source, &r->source, r->image_opts, r->sources,
+	                     r->source_count))
 		return false;
-	if (!qcf_source_open(source, &r->source, r->image_opts, r->sources,
-	                     r->source_count) ||
-	    !qcf_target_prepare(r, source, &created))
+	if (r->to_pipe)
+		return qcf_convert_stream(r, source);
+	if (!qcf_target_prepare(r, source, &created))
 		return false;
 	r->target.flags = QCOWFMT_OPEN_READ_WRITE;
 	ok = write_target(r, source);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "img_spool.h"
 #include "tool_error.h"
 
 static bool open_image(struct img_source *source,
@@ -16,10 +17,17 @@ static bool open_image(struct img_source *source,
 	struct qcf_image_opts *opts = &source->opts[source->count];
 	struct qcf_tool_open open = *request;
 	QCF_AUTO_FREE char *reason = NULL;
+	QCF_AUTO_FREE char *pipe = NULL;
 	uint64_t size;
 
 	source->count++;
-	if (!qcf_tool_take_image(&open, opts, image_opts, name))
+	if (!image_opts && qcf_is_pipe_name(name)) {
+		pipe = qcf_spool_input();
+		if (pipe == NULL)
+			return false;
+	}
+	if (!qcf_tool_take_image(&open, opts, image_opts,
+	                         pipe != NULL ? pipe : name))
 		return false;
 	if (qcf_tool_open(&open, handle, &reason) < 0) {
 		qcf_tool_error("Could not open '%s': %s", name, reason);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "img_create_options.h"
 #include "tool_error.h"
 
 /* What cannot be had together with compression. */
@@ -49,10 +48,9 @@ static char *add_backing(struct img_convert_request *r,
 	return NULL;
 }
 
-/* The values of -o and of -b and -F together. */
-static char *target_values(struct img_convert_request *r,
-                           const struct img_source *source,
-                           struct img_create_values *values)
+char *qcf_target_values(struct img_convert_request *r,
+                        const struct img_source *source,
+                        struct img_create_values *values)
 {
 	const struct img_create_value *size;
 	char *reason = qcf_create_values_init(values, r->target_format);
@@ -122,7 +120,7 @@ bool qcf_target_prepare(struct img_convert_request *r,
 	struct stat st;
 
 	if (!r->target_image_opts)
-		reason = target_values(r, source, &values);
+		reason = qcf_target_values(r, source, &values);
 	if (reason == NULL) {
 		with_context = true;
 		if (qcf_source_uses_file(source, path))

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "img_convert_source.h"
+#include "img_create_options.h"
 #include "tool_keyval.h"
 #include "tool_open.h"
 
@@ -33,12 +34,21 @@ struct img_convert_request {
 	bool out_of_order;
 	bool copy_range;
 	bool salvage;
+	bool keep_snapshots;
+	bool keep_bitmaps;
+	bool skip_broken_bitmaps;
+	bool to_pipe; /* the target is standard output */
 	bool has_hole_size; /* by an option */
 	int progress;       /* enum img_progress_mode */
 	bool quiet;
 	char **sources;
 	size_t source_count;
 };
+
+/* The values of -o and of -b and -F together; NULL, or why they are wrong. */
+char *qcf_target_values(struct img_convert_request *r,
+                        const struct img_source *source,
+                        struct img_create_values *values);
 
 /*
  * Make the target if that was asked for.  Returns whether it can be opened now,
