@@ -369,12 +369,14 @@ static bool write_target(const struct img_convert_request *r,
 		return false;
 	}
 	ok = check_target(r, source, target) && fill_target(r, source, target);
+	if (ok)
+		qcf_target_trim(r);
 	if (qcowfmt_close(target, &error) < 0 && ok) {
 		qcf_tool_error("error while writing '%s': %s", r->target.path,
 		               qcowfmt_error_message(error));
 		ok = false;
 	}
-	return ok && (!r->compress || qcf_target_finish(r));
+	return ok && (!r->compress || qcf_target_pad(r->target_path));
 }
 
 /* Find out where the target is; false with a message. */

@@ -219,17 +219,21 @@ bool qcf_target_is_zero(const struct img_convert_request *r,
 	       !is_undefined(r, &info);
 }
 
-/* Give back what was reserved and not needed, which lies behind the end. */
-static void trim(int fd, uint64_t from, uint64_t reserved)
+void qcf_target_trim(const struct img_convert_request *r)
 {
-	if (reserved > from)
-		(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		                (off_t)from, (off_t)(reserved - from));
+	QCF_AUTO_FD int fd = -1;
+	struct stat st;
+
+	if (r->reserved == 0)
+		return;
+	fd = open(r->target_path, O_RDWR | O_CLOEXEC);
+	/* Cutting a file to the length it has frees what is behind its end. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		(void)ftruncate(fd, st.st_size);
 }
 
-bool qcf_target_finish(const struct img_convert_request *r)
+bool qcf_target_pad(const char *path)
 {
-	const char *path = r->target_path;
 	QCF_AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC);
 	struct stat st;
 	off_t missing;
@@ -240,8 +244,6 @@ bool qcf_target_finish(const struct img_convert_request *r)
 		return false;
 	}
 	missing = (512 - st.st_size % 512) % 512;
-	if (S_ISREG(st.st_mode))
-		trim(fd, qcf_round_up((uint64_t)st.st_size, 4096), r->reserved);
 	if (!S_ISREG(st.st_mode) || missing == 0 ||
 	    fallocate(fd, 0, st.st_size, missing) == 0)
 		return true;

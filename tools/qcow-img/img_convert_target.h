@@ -66,10 +66,14 @@ bool qcf_target_is_zero(const struct img_convert_request *r,
                         struct qcowfmt_image *target);
 
 /*
- * After compression: give back space that was reserved and not needed, and let the
- * file end at a sector, as QEMU's programs do.  This only ever adds to what is in
- * the file, whoever writes to it meanwhile.  False with a message.
+ * Let the file end at a sector, as QEMU's programs do after compression.  This
+ * only ever adds to the file, whoever writes to it meanwhile.  False with a
+ * message.
  */
-bool qcf_target_finish(const struct img_convert_request *r);
+bool qcf_target_pad(const char *path);
+
+/* Give back space that was reserved and not needed.  The target is still open, so
+ * that nobody else is writing to it. */
+void qcf_target_trim(const struct img_convert_request *r);
 
 #endif
