@@ -441,7 +441,8 @@ struct qcowfmt_open_options {
 /* No lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF 0x20u
 /* Only look at metadata: no secret is asked for, the data file is not opened,
- * and guest data cannot be read.  Not together with READ_WRITE. */
+ * and guest data cannot be read.  With READ_WRITE nothing but the dirty bitmaps
+ * can be changed. */
 #define QCOWFMT_OPEN_NO_DATA 0x40u
 
 /*
@@ -831,10 +832,11 @@ struct qcowfmt_resize_options {
  * virtual_size is in bytes and a multiple of 512.  What is added reads as zeros,
  * also where a backing file is longer than the image was.  Shrinking needs
  * QCOWFMT_RESIZE_SHRINK; what is cut off does not come back when the image grows
- * again.  -ENOTSUP for version 1, and for version 2 with snapshots; -EFBIG if the
- * cluster size does not allow so much.  After a failure, or a power cut, the
- * image has its old size or its new one.  Guest I/O waits meanwhile.  Stable when
- * it returns.  Since 0.1.
+ * again.  VM state of the active state is lost where it would have to move; that
+ * of snapshots stays.  -ENOTSUP for version 1, and for version 2 with snapshots;
+ * -EFBIG if the cluster size does not allow so much.  After a failure, or a power
+ * cut, the image has its old size or its new one.  Guest I/O waits meanwhile.
+ * Stable when it returns.  Since 0.1.
  */
 int qcowfmt_resize(struct qcowfmt_image *image, uint64_t virtual_size,
                    const struct qcowfmt_resize_options *options,

@@ -2,6 +2,7 @@
 /* convert_api.c - exported functions that copy disks */
 #include "convert.h"
 #include "options.h"
+#include "stream.h"
 
 /* A caller's options and result as this library knows them. */
 struct convert_call {
@@ -46,5 +47,25 @@ int qcowfmt_convert(struct qcowfmt_image *const *sources, size_t source_count,
 		return ret;
 	ret = qcf_convert(sources, source_count, target, &call.o, &call.result,
 	                  errp);
+	return end(&call, ret);
+}
+
+int qcowfmt_stream(struct qcowfmt_image *const *sources, size_t source_count,
+                   const struct qcowfmt_create_options *create,
+                   const struct qcowfmt_convert_options *options,
+                   qcowfmt_stream_callback callback, void *opaque,
+                   struct qcowfmt_error **errp)
+{
+	struct qcowfmt_create_options c;
+	struct convert_call call;
+	int ret = qcf_options_copy(&c, sizeof(c), create,
+	                           "qcowfmt_create_options", errp);
+
+	if (ret == 0)
+		ret = begin(&call, options, errp);
+	if (ret < 0)
+		return ret;
+	ret = qcf_stream(sources, source_count, &c, &call.o, callback, opaque,
+	                 &call.result, errp);
 	return end(&call, ret);
 }

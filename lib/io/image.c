@@ -72,6 +72,10 @@ int qcf_request_begin_write(struct qcf_request *request,
 	int ret;
 
 	*request = (struct qcf_request){ .image = image };
+	if (image->no_data)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "%s was opened without access to guest data",
+		                top->storage->name);
 	if (!top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
 		                "%s is opened read-only", top->storage->name);

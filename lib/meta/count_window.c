@@ -8,8 +8,11 @@
 #include "checked.h"
 #include "count_window.h"
 
-/* Memory for blocks: the counts of 2 TiB with 64 KiB clusters and 16 bits. */
-#define WINDOW_SIZE (UINT64_C(64) << 20)
+/*
+ * Memory for blocks, in terms of what the caches may take: by default enough for
+ * the counts of 2 TiB with 64 KiB clusters and 16 bits.
+ */
+#define BUDGETS 2
 
 /* Blocks that follow each other on storage are read and written together. */
 #define MAX_RUN (UINT64_C(4) << 20)
@@ -27,8 +30,9 @@ int qcf_window_init(struct qcf_count_window *w, struct qcf_meta *meta,
                     bool note_freed, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	size_t room =
-		QCF_MIN(count_present(meta), WINDOW_SIZE >> g->cluster_bits);
+	uint64_t limit = QCF_MIN(meta->budget->limit, UINT64_C(1) << 32);
+	size_t room = QCF_MIN(count_present(meta),
+	                      limit * BUDGETS >> g->cluster_bits);
 
 	room = QCF_MAX(room, (size_t)1);
 	*w = (struct qcf_count_window){ .meta = meta, .block_room = room };
@@ -172,8 +176,8 @@ static void set_count(uint8_t *block, uint64_t slot, uint32_t order,
 	block[2 * slot + 1] = (uint8_t)count;
 }
 
-static void note_freed(struct qcf_count_window *w,
-                       const struct qcf_count_place *place)
+void qcf_window_note_freed(struct qcf_count_window *w,
+                           const struct qcf_count_place *place)
 {
 	uint64_t bit =
 		((uint64_t)place->position << w->meta->geometry.block_bits) +
@@ -192,8 +196,6 @@ void qcf_window_set(struct qcf_count_window *w,
 	size_t start = (size_t)qcf_align_down(bit / 8, QCF_SECTOR_SIZE);
 
 	set_count(bytes_of(w, place->position), place->slot, order, count);
-	if (count == 0 && w->freed != NULL)
-		note_freed(w, place);
 	if (block->dirty_end == 0)
 		block->dirty_start = start;
 	block->dirty_start = QCF_MIN(block->dirty_start, start);
@@ -305,11 +307,12 @@ static void discard_clusters(const struct qcf_meta *meta, uint64_t first,
 		                          count << g->cluster_bits, NULL);
 }
 
-static void release_clusters(struct qcf_meta *meta, uint64_t first,
-                             uint64_t count, bool discard)
+void qcf_counts_released(struct qcf_meta *meta, uint64_t first, uint64_t count,
+                         bool discard)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 
+	atomic_fetch_add(&meta->reclaims, 1);
 	if (discard)
 		discard_clusters(meta, first, count);
 	QCF_GUARD(&r->lock);
@@ -331,7 +334,7 @@ static void release_block(struct qcf_count_window *w, size_t position,
 		while (i + n < count && is_freed(w, bit + i + n))
 			n++;
 		if (n > 0)
-			release_clusters(w->meta, cluster + i, n, discard);
+			qcf_counts_released(w->meta, cluster + i, n, discard);
 		i += n + 1;
 	}
 }
@@ -340,7 +343,6 @@ void qcf_window_release(struct qcf_count_window *w, bool discard)
 {
 	if (w->freed == NULL || !w->any_freed)
 		return;
-	atomic_fetch_add(&w->meta->reclaims, 1);
 	for (size_t i = 0; i < w->block_count; i++)
 		release_block(w, i, discard);
 }

@@ -34,7 +34,7 @@ struct qcf_count_window {
 	size_t block_room;
 	uint8_t *bytes; /* of the blocks, one after another */
 	uint8_t *freed; /* a bit for each count: it fell to 0; NULL: nobody
-			 * wants to know */
+			 * will note that */
 	bool any_freed;
 };
 
@@ -85,6 +85,10 @@ uint64_t qcf_window_get(const struct qcf_count_window *window,
 void qcf_window_set(struct qcf_count_window *window,
                     const struct qcf_count_place *place, uint64_t count);
 
+/* Note that a count has become 0, for qcf_window_release(). */
+void qcf_window_note_freed(struct qcf_count_window *window,
+                           const struct qcf_count_place *place);
+
 /* The largest count in the window. */
 uint64_t qcf_window_max(const struct qcf_count_window *window);
 
@@ -93,9 +97,12 @@ int qcf_window_store(struct qcf_count_window *window,
                      struct qcowfmt_error **errp);
 
 /*
- * Let the allocator know of the clusters whose counts fell to 0, and with
- * discard give back their host space, which is a hint.
+ * Let the allocator know of clusters whose counts fell to 0, and with discard
+ * give back their host space, which is a hint: those that were noted in the
+ * window, and any others.
  */
 void qcf_window_release(struct qcf_count_window *window, bool discard);
+void qcf_counts_released(struct qcf_meta *meta, uint64_t host_cluster,
+                         uint64_t count, bool discard);
 
 #endif

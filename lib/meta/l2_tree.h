@@ -17,7 +17,8 @@ struct qcf_tree_table {
 	uint64_t highest;
 	uint32_t times; /* L1 entries that name it */
 	bool known;
-	bool alone; /* the count found by QCF_FLAGS_TRUE was 1 */
+	bool alone; /* its count is 1, */
+	bool gone;  /* or has become 0, as the last recount found */
 };
 
 struct qcf_tree {

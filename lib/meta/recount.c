@@ -55,26 +55,33 @@ static int overflow(const struct pass *p, uint64_t host_cluster,
 	                p->meta->geometry.refcount_bits);
 }
 
-/* Add to a count in the window; *count gets what it is then. */
-static int change_count(const struct pass *p, const struct qcf_count_place *at,
-                        uint64_t host_cluster, uint32_t times, uint64_t *count,
+/* What became of a reference to a cluster. */
+struct found {
+	bool mine; /* it concerns this window; without one everything does */
+	uint64_t count; /* only in a window */
+	struct qcf_count_place at;
+};
+
+/* Add to a count in the window. */
+static int change_count(const struct pass *p, uint64_t host_cluster,
+                        uint32_t times, struct found *f,
                         struct qcowfmt_error **errp)
 {
 	uint64_t max = p->meta->geometry.refcount_max;
 
-	*count = qcf_window_get(p->window, at);
+	f->count = qcf_window_get(p->window, &f->at);
 	if (p->how->change == 0)
 		return 0;
-	if (*count == 0 || (p->how->change < 0 && *count < times))
+	if (f->count == 0 || (p->how->change < 0 && f->count < times))
 		return qcf_corrupt(
 			errp,
 			p->how->change < 0 ? QCF_CHECK_REFCOUNT_UNDERFLOW
 					   : QCF_CHECK_REFCOUNT_LOW,
 			qcf_host_offset(&p->meta->geometry, host_cluster));
-	if (p->how->change > 0 && times > max - *count)
+	if (p->how->change > 0 && times > max - f->count)
 		return overflow(p, host_cluster, errp);
-	*count += p->how->change > 0 ? times : -(uint64_t)times;
-	qcf_window_set(p->window, at, *count);
+	f->count += p->how->change > 0 ? times : -(uint64_t)times;
+	qcf_window_set(p->window, &f->at, f->count);
 	return 0;
 }
 
@@ -89,26 +96,32 @@ static int check_elsewhere(const struct pass *p, uint64_t host_cluster,
 	                   qcf_host_offset(&p->meta->geometry, host_cluster));
 }
 
-/*
- * Account for a reference to a cluster.  *mine says whether it concerns this
- * window, *count is its count then; without a window everything does.
- */
+/* Account for a reference to a cluster. */
 static int visit_cluster(const struct pass *p, struct visit *v,
-                         uint64_t host_cluster, bool *mine, uint64_t *count,
+                         uint64_t host_cluster, struct found *f,
                          struct qcowfmt_error **errp)
 {
-	struct qcf_count_place at;
-
-	*mine = true;
-	*count = 0;
+	*f = (struct found){ .mine = true };
 	if (p->window == NULL)
 		return 0;
 	v->lowest = QCF_MIN(v->lowest, host_cluster);
 	v->highest = QCF_MAX(v->highest, host_cluster);
-	*mine = qcf_window_find(p->window, host_cluster, &at);
-	if (!*mine)
+	f->mine = qcf_window_find(p->window, host_cluster, &f->at);
+	if (!f->mine)
 		return check_elsewhere(p, host_cluster, errp);
-	return change_count(p, &at, host_cluster, v->table->times, count, errp);
+	return change_count(p, host_cluster, v->table->times, f, errp);
+}
+
+/* The same for data. */
+static int visit_data_cluster(const struct pass *p, struct visit *v,
+                              uint64_t host_cluster, struct found *f,
+                              struct qcowfmt_error **errp)
+{
+	int ret = visit_cluster(p, v, host_cluster, f, errp);
+
+	if (ret == 0 && f->mine && f->count == 0 && p->how->change < 0)
+		qcf_window_note_freed(p->window, &f->at);
+	return ret;
 }
 
 /* ----------------------------------------------------------------- entries */
@@ -140,16 +153,15 @@ static int visit_data(const struct pass *p, struct visit *v, uint64_t index,
 {
 	const struct qcf_geometry *g = &p->meta->geometry;
 	uint64_t host_offset = value & QCF_ENTRY_OFFSET;
-	uint64_t count;
-	bool mine;
+	struct found f;
 	int ret;
 
 	if (qcf_offset_in_cluster(g, host_offset) != 0)
 		return qcf_corrupt(errp, QCF_CHECK_DATA_OFFSET, host_offset);
-	ret = visit_cluster(p, v, qcf_host_cluster(g, host_offset), &mine,
-	                    &count, errp);
-	if (ret == 0 && mine)
-		correct_flag(p, v, index, value, count);
+	ret = visit_data_cluster(p, v, qcf_host_cluster(g, host_offset), &f,
+	                         errp);
+	if (ret == 0 && f.mine)
+		correct_flag(p, v, index, value, f.count);
 	return ret;
 }
 
@@ -166,27 +178,27 @@ static int visit_compressed(const struct pass *p, struct visit *v,
 
 	for (uint64_t c = qcf_host_cluster(g, m.host_offset);
 	     ret == 0 && c <= last; c++) {
-		uint64_t count;
-		bool mine;
+		struct found f;
 
-		ret = visit_cluster(p, v, c, &mine, &count, errp);
+		ret = visit_data_cluster(p, v, c, &f, errp);
 	}
 	return ret;
 }
 
-/* The table is a reference, too. */
+/* The table is a reference, too.  Later windows need it: if its count falls to 0
+ * it is given up at the end. */
 static int visit_itself(const struct pass *p, struct visit *v,
                         struct qcowfmt_error **errp)
 {
-	uint64_t count;
-	bool mine;
+	const struct qcf_geometry *g = &p->meta->geometry;
+	struct found f;
 	int ret = visit_cluster(
-		p, v,
-		qcf_host_cluster(&p->meta->geometry, v->table->host_offset),
-		&mine, &count, errp);
+		p, v, qcf_host_cluster(g, v->table->host_offset), &f, errp);
 
-	if (ret == 0 && mine)
-		v->table->alone = count == 1;
+	if (ret == 0 && f.mine) {
+		v->table->alone = f.count == 1;
+		v->table->gone = f.count == 0 && p->how->change < 0;
+	}
 	return ret;
 }
 
@@ -311,6 +323,20 @@ static int visit_tables(const struct pass *p, struct qcowfmt_error **errp)
 
 /* ------------------------------------------------------------------ passes */
 
+static void release_tables(const struct pass *p)
+{
+	const struct qcf_geometry *g = &p->meta->geometry;
+
+	for (size_t i = 0; i < p->tree->count; i++) {
+		const struct qcf_tree_table *t = &p->tree->tables[i];
+
+		if (t->gone)
+			qcf_counts_released(p->meta,
+			                    qcf_host_cluster(g, t->host_offset),
+			                    1, p->how->discard);
+	}
+}
+
 /* Counts are written before they are relied on by a flag that is set, and after
  * flags that rely on them were cleared: the caller's flushes see to that. */
 static int visit_windows(const struct pass *p, struct qcowfmt_error **errp)
@@ -327,6 +353,8 @@ static int visit_windows(const struct pass *p, struct qcowfmt_error **errp)
 		if (ret == 0)
 			qcf_window_release(p->window, p->how->discard);
 	}
+	if (ret == 0 && !p->only_try)
+		release_tables(p);
 	return ret;
 }
 
@@ -344,8 +372,11 @@ static int run_pass(struct pass *p, struct qcowfmt_error **errp)
 	struct qcf_count_window window;
 	int ret = pass_init(p, errp);
 
-	for (size_t i = 0; i < p->tree->count; i++)
-		p->tree->tables[i].known = p->tree->tables[i].alone = false;
+	for (size_t i = 0; i < p->tree->count; i++) {
+		struct qcf_tree_table *t = &p->tree->tables[i];
+
+		t->known = t->alone = t->gone = false;
+	}
 	if (ret == 0 && p->how->change == 0 &&
 	    p->how->flags != QCF_FLAGS_TRUE) {
 		ret = visit_tables(p, errp);

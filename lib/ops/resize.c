@@ -282,10 +282,11 @@ static int drop_tail(struct resizing *r, struct qcowfmt_error **errp)
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t start = qcf_align_up(r->new_size, g->cluster_size);
 	uint64_t tail = QCF_MIN(start, r->old_size) - r->new_size;
+	uint64_t end = QCF_MIN(qcf_l1_entries_for(g, r->old_size),
+	                       meta->l1.entry_count);
 	int ret = qcf_write_zeroes(&r->request, r->new_size, tail, true, errp);
 
-	for (uint64_t i = qcf_l1_index(g, start);
-	     ret == 0 && i < meta->l1.entry_count; i++)
+	for (uint64_t i = qcf_l1_index(g, start); ret == 0 && i < end; i++)
 		ret = drop_table(r, i, start, errp);
 	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);
 }
@@ -309,6 +310,27 @@ static int shrink(struct resizing *r, struct qcowfmt_error **errp)
 	ret = drop_tail(r, errp);
 	set_size(r, r->new_size);
 	return ret < 0 ? ret : cut_files(r, errp);
+}
+
+/* -------------------------------------------------------------------- VM state */
+
+/*
+ * VM state begins with the first L1 entry behind the disk.  Where that moves, it
+ * would become part of the disk, or be looked for in the wrong place.
+ */
+static int drop_vm_state(struct resizing *r, struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta = r->layer->meta;
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t first = qcf_l1_entries_for(g, r->old_size);
+	int ret = 0;
+
+	if (first == qcf_l1_entries_for(g, r->new_size) ||
+	    first >= meta->l1.entry_count)
+		return 0;
+	for (uint64_t i = first; ret == 0 && i < meta->l1.entry_count; i++)
+		ret = drop_table(r, i, first << g->l1_shift, errp);
+	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);
 }
 
 /* ---------------------------------------------------------------- the operation */
@@ -340,6 +362,8 @@ static int resize_qcow(struct resizing *r, struct qcowfmt_error **errp)
 	if (ret < 0 || r->new_size == r->old_size)
 		return ret;
 	ret = check_bitmaps(r->layer->meta, errp);
+	if (ret == 0)
+		ret = drop_vm_state(r, errp);
 	if (ret < 0)
 		return ret;
 	return r->new_size > r->old_size ? grow(r, errp) : shrink(r, errp);

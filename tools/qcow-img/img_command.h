@@ -9,12 +9,14 @@
 #define QCF_IMG_COMMAND_H
 
 int qcf_img_amend(int argc, char **argv);
+int qcf_img_bitmap(int argc, char **argv);
 int qcf_img_check(int argc, char **argv);
 int qcf_img_commit(int argc, char **argv);
 int qcf_img_compare(int argc, char **argv);
 int qcf_img_compact(int argc, char **argv);
 int qcf_img_convert(int argc, char **argv);
 int qcf_img_create(int argc, char **argv);
+int qcf_img_dd(int argc, char **argv);
 int qcf_img_dehydrate(int argc, char **argv);
 int qcf_img_info(int argc, char **argv);
 int qcf_img_inspect(int argc, char **argv);

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "img_progress.h"
 #include "tool_error.h"
 
 /* More workers than processors only help to keep a slow disk busy, and do
@@ -23,8 +22,7 @@ static uint32_t worker_count(const struct img_convert_request *r)
 	return (uint32_t)qcf_min(r->parallel, most);
 }
 
-static uint32_t copy_flags(const struct img_convert_request *r,
-                           struct qcowfmt_image *target)
+static uint32_t copy_flags(const struct img_convert_request *r)
 {
 	uint32_t flags = 0;
 
@@ -38,8 +36,6 @@ static uint32_t copy_flags(const struct img_convert_request *r,
 		flags |= QCOWFMT_CONVERT_SALVAGE;
 	if (r->has_backing)
 		flags |= QCOWFMT_CONVERT_TOP_ONLY;
-	if (qcf_target_is_zero(r, target))
-		flags |= QCOWFMT_CONVERT_TARGET_IS_ZERO;
 	return flags;
 }
 
@@ -47,12 +43,12 @@ static uint32_t copy_flags(const struct img_convert_request *r,
 static void warn_lost(void *opaque, size_t source_index, uint64_t guest_offset,
                       uint64_t len, const char *message)
 {
-	const struct img_convert_request *r = opaque;
+	const struct img_copy *copy = opaque;
 	uint64_t at;
 
 	(void)source_index;
 	(void)message;
-	if (r->quiet)
+	if (copy->request->quiet)
 		return;
 	for (at = 0; at < len; at += 512)
 		qcf_tool_warning("error while reading offset %" PRIu64
@@ -60,40 +56,59 @@ static void warn_lost(void *opaque, size_t source_index, uint64_t guest_offset,
 		                 guest_offset + at, strerror(EIO));
 }
 
-bool qcf_copy(const struct img_convert_request *r,
-              const struct img_source *source, struct qcowfmt_image *target)
+void qcf_copy_begin(struct img_copy *copy, const struct img_convert_request *r,
+                    uint32_t flags)
 {
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	struct qcowfmt_convert_result result = { .struct_size =
-		                                         sizeof(result) };
-	struct img_progress progress;
-	struct qcowfmt_convert_options options = {
-		.struct_size = sizeof(options),
-		.flags = copy_flags(r, target),
+	int mode = r->quiet ? IMG_PROGRESS_NONE : r->progress;
+
+	*copy = (struct img_copy){
+		.request = r,
+		.result = { .struct_size = sizeof(copy->result) },
+	};
+	copy->options = (struct qcowfmt_convert_options){
+		.struct_size = sizeof(copy->options),
+		.flags = copy_flags(r) | flags,
 		.threads = worker_count(r),
 		.sparse_size = r->hole_size == 0 ? UINT64_MAX : r->hole_size,
 		.rate_limit = r->rate_limit,
 		.progress = qcf_progress_callback,
-		.progress_opaque = &progress,
+		.progress_opaque = &copy->progress,
 		.salvage = warn_lost,
-		.salvage_opaque = (void *)(uintptr_t)r,
-		.result = &result,
+		.salvage_opaque = copy,
+		.result = &copy->result,
 	};
+	qcf_progress_begin_on(&copy->progress, mode, 1,
+	                      r->to_pipe ? stderr : stdout);
+}
+
+bool qcf_copy_end(struct img_copy *copy, int ret)
+{
+	const char *stage = copy->result.failed_stage == QCOWFMT_CONVERT_READING
+	                            ? "reading"
+	                            : "writing";
+
+	qcf_progress_end(&copy->progress, ret == 0);
+	if (ret < 0 && copy->result.failed_stage != QCOWFMT_CONVERT_NOT_FAILED)
+		qcf_tool_error("error while %s at byte %" PRIu64 ": %s", stage,
+		               copy->result.failed_offset,
+		               qcowfmt_error_message(copy->error));
+	else if (ret < 0)
+		qcf_tool_error("%s", qcowfmt_error_message(copy->error));
+	qcowfmt_error_free(copy->error);
+	return ret == 0;
+}
+
+bool qcf_copy(const struct img_convert_request *r,
+              const struct img_source *source, struct qcowfmt_image *target)
+{
+	uint32_t flags = qcf_target_is_zero(r, target)
+	                         ? QCOWFMT_CONVERT_TARGET_IS_ZERO
+	                         : 0;
+	struct img_copy copy;
 	int ret;
 
-	qcf_progress_begin(&progress,
-	                   r->quiet ? IMG_PROGRESS_NONE : r->progress, 1);
-	ret = qcowfmt_convert(source->handles, source->count, target, &options,
-	                      &error);
-	qcf_progress_end(&progress, ret == 0);
-	if (ret < 0 && result.failed_stage != QCOWFMT_CONVERT_NOT_FAILED)
-		qcf_tool_error("error while %s at byte %" PRIu64 ": %s",
-		               result.failed_stage == QCOWFMT_CONVERT_READING
-		                       ? "reading"
-		                       : "writing",
-		               result.failed_offset,
-		               qcowfmt_error_message(error));
-	else if (ret < 0)
-		qcf_tool_error("%s", qcowfmt_error_message(error));
-	return ret == 0;
+	qcf_copy_begin(&copy, r, flags);
+	ret = qcowfmt_convert(source->handles, source->count, target,
+	                      &copy.options, &copy.error);
+	return qcf_copy_end(&copy, ret);
 }

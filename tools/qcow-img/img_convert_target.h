@@ -8,6 +8,8 @@
 #include <stdbool.h>
 
 #include "img_convert_source.h"
+#include "img_create_options.h"
+#include "img_snapshot_choice.h"
 #include "tool_keyval.h"
 #include "tool_open.h"
 
@@ -28,17 +30,28 @@ struct img_convert_request {
 	bool image_opts;
 	bool target_image_opts;
 	bool compress;
+	uint64_t reserved;    /* host space that the target has, bytes */
 	bool is_preallocated; /* the target is new, and no part of it missing */
 	bool target_is_zero;
 	bool out_of_order;
 	bool copy_range;
 	bool salvage;
+	struct img_snapshot_choice snapshot;
+	bool keep_snapshots;
+	bool keep_bitmaps;
+	bool skip_broken_bitmaps;
+	bool to_pipe; /* the target is standard output */
 	bool has_hole_size; /* by an option */
 	int progress;       /* enum img_progress_mode */
 	bool quiet;
 	char **sources;
 	size_t source_count;
 };
+
+/* The values of -o and of -b and -F together; NULL, or why they are wrong. */
+char *qcf_target_values(struct img_convert_request *r,
+                        const struct img_source *source,
+                        struct img_create_values *values);
 
 /*
  * Make the target if that was asked for.  Returns whether it can be opened now,
@@ -58,5 +71,9 @@ bool qcf_target_is_zero(const struct img_convert_request *r,
  * message.
  */
 bool qcf_target_pad(const char *path);
+
+/* Give back space that was reserved and not needed.  The target is still open, so
+ * that nobody else is writing to it. */
+void qcf_target_trim(const struct img_convert_request *r);
 
 #endif

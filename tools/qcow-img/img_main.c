@@ -22,7 +22,7 @@ struct command {
 static const struct command commands[] = {
 	{ "amend", "change the options of an image", qcf_img_amend },
 	{ "bench", NULL, NULL },
-	{ "bitmap", NULL, NULL },
+	{ "bitmap", "change and show dirty bitmaps", qcf_img_bitmap },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", "copy an overlay into the image below it", qcf_img_commit },
 	{ "compact", "make the file of an image shorter", qcf_img_compact },
@@ -30,7 +30,7 @@ static const struct command commands[] = {
 	{ "convert", "copy images into a new one of another format",
 	  qcf_img_convert },
 	{ "create", "make a new image", qcf_img_create },
-	{ "dd", NULL, NULL },
+	{ "dd", "copy a part of an image into a new one", qcf_img_dd },
 	{ "dehydrate", "copy the metadata of an image and nothing else",
 	  qcf_img_dehydrate },
 	{ "info", "show what an image says about itself", qcf_img_info },

@@ -46,11 +46,15 @@ static bool take_option(int option, void *opaque)
 	return true;
 }
 
-/* The numbers that QEMU's program gives. */
+/* QEMU's programs have no number of their own for a count that is too narrow. */
+static int their_number(int ret)
+{
+	return ret == -EOVERFLOW ? -EINVAL : ret;
+}
+
 static void explain_create(const struct request *r, int ret)
 {
-	if (ret == -EOVERFLOW)
-		ret = -EINVAL;
+	ret = their_number(ret);
 	qcf_tool_error("Could not create snapshot '%s': %d (%s)", r->name, ret,
 	               strerror(-ret));
 }
@@ -58,11 +62,13 @@ static void explain_create(const struct request *r, int ret)
 static void explain_apply(const struct request *r, int ret,
                           const struct qcowfmt_error *error)
 {
-	const char *why = qcowfmt_error_message(error);
-
-	if (ret == -ENOENT)
-		why = "Failed to load snapshot: No such file or directory";
-	qcf_tool_error("Could not apply snapshot '%s': %s", r->name, why);
+	if (ret == -ENOENT || ret == -EOVERFLOW)
+		qcf_tool_error("Could not apply snapshot '%s': Failed to load "
+		               "snapshot: %s",
+		               r->name, strerror(-their_number(ret)));
+	else
+		qcf_tool_error("Could not apply snapshot '%s': %s", r->name,
+		               qcowfmt_error_message(error));
 }
 
 static void explain_delete(const struct request *r, int ret,

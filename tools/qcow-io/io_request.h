@@ -35,6 +35,10 @@ bool qcf_io_buffer_fill_from_file(struct io_buffer *buffer, const char *path);
 
 void qcf_io_buffer_fini(struct io_buffer *buffer);
 
+/* Whether an argument, which is what, is a multiple of 512; false with a
+ * message. */
+bool qcf_io_is_whole_sectors(uint64_t value, const char *what);
+
 /* The result of each is 0 or a negative errno value. */
 int qcf_io_read(struct io_session *session, const struct io_buffer *buffer,
                 uint64_t offset, struct qcowfmt_error **errp);
@@ -46,10 +50,19 @@ int qcf_io_write_compressed(struct io_session *session,
                             const struct io_buffer *buffer, uint64_t offset,
                             struct qcowfmt_error **errp);
 
+/* The same of VM state, which has no end and is written in one piece. */
+int qcf_io_read_vm_state(struct io_session *session,
+                         const struct io_buffer *buffer, uint64_t offset,
+                         struct qcowfmt_error **errp);
+int qcf_io_write_vm_state(struct io_session *session,
+                          const struct io_buffer *buffer, uint64_t offset,
+                          struct qcowfmt_error **errp);
+
 struct io_zero {
 	uint64_t offset;
 	uint64_t length;
 	bool may_unmap;
+	bool only_fast; /* fail where zeros would have to be written */
 	bool flush;
 };
 
