@@ -88,7 +88,7 @@ EXACT = {
     'qcow-img convert -f raw --target-format qcow -o enc':
         {'encrypt.format=', 'encrypt.key-secret=', 'encryption='},
     'qcow-img amend -o encrypt.state=': {'active', 'inactive'},
-    'qcow-img convert --progress=': {'text', 'json'},
+    'qcow-img convert --progress=': {'human', 'json'},
     'qcow-img convert --progress ': {'base.qcow2', 'sub', 'with space'},
     'qcow-img dd ': {'bs=', 'count=', 'skip=', 'if=', 'of='},
     'qcow-img dd bs=1M if=b': {'base.qcow2'},
@@ -141,6 +141,12 @@ def check_values_are_taken(directory):
                                   cwd=directory, stderr=subprocess.PIPE,
                                   text=True, check=False)
             expect(done.returncode == 0, f'{key}={value}: {done.stderr}')
+    for value in choices('qcow-img convert --progress=', directory):
+        done = subprocess.run([QCOW_IMG, 'convert', '--progress=' + value,
+                               '-f', 'raw', '-O', 'raw', 'base.qcow2', 'new'],
+                              cwd=directory, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, check=False)
+        expect(done.returncode == 0, f'--progress={value}: {done.stderr}')
 
 
 def check_zsh():
