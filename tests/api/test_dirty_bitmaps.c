@@ -117,6 +117,15 @@ static void expect_dirty(const char *name, const char *want)
 	ck_assert_str_eq(dirty_in(image, name), want);
 }
 
+/* Both checks find nothing. */
+static void expect_sound(void)
+{
+	api_check_clean(image);
+	api_close(image);
+	image = NULL;
+	api_qemu_check(path());
+}
+
 /* ------------------------------------------------------------------- listing */
 
 START_TEST(images_without_bitmaps_have_empty_lists)
@@ -147,8 +156,7 @@ START_TEST(a_new_bitmap_is_clean_and_enabled)
 	ck_assert_int_eq(flags_of("b0", &granularity), QCOWFMT_BITMAP_ENABLED);
 	expect_dirty("b0", "");
 	reopen(API_RW);
-	api_check_clean(image);
-	api_qemu_check(path());
+	expect_sound();
 }
 
 END_TEST
@@ -197,8 +205,7 @@ START_TEST(every_kind_of_change_is_recorded)
 		expect_dirty("off", "");
 		reopen(API_RW);
 	}
-	api_check_clean(image);
-	api_qemu_check(path());
+	expect_sound();
 	free(cluster);
 }
 
@@ -391,8 +398,7 @@ START_TEST(actions_see_what_those_before_did)
 	reopen(API_RW);
 	expect_dirty("b0", "128+8 ");
 	expect_dirty("b2", "0+256 ");
-	api_check_clean(image);
-	api_qemu_check(path());
+	expect_sound();
 }
 
 END_TEST

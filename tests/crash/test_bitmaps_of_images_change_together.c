@@ -50,9 +50,14 @@ static const char *image_path(size_t i)
 	return scratch_path(names[i]);
 }
 
+/* Valid for as long as the test runs: it is in use while others are asked for. */
 static const char *journal_path(void)
 {
-	return scratch_path("journal");
+	static char path[512];
+
+	if (path[0] == '\0')
+		snprintf(path, sizeof(path), "%s", scratch_path("journal"));
+	return path;
 }
 
 static struct bytes read_file(const char *path)

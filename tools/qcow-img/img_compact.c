@@ -97,8 +97,7 @@ static const struct qcf_image_command command = {
 int qcf_img_compact(int argc, char **argv)
 {
 	struct request r = {
-		.image = { .open = { .flags = QCOWFMT_OPEN_READ_WRITE,
-		                     .no_references = true } },
+		.image = { .open = { .flags = QCOWFMT_OPEN_READ_WRITE } },
 	};
 
 	return qcf_image_command_run(&command, &r.image, &r, argc, argv);

@@ -26,7 +26,7 @@ bool qcf_io_cmd_flush(struct io_session *session, int argc, char **argv)
 	return ret == 0;
 }
 
-/* Requests are complete when their commands return. */
+/* They are complete before any such command starts. */
 bool qcf_io_cmd_aio_flush(struct io_session *session, int argc, char **argv)
 {
 	(void)session;
