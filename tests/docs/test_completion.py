@@ -118,7 +118,7 @@ def output(*command):
 def check_everything(directory):
     """All commands, and all options of each, as --help has them."""
     text = output(QCOW_IMG, '--help').split('\nCommands:\n', 1)[1]
-    commands = set(re.findall(r'(?m)^  (\w+)  ', text))
+    commands = set(re.findall(r'(?m)^  (\w+) +\S', text))
     offered = choices('qcow-img ', directory)
     expect(offered == commands, f'of commands, {sorted(offered)} are offered')
     for command in commands:
@@ -127,7 +127,7 @@ def check_everything(directory):
             re.findall(r'(?m)^  (?:    )?(-[^ ]+(?: --[^ [=]+)?)', lines))))
         offered = choices(f'qcow-img {command} -', directory)
         expect(offered == listed, f'{command}: {sorted(offered ^ listed)}')
-        expect(len(offered) > 5, f'{command}: only {sorted(offered)}')
+        expect(len(offered) >= 3, f'{command}: only {sorted(offered)}')
 
 
 def check_values_are_taken(directory):
