@@ -128,7 +128,7 @@ class Dehydrate(DamageTest):
         self.assertNotIn(b'secret', copy)
         self.assertIn(b'x' * len('/home/somebody/base'), copy)
         self.assertIn(b'raw', copy)
-        self.is_sound('dry')
+        self.assertEqual(self.our('qemu-img', 'inspect', 'dry').status, 0)
 
     def test_stale_names(self):
         """What is left of an older header goes with the names."""
