@@ -432,15 +432,17 @@ struct qcowfmt_open_options {
 #define QCOWFMT_OPEN_NO_LOCK 0x2u
 /* Bypass the page cache. */
 #define QCOWFMT_OPEN_DIRECT 0x4u
-/* Read-write although the corrupt or the dirty bit is set; nothing is repaired
- * automatically. */
+/* Also an image whose refcount table or snapshot table makes no sense; and
+ * read-write although the corrupt or the dirty bit is set.  Nothing is repaired
+ * automatically.  While such a table is not repaired, writing is -EIO. */
 #define QCOWFMT_OPEN_REPAIR 0x8u
 /* Lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON 0x10u
 /* No lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF 0x20u
 /* Only look at metadata: no secret is asked for, the data file is not opened,
- * and guest data cannot be read.  Not together with READ_WRITE. */
+ * and guest data cannot be read.  With READ_WRITE nothing but the dirty bitmaps
+ * can be changed. */
 #define QCOWFMT_OPEN_NO_DATA 0x40u
 
 /*
@@ -1415,10 +1417,12 @@ struct qcowfmt_check_result {
 	uint64_t image_end_offset; /* host offset behind the last one used */
 };
 
+/* Lower the counts of clusters that nothing uses. */
 #define QCOWFMT_CHECK_REPAIR_LEAKS 0x1u
-#define QCOWFMT_CHECK_REPAIR_ALL   0x2u
-/* Together with one of the above: change nothing, and tell the callback what
- * would be done as well; works on an image opened read-only. */
+/* Everything that can be repaired without changing what the guest sees. */
+#define QCOWFMT_CHECK_REPAIR_ALL 0x2u
+/* Together with one of the above: change nothing.  The callback and the result
+ * say what would be done; works on an image opened read-only. */
 #define QCOWFMT_CHECK_PLAN 0x4u
 
 /*
@@ -1430,12 +1434,23 @@ typedef void (*qcowfmt_finding_callback)(void *opaque, uint32_t corruption_id,
                                          const char *message);
 
 /*
- * qcowfmt_check - compare the reference counts and tables of an image
+ * qcowfmt_check - look for contradictions in the metadata of an image
  *
  * Looks at the image opened, not at its backing files.  callback may be NULL.
- * The caller sets result->struct_size.  Repair flags need an image opened
- * read-write.  Returns 0 when the check could be made, whatever it found; the
- * result tells.  Guest I/O on the image waits meanwhile.  Since 0.1.
+ * The caller sets result->struct_size.  Returns 0 when the check could be made,
+ * whatever it found; the result tells.  Guest I/O on the image waits meanwhile.
+ * -ENOTSUP for raw images.
+ *
+ * A repair needs an image opened read-write, and is -ENOTSUP for version 1, which
+ * has no counts.  It never changes what the guest sees, and changes nothing if
+ * there were check errors.  Refcount table and blocks that cannot be used are made
+ * anew; damaged snapshot tables are written anew as far as they can be read, and
+ * bitmaps that make no sense are dropped.  With REPAIR_LEAKS -EIO and
+ * QCOWFMT_ERR_CORRUPT if counts are so wrong that freeing would not be safe.  A
+ * power cut or a failure leaves an image that shows the same disk and can be
+ * repaired.  Afterwards the image is looked at again: what is left is in the
+ * result, and if that is no corruption, its corrupt and dirty bits are cleared.
+ * Since 0.1.
  */
 int qcowfmt_check(struct qcowfmt_image *image, uint32_t flags,
                   qcowfmt_finding_callback callback, void *opaque,
@@ -1461,6 +1476,9 @@ struct qcowfmt_inspection {
 	char backing_filename[1024]; /* ended by NUL; empty = none */
 	char backing_format[16];
 	char data_filename[1024];
+	uint64_t corruptions;  /* as in struct qcowfmt_check_result, and those */
+	uint64_t leaks;        /* of the header */
+	uint64_t check_errors;
 };
 
 /* qcowfmt_open() would succeed read-only, references aside. */
@@ -1481,28 +1499,37 @@ struct qcowfmt_inspection {
  * qcowfmt_inspect - look at an image that may not be fit to be opened
  *
  * Reads the header and the tables it names, opens nothing else and changes
- * nothing.  callback, which may be NULL, gets each finding: its corruption id, or
- * 0 for one that is not a corruption.  Memory and time are bounded by the caps of
- * the format.  Returns 0 whatever was found; an error means that the storage could
- * not be read.  The caller sets inspection->struct_size.  Since 0.1.
+ * nothing; takes no lock, so an image that somebody writes to meanwhile may look
+ * worse than it is.  Does what qcowfmt_check() does, also where the image cannot be
+ * opened, unless it has features that are not known.  callback, which may be NULL,
+ * gets each finding: its corruption id, or 0 for what is neither a corruption nor
+ * a leak.  Memory and time are bounded by the caps of the format.  Returns 0
+ * whatever was found; an error means that the storage could not be read.  The caller sets inspection->struct_size.  Since 0.1.
  */
 int qcowfmt_inspect(struct qcowfmt_storage *storage,
                     qcowfmt_finding_callback callback, void *opaque,
                     struct qcowfmt_inspection *inspection,
                     struct qcowfmt_error **errp);
 
+/* Names (of files, snapshots and bitmaps) become other text of the same length,
+ * and header extensions that are not known are overwritten. */
+#define QCOWFMT_DEHYDRATE_NO_NAMES 0x1u
+
 /*
  * qcowfmt_dehydrate - a copy of an image with its metadata and nothing else
  *
  * For bug reports.  Every header, table and refcount block is at the same place
- * in target; guest data, VM state, the content of dirty bitmaps and LUKS key
- * material read as zeros.  Compressed data is removed, too, so such clusters
- * cannot be read.  Names (backing file, snapshots, bitmaps) are kept.  Also works
- * on images that cannot be opened, as far as their tables can be followed.
- * Both storages stay the caller's.  Since 0.1.
+ * in target, which is emptied first; guest data, VM state, the content of dirty
+ * bitmaps and LUKS key material read as zeros.  Compressed data is removed, too, so
+ * such clusters cannot be read.  A check of the copy finds what a check of the
+ * original does, except where a table shares its place with guest data: then it is
+ * left out.  flags are QCOWFMT_DEHYDRATE_*.  Also works on images that cannot be
+ * opened, as far as their tables can be followed.  -EINVAL and
+ * QCOWFMT_ERR_NOT_QCOW for anything but qcow images.  Both storages stay the
+ * caller's.  Since 0.1.
  */
 int qcowfmt_dehydrate(struct qcowfmt_storage *source,
-                      struct qcowfmt_storage *target,
+                      struct qcowfmt_storage *target, uint32_t flags,
                       struct qcowfmt_error **errp);
 
 #if defined(__GNUC__)

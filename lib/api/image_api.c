@@ -181,8 +181,8 @@ int qcowfmt_check(struct qcowfmt_image *image, uint32_t flags,
                   struct qcowfmt_check_result *result,
                   struct qcowfmt_error **errp)
 {
-	const uint32_t known =
-		QCOWFMT_CHECK_REPAIR_LEAKS | QCOWFMT_CHECK_REPAIR_ALL;
+	const uint32_t known = QCOWFMT_CHECK_REPAIR_LEAKS |
+	                       QCOWFMT_CHECK_REPAIR_ALL | QCOWFMT_CHECK_PLAN;
 	struct qcowfmt_check_result ours = { 0 };
 	int ret;
 

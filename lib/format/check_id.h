@@ -19,6 +19,9 @@ enum qcf_repair_class {
 	QCF_REPAIR_NONE,
 	QCF_REPAIR_COUNT,
 	QCF_REPAIR_LEAK,
+	QCF_REPAIR_REBUILD,
+	QCF_REPAIR_ENTRY,
+	QCF_REPAIR_TABLE,
 };
 
 /* The text of an id; "unknown corruption" for any other number. */

@@ -146,11 +146,11 @@ static int check_reftable(const struct qcf_header *h,
 	uint64_t max = QCF_MAX_REFTABLE_SIZE >> h->cluster_bits;
 	uint64_t clusters = h->refcount_table_clusters;
 
-	if (clusters == 0 || clusters > max)
+	if (clusters > max)
 		return qcf_corruptf(errp, QCF_CHECK_REFTABLE_SIZE,
 		                    AT_REFTABLE_SIZE,
 		                    "refcount_table_clusters, have %" PRIu64
-		                    ", want 1 to %" PRIu64,
+		                    ", want at most %" PRIu64,
 		                    clusters, max);
 	if (!table_place_ok(h, h->refcount_table_offset,
 	                    clusters << h->cluster_bits))

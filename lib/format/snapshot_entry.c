@@ -17,11 +17,6 @@
 #include "checked.h"
 #include "snapshot_entry.h"
 
-/* Extra data beyond this is refused, as by other software. */
-#define MAX_EXTRA_LEN 1024u
-
-#define FIXED_LEN 40u /* in front of the extra data */
-
 /* Where the known fields of the extra data end. */
 #define EXTRA_VM_STATE_SIZE_END 8u
 #define EXTRA_DISK_SIZE_END     16u
@@ -51,7 +46,7 @@ bool qcf_snapshot_entry_has_disk_size(const struct qcf_snapshot_entry *entry)
 
 size_t qcf_snapshot_entry_len(const struct qcf_snapshot_entry *entry)
 {
-	size_t len = FIXED_LEN + EXTRA_ICOUNT_END + entry->unknown_extra_len +
+	size_t len = QCF_SNAPSHOT_FIXED_LEN + EXTRA_ICOUNT_END + entry->unknown_extra_len +
 	             strlen(entry->id) + strlen(entry->name);
 
 	return qcf_align_up(len, 8);
@@ -99,11 +94,11 @@ static int check_fixed(const struct qcf_snapshot_entry *entry,
 {
 	uint64_t l1_len = entry->l1_size * (uint64_t)sizeof(uint64_t);
 
-	if (lengths.extra > MAX_EXTRA_LEN)
+	if (lengths.extra > QCF_MAX_SNAPSHOT_EXTRA)
 		return qcf_corruptf(
 			errp, QCF_CHECK_SNAPSHOT_ENTRY, QCOWFMT_NO_OFFSET,
 			"extra data length, have %" PRIu32 ", want at most %u",
-			lengths.extra, MAX_EXTRA_LEN);
+			lengths.extra, QCF_MAX_SNAPSHOT_EXTRA);
 	if (l1_len > QCF_MAX_L1_SIZE)
 		return qcf_corruptf(
 			errp, QCF_CHECK_SNAPSHOT_ENTRY, QCOWFMT_NO_OFFSET,
@@ -201,6 +196,27 @@ int qcf_snapshot_entry_decode(struct qcf_snapshot_entry *entry,
 	if (ret < 0)
 		qcf_snapshot_entry_fini(entry);
 	return ret;
+}
+
+bool qcf_snapshot_entry_locate(struct qcf_snapshot_parts *parts,
+                               struct qcf_reader *reader)
+{
+	struct qcf_snapshot_entry entry = { 0 };
+	struct lengths lengths;
+
+	*parts = (struct qcf_snapshot_parts){ .start = reader->pos };
+	lengths = decode_fixed(&entry, reader);
+	parts->l1_table_offset = entry.l1_table_offset;
+	parts->l1_size = entry.l1_size;
+	parts->extra_len = lengths.extra;
+	parts->id_len = lengths.id;
+	parts->name_len = lengths.name;
+	qcf_read_span(reader, lengths.extra);
+	qcf_read_span(reader, parts->id_len + parts->name_len);
+	parts->end = reader->pos;
+	if (!reader->overrun)
+		skip_padding(reader, reader->pos - parts->start);
+	return !reader->overrun;
 }
 
 void qcf_snapshot_entry_encode(const struct qcf_snapshot_entry *entry,

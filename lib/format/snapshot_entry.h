@@ -58,6 +58,30 @@ int qcf_snapshot_entry_decode(struct qcf_snapshot_entry *entry,
                               struct qcf_reader *reader,
                               struct qcowfmt_error **errp);
 
+/* Where the parts of an entry are in its table, whatever they say. */
+struct qcf_snapshot_parts {
+	uint64_t l1_table_offset;
+	uint32_t l1_size;
+	uint32_t extra_len;
+	size_t start; /* of the entry */
+	size_t id_len;
+	size_t name_len;
+	size_t end; /* without padding */
+};
+
+/*
+ * Move the cursor behind the entry and its padding.  False if the entry does not
+ * end in the table.
+ */
+bool qcf_snapshot_entry_locate(struct qcf_snapshot_parts *parts,
+                               struct qcf_reader *reader);
+
+/* Extra data beyond this is refused, as by other software. */
+#define QCF_MAX_SNAPSHOT_EXTRA 1024u
+/* Version 3 wants so much of it. */
+#define QCF_MIN_SNAPSHOT_EXTRA 16u
+#define QCF_SNAPSHOT_FIXED_LEN 40u
+
 /* Encode at the cursor, padded to 8.  The cursor's overrun flag tells. */
 void qcf_snapshot_entry_encode(const struct qcf_snapshot_entry *entry,
                                struct qcf_writer *writer);

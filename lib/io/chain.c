@@ -73,7 +73,7 @@ static int open_data_file(struct qcowfmt_image *image, struct qcf_layer *layer,
 			rules, layer, layer->writable, &data, errp);
 	if (ret < 0)
 		return ret;
-	if (data == NULL && layer->writable)
+	if (data == NULL && layer->writable && !options->no_data)
 		return qcf_fail(errp, EACCES, QCOWFMT_ERR_REFUSED,
 		                "%s: writing needs the data file, which the "
 		                "reference policy says to ignore",

@@ -72,10 +72,16 @@ int qcf_request_begin_write(struct qcf_request *request,
 	int ret;
 
 	*request = (struct qcf_request){ .image = image };
+	if (image->no_data)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "%s was opened without access to guest data",
+		                top->storage->name);
 	if (!top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
 		                "%s is opened read-only", top->storage->name);
 	ret = qcf_poison_check(qcf_layer_poison(top), errp);
+	if (ret == 0 && top->meta != NULL)
+		ret = qcf_meta_check_usable(top->meta, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, top->storage->name, ret);
 	qcf_request_begin_read(request, image);

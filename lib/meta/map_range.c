@@ -61,6 +61,30 @@ static bool append_cluster(const struct qcf_geometry *g,
 	return true;
 }
 
+/*
+ * How many entries go on where the first one ends: the same word, but for the
+ * offset.  They need not be decoded or checked, as long as their offsets stay
+ * below the limit: the first was.
+ */
+static uint64_t count_alike(const struct qcf_geometry *g,
+                            const struct qcf_l2_raw *entries, uint64_t count,
+                            const struct qcf_mapping *first)
+{
+	uint64_t step = qcf_mapping_has_cluster(first) ? g->cluster_size : 0;
+	uint64_t word = qcf_be64_decode(entries[0].word);
+	uint64_t i = 1;
+
+	if (g->version == 1 || g->extended_l2 || first->kind == QCF_COMPRESSED)
+		return 0;
+	if (step != 0)
+		count = QCF_MIN(count,
+		                (QCF_HOST_OFFSET_LIMIT - first->host_offset) /
+		                        step);
+	while (i < count && qcf_be64_decode(entries[i].word) == word + i * step)
+		i++;
+	return i - 1;
+}
+
 uint32_t qcf_map_range(const struct qcf_geometry *g,
                        const struct qcf_l2_raw *entries, uint64_t count,
                        uint64_t offset, uint64_t len, struct qcf_run *run)
@@ -77,6 +101,10 @@ uint32_t qcf_map_range(const struct qcf_geometry *g,
 		}
 		if (!append_cluster(g, &m, i == 0 ? offset : 0, run))
 			break;
+		if (i == 0) {
+			i = count_alike(g, entries, count, &m);
+			run->length += i * g->cluster_size;
+		}
 	}
 	run->length = QCF_MIN(run->length, len);
 	return 0;

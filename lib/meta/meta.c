@@ -206,6 +206,18 @@ static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
 
 /* --------------------------------------------------------- refcount table */
 
+/* One without clusters is let through when the header is decoded, because such an
+ * image can be repaired. */
+static int check_has_reftable(const struct qcf_header *h,
+                              struct qcowfmt_error **errp)
+{
+	if (h->refcount_table_clusters > 0)
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_REFTABLE_SIZE,
+	                    QCF_HEADER_AT_REFTABLE,
+	                    "refcount_table_clusters, have 0, want 1 or more");
+}
+
 static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
                          struct qcowfmt_error **errp)
 {
@@ -215,6 +227,8 @@ static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
 	                << meta->geometry.cluster_bits;
 	int ret = check_ceiling("the refcount table", size, ceiling, errp);
 
+	if (ret == 0)
+		ret = check_has_reftable(&meta->header, errp);
 	if (ret == 0)
 		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
 		                    size, errp);
@@ -437,6 +451,72 @@ static int prepare_writing(struct qcf_meta *meta,
 	return 0;
 }
 
+/* Whoever wants to repair an image may open it although a table that only writing
+ * relies on makes no sense. */
+static int unless_repair(struct qcf_meta *meta,
+                         const struct qcf_meta_options *options, int ret,
+                         struct qcowfmt_error *error,
+                         struct qcowfmt_error **errp)
+{
+	if (ret < 0 && options->repair &&
+	    qcowfmt_error_code(error) == QCOWFMT_ERR_CORRUPT) {
+		atomic_store(&meta->unusable, true);
+		qcowfmt_error_free(error);
+		return 0;
+	}
+	if (ret < 0)
+		qcf_error_move(errp, error);
+	return ret;
+}
+
+static int read_counts(struct qcf_meta *meta,
+                       const struct qcf_meta_options *options,
+                       struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *error = NULL;
+	int ret = read_reftable(meta, options->max_table_size, &error);
+
+	return unless_repair(meta, options, ret, error, errp);
+}
+
+static int protect_tables(struct qcf_meta *meta,
+                          const struct qcf_meta_options *options,
+                          struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *error = NULL;
+	int ret = protect_l2_tables(meta, errp);
+
+	if (ret == 0)
+		ret = protect_blocks(meta, errp);
+	if (ret < 0)
+		return ret;
+	ret = protect_snapshots(meta, &error);
+	ret = unless_repair(meta, options, ret, error, errp);
+	return ret < 0 ? ret : protect_keys(meta, errp);
+}
+
+int qcf_meta_check_usable(const struct qcf_meta *meta,
+                          struct qcowfmt_error **errp)
+{
+	if (!atomic_load(&meta->unusable))
+		return 0;
+	return qcf_fail(errp, EIO, QCOWFMT_ERR_CORRUPT,
+	                "%s has to be repaired before it is written to",
+	                meta->storage->name);
+}
+
+int qcf_meta_now_usable(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	int ret;
+
+	if (!atomic_load(&meta->unusable))
+		return 0;
+	ret = protect_snapshots(meta, errp);
+	if (ret == 0)
+		atomic_store(&meta->unusable, false);
+	return ret;
+}
+
 static int read_tables(struct qcf_meta *meta,
                        const struct qcf_meta_options *options,
                        struct qcowfmt_error **errp)
@@ -453,7 +533,7 @@ static int read_tables(struct qcf_meta *meta,
 	if (ret == 0)
 		ret = read_l1(meta, options->max_table_size, errp);
 	if (ret == 0 && meta->header.version > 1)
-		ret = read_reftable(meta, options->max_table_size, errp);
+		ret = read_counts(meta, options, errp);
 	if (ret == 0 && meta->header.crypt_method != 0)
 		ret = qcf_crypto_open(meta->storage, &meta->header,
 		                      &meta->geometry, options->secrets,
@@ -461,13 +541,7 @@ static int read_tables(struct qcf_meta *meta,
 	if (ret == 0)
 		ret = init_caches(meta, errp);
 	if (ret == 0 && meta->writable)
-		ret = protect_l2_tables(meta, errp);
-	if (ret == 0 && meta->writable)
-		ret = protect_blocks(meta, errp);
-	if (ret == 0 && meta->writable)
-		ret = protect_snapshots(meta, errp);
-	if (ret == 0 && meta->writable)
-		ret = protect_keys(meta, errp);
+		ret = protect_tables(meta, options, errp);
 	if (ret == 0 && meta->writable)
 		ret = prepare_writing(meta, options, errp);
 	if (ret == 0 && meta->writable)

@@ -93,6 +93,8 @@ struct qcf_meta {
 	struct qcf_crypto *crypto; /* of guest data; owned, NULL if there is
 				    * none */
 	bool writable;
+	atomic_bool unusable; /* opened to be repaired: tables that writing
+			       * relies on make no sense yet */
 	bool lazy_refcounts;
 	bool has_backing;      /* unallocated clusters show the backing file */
 	bool shows_snapshot;   /* l1 and the virtual size are those of a
@@ -146,6 +148,13 @@ int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
 
 /* Flush guest data and metadata; a failure poisons the image. */
 int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp);
+
+/* An error if the image has to be repaired before anything is written. */
+int qcf_meta_check_usable(const struct qcf_meta *meta,
+                          struct qcowfmt_error **errp);
+
+/* Everything that writing relies on makes sense now. */
+int qcf_meta_now_usable(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
 /* Whether a host offset can be that of a table or a whole cluster. */
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,

@@ -100,7 +100,8 @@ static int check_version(const struct qcf_amending *a,
                          struct qcowfmt_error **errp)
 {
 	uint32_t wanted = a->options->refcount_bits;
-	bool always_2 = new_version(a) == 2 && !is_downgrade(a);
+	bool is_lazy = (a->meta->header.compatible_features &
+	                QCF_COMPAT_LAZY_REFCOUNTS) != 0;
 
 	if (new_version(a) == 2 && wanted != 0 && wanted != 16)
 		return usage(errp, "Refcount widths other than 16 bits require "
@@ -108,7 +109,7 @@ static int check_version(const struct qcf_amending *a,
 		                   "compat=1.1 or greater)");
 	if (is_downgrade(a) && new_refcount_bits(a) != 16)
 		return usage(errp, "compat=0.10 requires refcount_bits=16");
-	if (always_2 && a->options->lazy_refcounts > 0)
+	if (new_version(a) == 2 && a->options->lazy_refcounts > 0 && !is_lazy)
 		return usage(errp, "Lazy refcounts only supported with "
 		                   "compatibility level 1.1 and above (use "
 		                   "compat=1.1 or greater)");

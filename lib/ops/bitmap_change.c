@@ -124,7 +124,7 @@ static int begin_party(struct party *p, struct qcowfmt_error **errp)
 	if (ret < 0)
 		return ret;
 	if (p->changes)
-		ret = qcf_exclusive_begin(p->image, errp);
+		ret = qcf_exclusive_begin_without_data(p->image, errp);
 	else
 		qcf_gate_close(&p->image->gate);
 	if (ret < 0)

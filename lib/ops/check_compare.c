@@ -1,257 +1,265 @@
 /* SPDX-License-Identifier: MIT */
-/* check_compare.c - hold what is stored against the references found */
+/*
+ * check_compare.c - hold stored counts against the references found
+ *
+ * Goes through the refcount blocks in order, and through groups of references
+ * that have no block, a group of clusters at a time.  Groups that agree, nearly
+ * all of them, are told apart without looking at single counts.
+ */
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "check_compare.h"
-#include "check_l2.h"
+#include "check_refs.h"
+#include "check_stored.h"
 #include "checked.h"
-#include "l1_table.h"
-#include "refcount.h"
+#include "refcount_entry.h"
 
-bool qcf_check_has_block(const struct qcf_checker *c, uint64_t host_cluster)
+/* Bytes of refcount blocks that are read at once. */
+#define READ_AHEAD (UINT64_C(1) << 20)
+
+struct comparing {
+	struct qcf_checker *c;
+	qcf_mismatch_visitor visitor;
+	uint64_t *groups; /* sorted numbers of the groups that exist */
+	size_t group_count;
+	size_t next_group; /* the first one not passed yet */
+	uint8_t *blocks;   /* READ_AHEAD or one block */
+	uint64_t end;      /* behind the last cluster with any count, as far as
+			    * clusters were looked at one by one */
+	uint64_t agreed;   /* the last group that agreed and is in use */
+};
+
+static uint64_t clusters_per_block(const struct qcf_geometry *g)
 {
-	const struct qcf_geometry *g = &c->meta->geometry;
-	const struct qcf_refcounts *r = &c->meta->refcounts;
-	uint64_t index = qcf_block_index(g, host_cluster);
-
-	return index < r->entry_count &&
-	       qcf_meta_is_cluster_offset(c->meta, r->table[index]) &&
-	       qcf_host_cluster(g, r->table[index]) < c->file_clusters &&
-	       !qcf_overlap_is_not_only(&c->meta->overlap, QCF_OVERLAP_BLOCK,
-	                                qcf_host_cluster(g, r->table[index]));
+	return UINT64_C(1) << g->block_bits;
 }
 
-int qcf_check_stored_count(struct qcf_checker *c, uint64_t host_cluster,
-                           uint64_t *count, struct qcowfmt_error **errp)
+/* ------------------------------------------------------------------ groups */
+
+static void decode_16(const uint8_t *bytes, uint16_t *counts)
 {
-	*count = 0;
-	if (!qcf_check_has_block(c, host_cluster))
-		return 0;
-	QCF_GUARD(&c->meta->refcounts.lock);
-	return qcf_refcount_read(c->meta, host_cluster, count, errp);
+	for (size_t i = 0; i < QCF_COUNT_GROUP; i++)
+		counts[i] = (uint16_t)(bytes[2 * i] << 8 | bytes[2 * i + 1]);
 }
 
-static void compare_one(struct qcf_checker *c, uint64_t cluster,
-                        uint64_t stored, uint64_t found)
+/* Whether 32 stored counts, from a slot of a block on, are those found.  Tells
+ * in *used whether any of them is above zero. */
+static bool group_agrees(struct comparing *p, const uint8_t *block,
+                         uint64_t slot, uint64_t number, bool *used)
 {
-	uint64_t offset = qcf_host_offset(&c->meta->geometry, cluster);
+	static const uint16_t zeros[QCF_COUNT_GROUP];
+	const uint16_t *found = qcf_counts_group(&p->c->counts, number);
+	uint16_t stored[QCF_COUNT_GROUP];
+
+	if (p->c->geometry->refcount_order != 4 ||
+	    !qcf_counts_are_low(&p->c->counts))
+		return false;
+	decode_16(block + slot * 2, stored);
+	if (memcmp(stored, found == NULL ? zeros : found, sizeof(stored)) != 0)
+		return false;
+	*used = found != NULL && memcmp(stored, zeros, sizeof(stored)) != 0;
+	return true;
+}
+
+static int compare_one(struct comparing *p, uint64_t cluster, uint64_t stored,
+                       struct qcowfmt_error **errp)
+{
+	uint64_t found = qcf_counts_get(&p->c->counts, cluster);
 
 	if (stored > 0 || found > 0)
-		c->result->image_end_offset =
-			offset + c->meta->geometry.cluster_size;
-	if (stored < found) {
-		qcf_finding(c, QCF_CHECK_REFCOUNT_LOW, offset,
-		            "ERROR cluster %" PRIu64 " refcount=%" PRIu64
-		            " reference=%" PRIu64,
-		            cluster, stored, found);
-		c->result->corruptions++;
-	} else if (stored > found) {
-		qcf_finding(c, QCF_CHECK_LEAK, offset,
-		            "Leaked cluster %" PRIu64 " refcount=%" PRIu64
-		            " reference=%" PRIu64,
-		            cluster, stored, found);
-		c->result->leaks++;
-	}
+		p->end = cluster + 1;
+	return stored == found
+	               ? 0
+	               : p->visitor(p->c, cluster, stored, found, errp);
 }
 
-/* How many clusters from one on have neither a count nor a reference, because
- * there is no chunk and no block for them. */
-static uint64_t empty_run(const struct qcf_checker *c, uint64_t cluster)
+/* Clusters [first, first + count) of one group; block may be NULL. */
+static int compare_each(struct comparing *p, const uint8_t *block,
+                        uint64_t first, uint64_t count,
+                        struct qcowfmt_error **errp)
 {
-	uint64_t chunk = cluster / QCF_COUNTS_CHUNK;
+	const struct qcf_geometry *g = p->c->geometry;
+	int ret = 0;
 
-	if (c->counts.chunks[chunk] != NULL || qcf_check_has_block(c, cluster))
+	for (uint64_t i = 0; ret == 0 && i < count; i++) {
+		uint64_t stored =
+			block == NULL
+				? 0
+				: qcf_refcount_get(
+					  block,
+					  qcf_index_in_block(g, first + i),
+					  g->refcount_order);
+
+		ret = compare_one(p, first + i, stored, errp);
+	}
+	return ret;
+}
+
+static int compare_group(struct comparing *p, const uint8_t *block,
+                         uint64_t number, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = p->c->geometry;
+	uint64_t first = number * QCF_COUNT_GROUP;
+	uint64_t count =
+		QCF_MIN(p->c->file_clusters - first, QCF_COUNT_GROUP);
+	bool used = false;
+
+	if (block == NULL || count < QCF_COUNT_GROUP ||
+	    !group_agrees(p, block, qcf_index_in_block(g, first), number,
+	                  &used))
+		return compare_each(p, block, first, count, errp);
+	if (used)
+		p->agreed = number;
+	return 0;
+}
+
+/* Behind the last cluster with any count. */
+static uint64_t image_end(struct comparing *p)
+{
+	uint64_t end = (p->agreed + 1) * QCF_COUNT_GROUP;
+
+	while (end > p->end && qcf_counts_get(&p->c->counts, end - 1) == 0)
+		end--;
+	return QCF_MAX(end, p->end);
+}
+
+/* ------------------------------------------------------------------ blocks */
+
+/* Compare what a block describes; it may be NULL. */
+static int compare_block(struct comparing *p, uint64_t index,
+                         const uint8_t *block, struct qcowfmt_error **errp)
+{
+	uint64_t per_block = clusters_per_block(p->c->geometry);
+	uint64_t first = index * per_block;
+	uint64_t end = QCF_MIN(first + per_block, p->c->file_clusters);
+	int ret = 0;
+
+	for (uint64_t number = first / QCF_COUNT_GROUP;
+	     block != NULL && ret == 0 && number * QCF_COUNT_GROUP < end;
+	     number++)
+		ret = compare_group(p, block, number, errp);
+	while (ret == 0 && p->next_group < p->group_count &&
+	       p->groups[p->next_group] * QCF_COUNT_GROUP < end) {
+		if (block == NULL)
+			ret = compare_group(p, NULL, p->groups[p->next_group],
+			                    errp);
+		p->next_group++;
+	}
+	return ret;
+}
+
+/* How many blocks from an index on follow each other in the file. */
+static uint64_t run_of_blocks(const struct comparing *p, uint64_t index)
+{
+	uint64_t size = p->c->geometry->cluster_size;
+	uint64_t block = qcf_check_block(p->c, index);
+	uint64_t count = 1;
+
+	while ((count + 1) * size <= READ_AHEAD &&
+	       qcf_check_block(p->c, index + count) == block + count * size)
+		count++;
+	return count;
+}
+
+static int compare_blocks(struct comparing *p, uint64_t index, uint64_t count,
+                          struct qcowfmt_error **errp)
+{
+	uint64_t size = p->c->geometry->cluster_size;
+	uint64_t offset = qcf_check_block(p->c, index);
+	bool ok = false;
+	int ret = qcf_check_read(p->c, "refcount block", offset, p->blocks,
+	                         count * size, &ok, errp);
+
+	for (uint64_t i = 0; ret == 0 && i < count; i++)
+		ret = compare_block(p, index + i,
+		                    ok ? p->blocks + i * size : NULL, errp);
+	return ret;
+}
+
+/* The first index from one on that has a block or references. */
+static uint64_t next_index(const struct comparing *p, uint64_t index)
+{
+	const struct qcf_geometry *g = p->c->geometry;
+	uint64_t used = UINT64_MAX;
+
+	if (p->next_group < p->group_count)
+		used = qcf_block_index(g, p->groups[p->next_group] *
+		                                  QCF_COUNT_GROUP);
+	while (index < used && index < p->c->reftable_entries &&
+	       qcf_check_block(p->c, index) == 0)
+		index++;
+	return index < p->c->reftable_entries ? QCF_MIN(index, used) : used;
+}
+
+static int compare_all(struct comparing *p, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = p->c->geometry;
+	uint64_t indexes = qcf_block_index(g, p->c->file_clusters) + 1;
+	uint64_t index = next_index(p, 0);
+	int ret = 0;
+
+	while (ret == 0 && index < indexes) {
+		uint64_t count = 1;
+
+		if (qcf_check_block(p->c, index) == 0) {
+			ret = compare_block(p, index, NULL, errp);
+		} else {
+			count = run_of_blocks(p, index);
+			ret = compare_blocks(p, index, count, errp);
+		}
+		index = next_index(p, index + count);
+	}
+	return ret;
+}
+
+int qcf_check_each_mismatch(struct qcf_checker *c, qcf_mismatch_visitor visitor,
+                            struct qcowfmt_error **errp)
+{
+	struct comparing p = { .c = c, .visitor = visitor };
+	int ret = qcf_counts_sorted(&c->counts, &p.groups, &p.group_count,
+	                            errp);
+
+	p.blocks = malloc(QCF_MAX(READ_AHEAD, c->geometry->cluster_size));
+	if (ret == 0 && p.blocks == NULL)
+		ret = qcf_fail_oom(errp);
+	if (ret == 0)
+		ret = compare_all(&p, errp);
+	if (ret == 0)
+		c->result->image_end_offset =
+			qcf_host_offset(c->geometry, image_end(&p));
+	free(p.groups);
+	free(p.blocks);
+	return ret;
+}
+
+/* --------------------------------------------------------------- reporting */
+
+static int report_mismatch(struct qcf_checker *c, uint64_t cluster,
+                           uint64_t stored, uint64_t found,
+                           struct qcowfmt_error **errp)
+{
+	bool low = stored < found;
+
+	(void)errp;
+	c->mismatch = true;
+	qcf_finding(c, low ? QCF_CHECK_REFCOUNT_LOW : QCF_CHECK_LEAK,
+	            qcf_host_offset(c->geometry, cluster),
+	            "%s cluster %" PRIu64 " refcount=%" PRIu64
+	            " reference=%" PRIu64,
+	            low ? "ERROR" : "Leaked", cluster, stored, found);
+	if (!low) {
+		c->result->leaks++;
 		return 0;
-	return QCF_MIN((chunk + 1) * QCF_COUNTS_CHUNK - cluster,
-	               (UINT64_C(1) << c->meta->geometry.block_bits) -
-	                       qcf_index_in_block(&c->meta->geometry, cluster));
+	}
+	c->result->corruptions++;
+	c->count_errors++;
+	c->uncounted = c->uncounted || stored == 0;
+	return 0;
 }
 
 int qcf_check_compare_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
 {
-	for (uint64_t cluster = 0; cluster < c->file_clusters;) {
-		uint64_t skip = empty_run(c, cluster);
-		uint64_t stored;
-		int ret;
-
-		if (skip > 0) {
-			cluster += skip;
-			continue;
-		}
-		ret = qcf_check_stored_count(c, cluster, &stored, errp);
-		if (ret < 0)
-			return ret;
-		compare_one(c, cluster, stored,
-		            qcf_counts_get(&c->counts, cluster));
-		cluster++;
-	}
-	return 0;
-}
-
-/* ------------------------------------------------------------ COPIED flags */
-
-/* The count that decides about a flag. */
-static int deciding_count(struct qcf_checker *c, uint64_t host_offset, bool fix,
-                          uint64_t *count, struct qcowfmt_error **errp)
-{
-	uint64_t cluster = qcf_host_cluster(&c->meta->geometry, host_offset);
-
-	if (fix) {
-		*count = qcf_counts_get(&c->counts, cluster);
-		return 0;
-	}
-	return qcf_check_stored_count(c, cluster, count, errp);
-}
-
-static void report_copied(struct qcf_checker *c, enum qcf_check id,
-                          const char *what, uint64_t host_offset,
-                          struct qcf_be64 raw, uint64_t count)
-{
-	qcf_finding(c, id, host_offset,
-	            "ERROR OFLAG_COPIED %s=%" PRIx64 " refcount=%" PRIu64, what,
-	            qcf_be64_decode(raw), count);
-	c->result->corruptions++;
-}
-
-static int fix_l2_entry(struct qcf_meta *meta, uint64_t at, struct qcf_be64 raw,
-                        struct qcowfmt_error **errp)
-{
-	uint64_t slice = qcf_align_down(at, meta->geometry.slice_size);
-	struct qcf_block *block;
-	int ret = qcf_cache_pin(&meta->l2_cache, slice, &block, errp);
-
-	if (ret < 0)
-		return ret;
-	qcf_mutex_lock(&meta->map_lock);
-	qcf_block_set_word(block, (at - slice) / 8, raw);
-	qcf_cache_mark_dirty(&meta->l2_cache, block);
-	qcf_mutex_unlock(&meta->map_lock);
-	qcf_cache_unpin(&meta->l2_cache, block);
-	return 0;
-}
-
-/*
- * The count that the flag of a mapping follows.  False if there is nothing to
- * hold against each other.
- */
-static int data_count(struct qcf_checker *c, const struct qcf_mapping *m,
-                      bool fix, bool *known, uint64_t *count,
-                      struct qcowfmt_error **errp)
-{
-	const struct qcf_geometry *g = &c->meta->geometry;
-
-	*known = qcf_mapping_has_cluster(m);
-	if (g->data_file) {
-		/* Nothing else can refer to it. */
-		*count = 1;
-		return 0;
-	}
-	*known = *known &&
-	         qcf_meta_is_cluster_offset(c->meta, m->host_offset) &&
-	         qcf_host_cluster(g, m->host_offset) < c->file_clusters;
-	return *known ? deciding_count(c, m->host_offset, fix, count, errp) : 0;
-}
-
-/* In a data file every guest cluster has its fixed place. */
-static bool check_place(struct qcf_checker *c, const struct qcf_mapping *m,
-                        uint64_t guest_offset, bool fix)
-{
-	if (!c->meta->geometry.data_file || !qcf_mapping_has_cluster(m) ||
-	    m->host_offset == guest_offset)
-		return true;
-	if (!fix) {
-		qcf_finding(c, QCF_CHECK_DATA_FILE_OFFSET, m->host_offset,
-		            "ERROR data file offset=0x%" PRIx64
-		            " of guest offset 0x%" PRIx64,
-		            m->host_offset, guest_offset);
-		c->result->corruptions++;
-	}
-	return false;
-}
-
-static int check_l2_entry(struct qcf_checker *c, uint64_t at,
-                          struct qcf_l2_raw raw, uint64_t guest_offset,
-                          bool fix, struct qcowfmt_error **errp)
-{
-	struct qcf_mapping m = qcf_l2_entry_decode(&c->meta->geometry, raw);
-	uint64_t count = 0;
-	bool known = false;
-	int ret;
-
-	if (!check_place(c, &m, guest_offset, fix))
-		return 0;
-	ret = data_count(c, &m, fix, &known, &count, errp);
-	if (ret < 0 || !known || m.copied == (count == 1))
-		return ret;
-	if (!fix) {
-		report_copied(c, QCF_CHECK_DATA_COPIED,
-		              "data cluster: l2_entry", m.host_offset, raw.word,
-		              count);
-		return 0;
-	}
-	return fix_l2_entry(
-		c->meta, at,
-		(struct qcf_be64){ raw.word.raw ^ htobe64(QCF_ENTRY_COPIED) },
-		errp);
-}
-
-static int check_l2_table(struct qcf_checker *c, uint64_t l2_offset,
-                          uint64_t guest_offset, bool fix,
-                          struct qcowfmt_error **errp)
-{
-	const struct qcf_geometry *g = &c->meta->geometry;
-	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
-	int ret;
-
-	if (qcf_host_cluster(g, l2_offset) >= c->file_clusters ||
-	    (fix && qcf_overlap_is_not_only(&c->meta->overlap, QCF_OVERLAP_L2,
-	                                    qcf_host_cluster(g, l2_offset))))
-		return 0;
-	ret = qcf_check_read_l2(c, l2_offset, &entries, errp);
-	for (uint64_t i = 0;
-	     ret == 0 && entries != NULL && i < g->l2_entry_count; i++)
-		ret = check_l2_entry(c, l2_offset + i * g->l2_entry_size,
-		                     qcf_l2_table_get(g, entries, i),
-		                     guest_offset + (i << g->cluster_bits), fix,
-		                     errp);
-	return ret;
-}
-
-static int check_l1_entry(struct qcf_checker *c, uint64_t l1_index, bool fix,
-                          struct qcowfmt_error **errp)
-{
-	struct qcf_be64 raw = { atomic_load(&c->meta->l1.entries[l1_index]) };
-	struct qcf_l1_entry e = qcf_l1_entry_decode(&c->meta->geometry, raw);
-	uint64_t count;
-	int ret;
-
-	if (!qcf_meta_is_cluster_offset(c->meta, e.l2_offset))
-		return 0;
-	ret = deciding_count(c, e.l2_offset, fix, &count, errp);
-	if (ret < 0)
-		return ret;
-	if (e.copied != (count == 1)) {
-		if (fix)
-			ret = qcf_l1_set_copied(c->meta, l1_index, count == 1,
-			                        errp);
-		else
-			report_copied(c, QCF_CHECK_L2_COPIED,
-			              "L2 cluster: l1_entry", e.l2_offset, raw,
-			              count);
-	}
-	if (ret < 0)
-		return ret;
-	return check_l2_table(c, e.l2_offset,
-	                      l1_index << c->meta->geometry.l1_shift, fix,
-	                      errp);
-}
-
-int qcf_check_copied(struct qcf_checker *c, bool fix,
-                     struct qcowfmt_error **errp)
-{
-	int ret = 0;
-
-	for (uint64_t i = 0; ret == 0 && i < c->meta->l1.entry_count; i++)
-		ret = check_l1_entry(c, i, fix, errp);
-	return ret;
+	return qcf_check_each_mismatch(c, report_mismatch, errp);
 }

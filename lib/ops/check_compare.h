@@ -1,27 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* check_compare.h - hold what is stored against the references found */
+/* check_compare.h - hold stored counts against the references found */
 #ifndef QCF_CHECK_COMPARE_H
 #define QCF_CHECK_COMPARE_H
 
 #include "check_image.h"
 
-/* Compare the stored counts; adds to corruptions, leaks, image_end_offset. */
-int qcf_check_compare_counts(struct qcf_checker *checker,
-                             struct qcowfmt_error **errp);
+/* Sees a cluster whose stored count is not the number of references found. */
+typedef int (*qcf_mismatch_visitor)(struct qcf_checker *checker,
+                                    uint64_t host_cluster, uint64_t stored,
+                                    uint64_t found,
+                                    struct qcowfmt_error **errp);
 
 /*
- * Compare the COPIED flags of the active tables with the stored counts, or, with
- * fix, with the references found, and correct them in memory.
+ * Visit all clusters of the file whose counts differ, ascending.  A refcount
+ * block that cannot be read counts as a check error, and as all zeros.
  */
-int qcf_check_copied(struct qcf_checker *checker, bool fix,
-                     struct qcowfmt_error **errp);
+int qcf_check_each_mismatch(struct qcf_checker *checker,
+                            qcf_mismatch_visitor visitor,
+                            struct qcowfmt_error **errp);
 
-/* The stored count; 0 where the refcount block cannot be. */
-int qcf_check_stored_count(struct qcf_checker *checker, uint64_t host_cluster,
-                           uint64_t *count, struct qcowfmt_error **errp);
-
-/* Whether a host cluster has a refcount block that can be used. */
-bool qcf_check_has_block(const struct qcf_checker *checker,
-                         uint64_t host_cluster);
+/* Report all of them; adds to corruptions, leaks and image_end_offset. */
+int qcf_check_compare_counts(struct qcf_checker *checker,
+                             struct qcowfmt_error **errp);
 
 #endif

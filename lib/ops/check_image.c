@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_image.c - compare reference counts and tables; repair
+ * check_image.c - a check that is running, and what it has learned
  *
- * The gate is closed and everything written back first, so what is on storage
- * and in the caches is one consistent picture.
+ * The gate is closed and everything written back first, so storage is the whole
+ * truth.  A repair looks again at the end: what it could not repair is in the
+ * result.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "alloc.h"
 #include "check_compare.h"
+#include "check_copied.h"
 #include "check_image.h"
+#include "check_stored.h"
+#include "check_v1.h"
 #include "check_walk.h"
 #include "checked.h"
+#include "image.h"
 #include "image_flags.h"
 #include "repair.h"
 #include "writeback.h"
+
+#define REPAIRS (QCOWFMT_CHECK_REPAIR_LEAKS | QCOWFMT_CHECK_REPAIR_ALL)
+
+/* ---------------------------------------------------------------- findings */
 
 void qcf_finding(struct qcf_checker *c, enum qcf_check id, uint64_t host_offset,
                  const char *fmt, ...)
@@ -32,51 +40,123 @@ void qcf_finding(struct qcf_checker *c, enum qcf_check id, uint64_t host_offset,
 	c->callback(c->opaque, id, host_offset, text);
 }
 
-static int checker_init(struct qcf_checker *c, struct qcf_meta *meta,
+void qcf_finding_fixable(struct qcf_checker *c, enum qcf_check id,
+                         uint64_t host_offset, bool fixed, uint64_t n,
+                         const char *fmt, ...)
+{
+	char text[500];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	qcf_finding(c, id, host_offset, "%s %s", fixed ? "Repairing" : "ERROR",
+	            text);
+	if (fixed)
+		c->result->corruptions_fixed += n;
+	else
+		c->result->corruptions += n;
+}
+
+/* ----------------------------------------------------------------- checkers */
+
+int qcf_checker_init(struct qcf_checker *c, struct qcowfmt_storage *storage,
+                     const struct qcf_header *header,
+                     const struct qcf_geometry *geometry,
+                     struct qcowfmt_check_result *result,
+                     struct qcowfmt_error **errp)
+{
+	int ret;
+
+	*c = (struct qcf_checker){
+		.storage = storage,
+		.header = header,
+		.geometry = geometry,
+		.result = result,
+	};
+	ret = qcf_storage_get_size(storage, &c->file_size, errp);
+	c->file_clusters = qcf_clusters_for(geometry, c->file_size);
+	result->total_clusters =
+		qcf_clusters_for(geometry, header->virtual_size);
+	return ret;
+}
+
+void qcf_checker_fini(struct qcf_checker *c)
+{
+	qcf_counts_fini(&c->counts);
+	qcf_check_stored_forget(c);
+	free(c->tables);
+	free(c->bad_zeros);
+	free(c->sound_bitmaps);
+	free(c->reftable);
+}
+
+int qcf_checker_walk(struct qcf_checker *c, struct qcowfmt_error **errp)
+{
+	return c->geometry->version == 1 ? qcf_check_v1(c, errp)
+	                                 : qcf_check_walk(c, errp);
+}
+
+int qcf_checker_look(struct qcf_checker *c, struct qcowfmt_error **errp)
+{
+	int ret = qcf_checker_walk(c, errp);
+
+	return ret < 0 || c->geometry->version == 1
+	               ? ret
+	               : qcf_check_compare_counts(c, errp);
+}
+
+/* The flags follow what is stored, right or wrong. */
+int qcf_checker_look_at_flags(struct qcf_checker *c,
+                              struct qcowfmt_error **errp)
+{
+	static const struct qcf_copied_rules rules = {
+		.count = qcf_check_stored_count,
+	};
+
+	return c->geometry->version == 1 ? 0
+	                                 : qcf_check_copied(c, &rules, errp);
+}
+
+/* ------------------------------------------------------------ check, repair */
+
+static int begin(struct qcf_checker *c, struct qcf_meta *meta,
+                 struct qcowfmt_check_result *result,
+                 struct qcowfmt_error **errp)
+{
+	return qcf_checker_init(c, meta->storage, &meta->header,
+	                        &meta->geometry, result, errp);
+}
+
+/* What there is, told to nobody. */
+static int look_quietly(struct qcf_meta *meta,
                         struct qcowfmt_check_result *result,
                         struct qcowfmt_error **errp)
 {
-	uint64_t file_size = 0;
-	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
-
-	*c = (struct qcf_checker){ .meta = meta, .result = result };
-	if (ret < 0)
-		return ret;
-	c->file_clusters = qcf_clusters_for(&meta->geometry, file_size);
-	/* Repair may need room for new refcount blocks behind the end. */
-	return qcf_counts_init(
-		&c->counts, c->file_clusters + c->file_clusters / 8 + 1, errp);
-}
-
-static int look(struct qcf_checker *c, struct qcowfmt_error **errp)
-{
-	int ret = qcf_check_walk(c, errp);
+	struct qcf_checker c;
+	int ret = begin(&c, meta, result, errp);
 
 	if (ret == 0)
-		ret = qcf_check_compare_counts(c, errp);
-	return ret < 0 ? ret : qcf_check_copied(c, false, errp);
+		ret = qcf_checker_look(&c, errp);
+	if (ret == 0)
+		ret = qcf_checker_look_at_flags(&c, errp);
+	qcf_checker_fini(&c);
+	return ret;
 }
 
-/* Look once, tell the callback, and repair if asked and needed. */
-static int look_and_repair(struct qcf_meta *meta, uint32_t flags,
-                           qcowfmt_finding_callback callback, void *opaque,
-                           struct qcowfmt_check_result *result,
-                           struct qcowfmt_error **errp)
+/* Free the places of tables that were written anew. */
+static int free_old_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
-	bool all = (flags & QCOWFMT_CHECK_REPAIR_ALL) != 0;
-	bool leaks = all || (flags & QCOWFMT_CHECK_REPAIR_LEAKS) != 0;
+	struct qcowfmt_check_result result = { 0 };
 	struct qcf_checker c;
-	int ret = checker_init(&c, meta, result, errp);
+	int ret = begin(&c, meta, &result, errp);
 
-	if (ret < 0)
-		return ret;
-	c.callback = callback;
-	c.opaque = opaque;
-	ret = look(&c, errp);
-	if (ret == 0 && result->check_errors == 0 &&
-	    ((all && result->corruptions > 0) || (leaks && result->leaks > 0)))
-		ret = qcf_repair(&c, !all, errp);
-	qcf_counts_fini(&c.counts);
+	c.fix_leaks = true;
+	if (ret == 0)
+		ret = qcf_checker_look(&c, errp);
+	if (ret == 0 && result.leaks > 0 && !c.uncounted && !c.need_rebuild)
+		ret = qcf_repair_counts(&c, meta, errp);
+	qcf_checker_fini(&c);
 	return ret;
 }
 
@@ -91,27 +171,51 @@ static int clear_flags(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	return qcf_flags_clear_incompatible(meta, bits, errp);
 }
 
-/* What is left after a repair, and what therefore has been fixed. */
+/* What is left after a repair. */
 static int look_again(struct qcf_meta *meta,
                       struct qcowfmt_check_result *result,
                       struct qcowfmt_error **errp)
 {
 	struct qcowfmt_check_result after = {
 		.struct_size = result->struct_size,
-		.total_clusters = result->total_clusters,
+		.corruptions_fixed = result->corruptions_fixed,
+		.leaks_fixed = result->leaks_fixed,
 	};
-	int ret = look_and_repair(meta, 0, NULL, NULL, &after, errp);
+	int ret = look_quietly(meta, &after, errp);
 
 	if (ret < 0)
 		return ret;
-	after.corruptions_fixed =
-		result->corruptions -
-		QCF_MIN(after.corruptions, result->corruptions);
-	after.leaks_fixed = result->leaks - QCF_MIN(after.leaks, result->leaks);
 	*result = after;
-	if (after.corruptions == 0 && after.check_errors == 0)
-		ret = clear_flags(meta, errp);
-	return ret;
+	if (after.corruptions > 0 || after.check_errors > 0)
+		return 0;
+	ret = qcf_meta_now_usable(meta, errp);
+	return ret < 0 ? ret : clear_flags(meta, errp);
+}
+
+static int repair(struct qcf_checker *c, struct qcf_meta *meta, uint32_t flags,
+                  struct qcowfmt_error **errp)
+{
+	bool plan = (flags & QCOWFMT_CHECK_PLAN) != 0;
+	bool rewritten = false;
+	int ret = qcf_repair(c, plan ? NULL : meta, &rewritten, errp);
+
+	if (ret == 0 && rewritten)
+		ret = free_old_tables(meta, errp);
+	return ret < 0 || plan ? ret : look_again(meta, c->result, errp);
+}
+
+static int look_and_repair(struct qcf_checker *c, struct qcf_meta *meta,
+                           uint32_t flags, struct qcowfmt_error **errp)
+{
+	int ret;
+
+	c->fix_all = (flags & QCOWFMT_CHECK_REPAIR_ALL) != 0;
+	c->fix_leaks = (flags & REPAIRS) != 0;
+	ret = qcf_checker_look(c, errp);
+	if (ret < 0)
+		return ret;
+	return (flags & REPAIRS) != 0 ? repair(c, meta, flags, errp)
+	                              : qcf_checker_look_at_flags(c, errp);
 }
 
 static int check_exclusively(struct qcf_meta *meta, uint32_t flags,
@@ -119,18 +223,19 @@ static int check_exclusively(struct qcf_meta *meta, uint32_t flags,
                              struct qcowfmt_check_result *result,
                              struct qcowfmt_error **errp)
 {
+	struct qcf_checker c;
 	int ret = 0;
 
-	if (meta->writable) {
-		ret = qcf_writeback_commit(meta, errp);
-		if (ret == 0)
-			ret = qcf_alloc_reclaim(meta, errp);
-	}
+	if (meta->writable)
+		ret = qcf_writeback_drain(meta, errp);
+	if (ret < 0)
+		return ret;
+	ret = begin(&c, meta, result, errp);
+	c.callback = callback;
+	c.opaque = opaque;
 	if (ret == 0)
-		ret = look_and_repair(meta, flags, callback, opaque, result,
-		                      errp);
-	if (ret == 0 && flags != 0)
-		ret = look_again(meta, result, errp);
+		ret = look_and_repair(&c, meta, flags, errp);
+	qcf_checker_fini(&c);
 	return ret;
 }
 
@@ -141,11 +246,34 @@ int qcf_check_alone(struct qcf_meta *meta, uint32_t flags,
 	return check_exclusively(meta, flags, NULL, NULL, result, errp);
 }
 
-/* Their clusters would look like leaks. */
-static bool has_bitmaps(const struct qcf_meta *meta)
+static int check_usage(const struct qcf_layer *top, uint32_t flags,
+                       struct qcowfmt_error **errp)
 {
-	return (meta->header.autoclear_features & QCF_AUTOCLEAR_BITMAPS) != 0 &&
-	       qcf_header_extension(&meta->header, QCF_EXT_BITMAPS) != NULL;
+	const char *name = top->storage->name;
+
+	if ((flags & QCOWFMT_CHECK_PLAN) != 0 && (flags & REPAIRS) == 0)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "a plan is made for a repair, and none was "
+		                "asked for");
+	if (top->meta == NULL)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s: a raw image has nothing to check", name);
+	if (top->meta->shows_snapshot)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s is open as one of its snapshots and "
+		                "cannot be checked",
+		                name);
+	if ((flags & REPAIRS) == 0)
+		return 0;
+	if (top->meta->geometry.version == 1)
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s: a version 1 image cannot be repaired",
+		                name);
+	if (!top->writable && (flags & QCOWFMT_CHECK_PLAN) == 0)
+		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
+		                "%s is opened read-only and cannot be repaired",
+		                name);
+	return 0;
 }
 
 int qcf_check(struct qcowfmt_image *image, uint32_t flags,
@@ -153,34 +281,12 @@ int qcf_check(struct qcowfmt_image *image, uint32_t flags,
               struct qcowfmt_check_result *result, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(image);
-	int ret;
+	int ret = check_usage(top, flags, errp);
 
 	*result = (struct qcowfmt_check_result){ .struct_size =
 		                                         result->struct_size };
-	if (top->meta == NULL)
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: a raw image has nothing to check",
-		                top->storage->name);
-	if (top->meta->geometry.version == 1)
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: version 1 images have no reference counts",
-		                top->storage->name);
-	if (top->meta->shows_snapshot)
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s is open as one of its snapshots and "
-		                "cannot be checked",
-		                top->storage->name);
-	if (has_bitmaps(top->meta))
-		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-		                "%s: checking an image with dirty bitmaps is "
-		                "not supported",
-		                top->storage->name);
-	if (flags != 0 && !top->writable)
-		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
-		                "%s is opened read-only and cannot be repaired",
-		                top->storage->name);
-	result->total_clusters =
-		qcf_clusters_for(&top->meta->geometry, top->virtual_size);
+	if (ret < 0)
+		return ret;
 	qcf_gate_close(&image->gate);
 	ret = check_exclusively(top->meta, flags, callback, opaque, result,
 	                        errp);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_l2.c - what the entries of an L2 table refer to
+ * check_l2.c - what the entries of L2 tables refer to
  *
  * A cluster that an entry names counts as referenced even if the rest of the
  * entry makes no sense, so that no repair frees it.
+ *
+ * Most entries of most tables are plain data clusters that follow each other, so
+ * those are counted as runs; anything else takes the slow way.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,139 +15,362 @@
 #include "check_refs.h"
 #include "checked.h"
 
-int qcf_check_read_l2(struct qcf_checker *c, uint64_t l2_offset,
-                      struct qcf_be64 **entries, struct qcowfmt_error **errp)
-{
-	return qcf_check_read_table(c, "L2", l2_offset,
-	                            c->meta->geometry.cluster_size, entries,
-	                            errp);
-}
+/* Bytes read at once. */
+#define READ_AHEAD (UINT64_C(1) << 20)
 
-/* Fragmentation counters of the active tree. */
-struct active_stats {
-	bool active;
-	uint64_t expected; /* host offset that would follow; 0 = no opinion */
+/* The walk through one table. */
+struct walk {
+	struct qcf_checker *c;
+	const struct qcf_l2_ref *ref;
+	/* Where the next cluster would be if the file were not fragmented;
+	 * 0 = no opinion. */
+	uint64_t expected;
 };
 
-static void count_guest_cluster(struct qcf_checker *c, struct active_stats *s,
-                                const struct qcf_mapping *m)
-{
-	uint64_t cluster_size = c->meta->geometry.cluster_size;
+/* --------------------------------------------------------- entry by entry */
 
-	if (!s->active || m->kind == QCF_UNALLOCATED ||
+static void count_guest_cluster(struct walk *w, const struct qcf_mapping *m)
+{
+	struct qcowfmt_check_result *result = w->c->result;
+
+	if (w->ref->active == 0 || m->kind == QCF_UNALLOCATED ||
 	    m->kind == QCF_ZERO_PLAIN)
 		return;
-	c->result->allocated_clusters++;
+	result->allocated_clusters += w->ref->active;
 	if (m->kind == QCF_COMPRESSED) {
-		c->result->compressed_clusters++;
-		c->result->fragmented_clusters++;
+		result->compressed_clusters += w->ref->active;
+		result->fragmented_clusters += w->ref->active;
 		return;
 	}
-	if (s->expected != 0 && m->host_offset != s->expected)
-		c->result->fragmented_clusters++;
-	s->expected = m->host_offset + cluster_size;
+	if (w->expected != 0 && m->host_offset != w->expected)
+		result->fragmented_clusters += w->ref->active;
+	w->expected = m->host_offset + w->c->geometry->cluster_size;
 }
 
-static void report(struct qcf_checker *c, enum qcf_check id, uint64_t at,
-                   const char *what, struct qcf_l2_raw raw)
+static void check_reserved(struct walk *w, uint64_t at,
+                           const struct qcf_mapping *m, struct qcf_l2_raw raw)
 {
-	qcf_finding(c, id, at, "ERROR %s, entry=0x%" PRIx64, what,
-	            qcf_be64_decode(raw.word));
-	c->result->corruptions++;
+	if (m->reserved != 0)
+		qcf_check_report(w->c, QCF_CHECK_L2_RESERVED, at, w->ref->names,
+		                 "ERROR found l2 entry with reserved bits set: "
+		                 "%" PRIx64,
+		                 qcf_be64_decode(raw.word));
 }
 
-static void check_bitmap(struct qcf_checker *c, uint64_t at,
+static void check_bitmap(struct walk *w, uint64_t at,
                          const struct qcf_mapping *m, struct qcf_l2_raw raw)
 {
-	if (qcf_mapping_check(&c->meta->geometry, raw) !=
+	const char *what = "unallocated cluster has non-zero subcluster "
+			   "allocation map";
+
+	if (qcf_mapping_check(w->c->geometry, raw) !=
 	    QCF_CHECK_SUBCLUSTER_BITMAP)
 		return;
 	if (m->kind == QCF_COMPRESSED)
-		report(c, QCF_CHECK_SUBCLUSTER_BITMAP, at,
-		       "compressed cluster with non-zero subcluster allocation "
-		       "bitmap",
-		       raw);
+		what = "compressed cluster with non-zero subcluster allocation "
+		       "bitmap";
 	else if (qcf_mapping_has_cluster(m))
-		report(c, QCF_CHECK_SUBCLUSTER_BITMAP, at,
-		       "allocated cluster has corrupted subcluster allocation "
-		       "bitmap",
-		       raw);
-	else
-		report(c, QCF_CHECK_SUBCLUSTER_BITMAP, at,
-		       "unallocated cluster has non-zero subcluster allocation "
-		       "map",
-		       raw);
+		what = "allocated cluster has corrupted subcluster allocation "
+		       "bitmap";
+	qcf_check_report(w->c, QCF_CHECK_SUBCLUSTER_BITMAP, at, w->ref->names,
+	                 "ERROR %s, entry=0x%" PRIx64, what,
+	                 qcf_be64_decode(raw.word));
 }
 
-static int walk_compressed(struct qcf_checker *c, uint64_t at,
+static int walk_compressed(struct walk *w, uint64_t at,
                            const struct qcf_mapping *m, struct qcf_l2_raw raw,
-                           uint32_t n, struct qcowfmt_error **errp)
+                           struct qcowfmt_error **errp)
 {
-	if (m->copied) {
-		qcf_finding(c, QCF_CHECK_COMPRESSED_COPIED, at,
-		            "ERROR: coffset=0x%" PRIx64
-		            ": copied flag must never be set for compressed "
-		            "clusters",
-		            m->host_offset);
-		c->result->corruptions++;
-	}
+	if (m->copied)
+		qcf_check_report(w->c, QCF_CHECK_COMPRESSED_COPIED, at,
+		                 w->ref->names,
+		                 "ERROR: coffset=0x%" PRIx64
+		                 ": copied flag must never be set for "
+		                 "compressed clusters",
+		                 m->host_offset);
 	/* Where it would be in which file, nobody can tell. */
-	if (c->meta->geometry.data_file) {
-		report(c, QCF_CHECK_DATA_FILE_COMPRESSED, at,
-		       "compressed cluster with data file", raw);
+	if (w->c->geometry->data_file) {
+		qcf_check_report(w->c, QCF_CHECK_DATA_FILE_COMPRESSED, at,
+		                 w->ref->names,
+		                 "ERROR compressed cluster with data file, "
+		                 "entry=0x%" PRIx64,
+		                 qcf_be64_decode(raw.word));
 		return 0;
 	}
-	return qcf_check_count_range(
-		c, qcf_align_down(m->host_offset, QCF_SECTOR_SIZE),
-		m->compressed_len + m->host_offset % QCF_SECTOR_SIZE, n, errp);
+	return qcf_check_count_range(w->c, m->host_offset, m->compressed_len,
+	                             w->ref->names, errp);
+}
+
+bool qcf_check_is_bad_zero(const struct qcf_checker *c,
+                           const struct qcf_mapping *m)
+{
+	return m->kind == QCF_ZERO_ALLOCATED &&
+	       !qcf_is_aligned(m->host_offset, c->geometry->cluster_size);
+}
+
+static int remember_bad_zero(struct walk *w, uint64_t at,
+                             struct qcowfmt_error **errp)
+{
+	struct qcf_checker *c = w->c;
+	size_t room = c->bad_zero_room == 0 ? 16 : c->bad_zero_room * 2;
+	struct qcf_bad_zero *more = c->bad_zeros;
+
+	if (c->bad_zero_count == c->bad_zero_room) {
+		more = realloc(c->bad_zeros, room * sizeof(*more));
+		if (more == NULL)
+			return qcf_fail_oom(errp);
+		c->bad_zeros = more;
+		c->bad_zero_room = room;
+	}
+	more[c->bad_zero_count++] = (struct qcf_bad_zero){ at, w->ref->names };
+	return 0;
+}
+
+static int walk_bad_zero(struct walk *w, uint64_t at,
+                         const struct qcf_mapping *m,
+                         struct qcowfmt_error **errp)
+{
+	struct qcf_checker *c = w->c;
+
+	qcf_finding_fixable(c, QCF_CHECK_ZERO_OFFSET, at, c->fix_all,
+	                    w->ref->names,
+	                    "offset=%" PRIx64
+	                    ": Preallocated cluster is not properly aligned; "
+	                    "L2 entry corrupted.",
+	                    m->host_offset);
+	if (c->fix_all)
+		return remember_bad_zero(w, at, errp);
+	return c->geometry->data_file
+	               ? 0
+	               : qcf_check_count_range(c, m->host_offset,
+	                                       c->geometry->cluster_size,
+	                                       w->ref->names, errp);
 }
 
 /* Guest data in a data file is not counted. */
-static int walk_cluster(struct qcf_checker *c, const struct qcf_mapping *m,
-                        uint32_t n, struct qcowfmt_error **errp)
+static int walk_cluster(struct walk *w, uint64_t at,
+                        const struct qcf_mapping *m,
+                        struct qcowfmt_error **errp)
 {
-	const struct qcf_geometry *g = &c->meta->geometry;
+	struct qcf_checker *c = w->c;
+	const struct qcf_geometry *g = c->geometry;
 
-	if (g->data_file && m->host_offset == 0)
+	if (qcf_check_is_bad_zero(c, m))
+		return walk_bad_zero(w, at, m, errp);
+	if (!qcf_is_aligned(m->host_offset, g->cluster_size))
+		qcf_check_report(c, QCF_CHECK_DATA_OFFSET, at, w->ref->names,
+		                 "ERROR offset=%" PRIx64
+		                 ": Data cluster is not properly aligned; L2 "
+		                 "entry corrupted.",
+		                 m->host_offset);
+	if (g->data_file)
 		return 0;
-	(void)qcf_check_offset(c, QCF_CHECK_DATA_OFFSET, "Cluster",
-	                       m->host_offset);
-	return g->data_file ? 0
-	                    : qcf_check_count_range(c, m->host_offset,
-	                                            g->cluster_size, n, errp);
+	return qcf_check_count_range(c, m->host_offset, g->cluster_size,
+	                             w->ref->names, errp);
 }
 
-static int walk_entry(struct qcf_checker *c, uint64_t at, struct qcf_l2_raw raw,
-                      uint32_t n, struct active_stats *stats,
+static int walk_entry(struct walk *w, uint64_t i, struct qcf_l2_raw raw,
                       struct qcowfmt_error **errp)
 {
-	struct qcf_mapping m = qcf_l2_entry_decode(&c->meta->geometry, raw);
+	const struct qcf_geometry *g = w->c->geometry;
+	uint64_t at = w->ref->offset + i * g->l2_entry_size;
+	struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
+	int ret = 0;
 
-	if (m.reserved != 0)
-		qcf_check_report_reserved(c, QCF_CHECK_L2_RESERVED, "L2", at,
-		                          m.reserved);
-	if (c->meta->geometry.extended_l2)
-		check_bitmap(c, at, &m, raw);
-	count_guest_cluster(c, stats, &m);
+	check_reserved(w, at, &m, raw);
+	if (g->extended_l2)
+		check_bitmap(w, at, &m, raw);
+	if (qcf_mapping_has_cluster(&m) &&
+	    (!m.copied || !qcf_check_in_file(w->c, m.host_offset)))
+		w->c->need_flags = true;
+	if (!w->c->fix_all || !qcf_check_is_bad_zero(w->c, &m))
+		count_guest_cluster(w, &m);
 	if (m.kind == QCF_COMPRESSED)
-		return walk_compressed(c, at, &m, raw, n, errp);
-	return qcf_mapping_has_cluster(&m) ? walk_cluster(c, &m, n, errp) : 0;
+		ret = walk_compressed(w, at, &m, raw, errp);
+	else if (qcf_mapping_has_cluster(&m))
+		ret = walk_cluster(w, at, &m, errp);
+	return ret;
 }
 
-int qcf_check_walk_l2(struct qcf_checker *c, uint64_t l2_offset, uint32_t n,
-                      bool active, struct qcowfmt_error **errp)
-{
-	const struct qcf_geometry *g = &c->meta->geometry;
-	QCF_AUTO_FREE struct qcf_be64 *entries = NULL;
-	struct active_stats stats = { .active = active };
-	int ret = qcf_check_count_range(c, l2_offset, g->cluster_size, n, errp);
+/* -------------------------------------------------------------- run by run */
 
-	if (ret == 0 && qcf_host_cluster(g, l2_offset) < c->file_clusters)
-		ret = qcf_check_read_l2(c, l2_offset, &entries, errp);
-	for (uint64_t i = 0;
-	     ret == 0 && entries != NULL && i < g->l2_entry_count; i++)
-		ret = walk_entry(c, l2_offset + i * g->l2_entry_size,
-		                 qcf_l2_table_get(g, entries, i), n, &stats,
-		                 errp);
+/* Whether a word is a private data cluster in the file, and nothing else. */
+static bool is_plain(const struct qcf_checker *c, uint64_t word)
+{
+	const struct qcf_geometry *g = c->geometry;
+	uint64_t offset = word & QCF_ENTRY_OFFSET;
+
+	return (word & ~QCF_ENTRY_OFFSET) == QCF_ENTRY_COPIED &&
+	       (offset & (g->cluster_size - 1)) == 0 && offset != 0 &&
+	       offset >> g->cluster_bits < c->file_clusters;
+}
+
+/* How many entries from words[0] on, which is plain, are plain clusters that
+ * follow each other. */
+static uint64_t plain_run(const struct qcf_checker *c,
+                          const struct qcf_be64 *words, uint64_t max)
+{
+	uint64_t first = qcf_be64_decode(words[0]);
+	uint64_t cluster = (first & QCF_ENTRY_OFFSET) >>
+	                   c->geometry->cluster_bits;
+	uint64_t size = c->geometry->cluster_size;
+	uint64_t n = 1;
+
+	max = QCF_MIN(max, c->file_clusters - cluster);
+	while (n < max && qcf_be64_decode(words[n]) == first + n * size)
+		n++;
+	return n;
+}
+
+static int count_run(struct walk *w, uint64_t word, uint64_t len,
+                     struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = w->c->geometry;
+	uint64_t offset = word & QCF_ENTRY_OFFSET;
+
+	if (w->ref->active > 0) {
+		w->c->result->allocated_clusters += len * w->ref->active;
+		if (offset != w->expected && w->expected != 0)
+			w->c->result->fragmented_clusters += w->ref->active;
+		w->expected = offset + (len << g->cluster_bits);
+	}
+	return qcf_counts_add(&w->c->counts, offset >> g->cluster_bits, len,
+	                      w->ref->names, errp);
+}
+
+/* One word an entry, and no data file. */
+static int walk_standard(struct walk *w, const struct qcf_be64 *words,
+                         struct qcowfmt_error **errp)
+{
+	uint64_t count = w->c->geometry->l2_entry_count;
+	uint64_t len = 1;
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < count; i += len) {
+		uint64_t word = qcf_be64_decode(words[i]);
+
+		len = 1;
+		if (word == 0)
+			continue;
+		if (is_plain(w->c, word)) {
+			len = plain_run(w->c, words + i, count - i);
+			ret = count_run(w, word, len, errp);
+		} else {
+			ret = walk_entry(w, i,
+			                 (struct qcf_l2_raw){ .word = words[i] },
+			                 errp);
+		}
+	}
 	return ret;
+}
+
+static int walk_other(struct walk *w, const struct qcf_be64 *words,
+                      struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = w->c->geometry;
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < g->l2_entry_count; i++)
+		ret = walk_entry(w, i, qcf_l2_table_get(g, words, i), errp);
+	return ret;
+}
+
+int qcf_check_walk_l2(struct qcf_checker *c, const struct qcf_l2_ref *ref,
+                      const struct qcf_be64 *words,
+                      struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = c->geometry;
+	struct walk w = { .c = c, .ref = ref };
+	int ret = qcf_check_count_range(c, ref->offset, g->cluster_size,
+	                                ref->names, errp);
+
+	if (ret < 0 || words == NULL)
+		return ret;
+	return g->extended_l2 || g->data_file ? walk_other(&w, words, errp)
+	                                      : walk_standard(&w, words, errp);
+}
+
+/* ----------------------------------------------------------------- reading */
+
+int qcf_l2_reader_init(struct qcf_l2_reader *reader, struct qcf_checker *c,
+                       struct qcowfmt_error **errp)
+{
+	*reader = (struct qcf_l2_reader){ .checker = c };
+	reader->words =
+		malloc(QCF_MAX(READ_AHEAD, c->geometry->cluster_size));
+	return reader->words == NULL ? qcf_fail_oom(errp) : 0;
+}
+
+void qcf_l2_reader_fini(struct qcf_l2_reader *reader)
+{
+	free(reader->words);
+}
+
+/* Bytes of tables that follow each other, not more than the buffer holds. */
+static uint64_t run_of_tables(struct qcf_l2_ref *const *refs, size_t count,
+                              uint64_t size)
+{
+	uint64_t len = size;
+
+	for (size_t i = 1; i < count && len + size <= READ_AHEAD &&
+	                   refs[i]->offset == refs[0]->offset + len;
+	     i++)
+		len += size;
+	return len;
+}
+
+/* Several tables at once; quietly, because one bad sector among them says nothing
+ * about the first. */
+static bool read_ahead(struct qcf_l2_reader *r, uint64_t offset, uint64_t len)
+{
+	bool ok = qcf_storage_pread_padded(r->checker->storage, r->words, len,
+	                                   offset, NULL) >= 0;
+
+	r->first = offset;
+	r->len = ok ? len : 0;
+	return ok;
+}
+
+static int read_one(struct qcf_l2_reader *r, uint64_t offset, bool *ok,
+                    struct qcowfmt_error **errp)
+{
+	uint64_t size = r->checker->geometry->cluster_size;
+
+	r->first = offset;
+	r->len = size;
+	return qcf_check_read(r->checker, "L2 table", offset, r->words, size,
+	                      ok, errp);
+}
+
+static bool holds(const struct qcf_l2_reader *r, uint64_t offset)
+{
+	return offset >= r->first &&
+	       qcf_range_within(offset - r->first,
+	                        r->checker->geometry->cluster_size, r->len);
+}
+
+int qcf_l2_reader_get(struct qcf_l2_reader *r, struct qcf_l2_ref *const *refs,
+                      size_t count, const struct qcf_be64 **words,
+                      struct qcowfmt_error **errp)
+{
+	uint64_t size = r->checker->geometry->cluster_size;
+	uint64_t offset = refs[0]->offset;
+	bool ok = true;
+	int ret = 0;
+
+	*words = NULL;
+	if (!qcf_check_in_file(r->checker, offset))
+		return 0;
+	if (!holds(r, offset)) {
+		uint64_t len = run_of_tables(refs, count, size);
+
+		if (len == size || !read_ahead(r, offset, len))
+			ret = read_one(r, offset, &ok, errp);
+	}
+	if (ret < 0 || !ok) {
+		r->len = 0;
+		return ret;
+	}
+	*words = r->words + (offset - r->first) / sizeof(struct qcf_be64);
+	return 0;
 }

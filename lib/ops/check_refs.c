@@ -5,84 +5,78 @@
 #include <stdlib.h>
 
 #include "check_refs.h"
+#include "checked.h"
 
 int qcf_check_count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
                           uint32_t n, struct qcowfmt_error **errp)
 {
-	const struct qcf_geometry *g = &c->meta->geometry;
+	const struct qcf_geometry *g = c->geometry;
 	uint64_t first = qcf_host_cluster(g, offset);
-	uint64_t last;
+	uint64_t end;
 
 	if (len == 0)
 		return 0;
-	len = QCF_MIN(len, UINT64_MAX - offset);
-	last = qcf_host_cluster(g, offset + len - 1);
-	for (uint64_t cluster = first; cluster <= last; cluster++) {
-		int ret;
+	end = qcf_host_cluster(g, offset + QCF_MIN(len, UINT64_MAX - offset) -
+	                                  1) +
+	      1;
+	if (end > c->file_clusters) {
+		qcf_check_report(c, QCF_CHECK_BEYOND_END, offset, n,
+		                 "ERROR: counting reference for region "
+		                 "exceeding the end of the file by one cluster "
+		                 "or more: offset 0x%" PRIx64 " size 0x%" PRIx64,
+		                 offset, len);
+		end = QCF_MAX(c->file_clusters, first);
+	}
+	return qcf_counts_add(&c->counts, first, end - first, n, errp);
+}
 
-		if (cluster >= c->file_clusters) {
-			qcf_finding(c, QCF_CHECK_BEYOND_END, offset,
-			            "ERROR: reference to offset 0x%" PRIx64
-			            " is beyond the end of the image file",
-			            qcf_host_offset(g, cluster));
-			c->result->corruptions++;
-			return 0;
-		}
-		ret = qcf_counts_add(&c->counts, cluster, n, errp);
-		if (ret < 0)
-			return ret;
+bool qcf_check_is_offset(const struct qcf_checker *c, uint64_t offset)
+{
+	return offset != 0 && offset < QCF_HOST_OFFSET_LIMIT &&
+	       qcf_is_aligned(offset, c->geometry->host_alignment);
+}
+
+bool qcf_check_in_file(const struct qcf_checker *c, uint64_t offset)
+{
+	return qcf_host_cluster(c->geometry, offset) < c->file_clusters;
+}
+
+int qcf_check_read(struct qcf_checker *c, const char *what, uint64_t offset,
+                   void *buffer, uint64_t len, bool *ok,
+                   struct qcowfmt_error **errp)
+{
+	struct qcowfmt_error *failure = NULL;
+	int64_t got = qcf_storage_pread_padded(c->storage, buffer, len, offset,
+	                                       &failure);
+
+	*ok = got >= 0;
+	if (got == -ENOMEM) {
+		qcf_error_move(errp, failure);
+		return (int)got;
+	}
+	if (got < 0) {
+		qcf_finding(c, QCF_CHECK_NONE, offset,
+		            "ERROR: cannot read the %s at 0x%" PRIx64 ": %s",
+		            what, offset, qcowfmt_error_message(failure));
+		qcowfmt_error_free(failure);
+		c->result->check_errors++;
 	}
 	return 0;
 }
 
-bool qcf_check_offset(struct qcf_checker *c, enum qcf_check id,
-                      const char *what, uint64_t offset)
-{
-	if (qcf_meta_is_cluster_offset(c->meta, offset))
-		return true;
-	qcf_finding(c, id, offset,
-	            "ERROR %s offset=0x%" PRIx64
-	            " is not a multiple of the cluster size or too large",
-	            what, offset);
-	c->result->corruptions++;
-	return false;
-}
-
-void qcf_check_report_reserved(struct qcf_checker *c, enum qcf_check id,
-                               const char *what, uint64_t at, uint64_t reserved)
-{
-	qcf_finding(c, id, at,
-	            "ERROR %s entry at 0x%" PRIx64
-	            " has reserved bits set: 0x%" PRIx64,
-	            what, at, reserved);
-	c->result->corruptions++;
-}
-
 int qcf_check_read_table(struct qcf_checker *c, const char *what,
-                         uint64_t offset, uint64_t size,
+                         uint64_t offset, uint64_t len,
                          struct qcf_be64 **table, struct qcowfmt_error **errp)
 {
-	struct qcowfmt_error *failure = NULL;
-	QCF_AUTO_FREE struct qcf_be64 *bytes = malloc(size);
+	QCF_AUTO_FREE struct qcf_be64 *bytes = malloc(len);
+	bool ok = false;
 	int ret;
 
 	*table = NULL;
 	if (bytes == NULL)
 		return qcf_fail_oom(errp);
-	ret = qcf_meta_read_table(c->meta, offset, bytes, size, &failure);
-	if (ret == -ENOMEM) {
-		qcf_error_move(errp, failure);
-		return ret;
-	}
-	if (ret < 0) {
-		qcf_finding(c, QCF_CHECK_NONE, offset,
-		            "ERROR: cannot read the %s table at 0x%" PRIx64
-		            ": %s",
-		            what, offset, qcowfmt_error_message(failure));
-		qcowfmt_error_free(failure);
-		c->result->check_errors++;
-		return 0;
-	}
-	*table = qcf_take(&bytes);
-	return 0;
+	ret = qcf_check_read(c, what, offset, bytes, len, &ok, errp);
+	if (ret == 0 && ok)
+		*table = qcf_take(&bytes);
+	return ret;
 }

@@ -5,26 +5,38 @@
 
 #include "check_image.h"
 
-/* Count n references to each cluster that len bytes touch; what is behind the
- * end of the file is corruption. */
+/*
+ * Count n references to each cluster that len bytes touch, as far as they are in
+ * the file; what is behind its last cluster is corruption.
+ */
 int qcf_check_count_range(struct qcf_checker *checker, uint64_t offset,
                           uint64_t len, uint32_t n,
                           struct qcowfmt_error **errp);
 
-/* Whether an offset can be that of a cluster; if not, that is reported. */
-bool qcf_check_offset(struct qcf_checker *checker, enum qcf_check id,
-                      const char *what, uint64_t offset);
+/* Whether a host offset can be that of a table or a whole cluster. */
+bool qcf_check_is_offset(const struct qcf_checker *checker, uint64_t offset);
 
-void qcf_check_report_reserved(struct qcf_checker *checker, enum qcf_check id,
-                               const char *what, uint64_t at,
-                               uint64_t reserved);
+/* Whether a cluster is in the file, at least in part. */
+bool qcf_check_in_file(const struct qcf_checker *checker, uint64_t offset);
+
+/* Report and count a corruption that no repair takes away, n times. */
+#define qcf_check_report(checker, id, at, n, ...)           \
+	do {                                                \
+		qcf_finding((checker), (id), (at), __VA_ARGS__); \
+		(checker)->result->corruptions += (n);      \
+	} while (0)
 
 /*
- * Read a table; one that cannot be read is a check error, and *table NULL then.
- * The caller frees it.
+ * Read len bytes of a table; what lies behind the end of the file reads as zeros.
+ * What storage cannot read is a check error, and *ok false then.
  */
+int qcf_check_read(struct qcf_checker *checker, const char *what,
+                   uint64_t offset, void *buffer, uint64_t len, bool *ok,
+                   struct qcowfmt_error **errp);
+
+/* The same into memory that the caller frees; NULL if it could not be read. */
 int qcf_check_read_table(struct qcf_checker *checker, const char *what,
-                         uint64_t offset, uint64_t size,
+                         uint64_t offset, uint64_t len,
                          struct qcf_be64 **table, struct qcowfmt_error **errp);
 
 #endif

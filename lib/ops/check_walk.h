@@ -5,8 +5,12 @@
 
 #include "check_image.h"
 
-/* Fill checker->counts and the counters about guest clusters; report entries
- * that make no sense. */
+/* Fill in checker->counts, what goes with it, and the counters about guest
+ * clusters; report what makes no sense. */
 int qcf_check_walk(struct qcf_checker *checker, struct qcowfmt_error **errp);
+
+/* The L2 table at an offset, which some L1 table names. */
+struct qcf_l2_ref *qcf_check_find_table(const struct qcf_checker *checker,
+                                        uint64_t l2_offset);
 
 #endif

@@ -171,6 +171,8 @@ static int switch_slice(void *opaque, const struct qcf_l2_name *table,
 	return qcf_writeback_is_due(meta) ? qcf_writeback_drain(meta, errp) : 0;
 }
 
+/* Writeback stores counts before mappings, and the flush between covers the
+ * copies. */
 static int switch_data(struct qcf_compaction *c, struct qcowfmt_error **errp)
 {
 	int ret = qcf_l2_visit_all(c->meta, &c->list, switch_slice, c, errp);
@@ -310,9 +312,7 @@ int qcf_compact_move_window(struct qcf_compaction *c,
 		qcf_compact_abandon_window(c);
 		return ret;
 	}
-	ret = qcf_writeback_drain(c->meta, errp);
-	if (ret == 0)
-		ret = switch_data(c, errp);
+	ret = switch_data(c, errp);
 	if (ret == 0)
 		ret = move_l2_tables(c, errp);
 	if (ret == 0)

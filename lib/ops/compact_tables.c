@@ -91,8 +91,6 @@ int qcf_compact_switch_l1(struct qcf_compaction *c, struct qcowfmt_error **errp)
 
 	for (uint32_t i = 0; ret == 0 && i < c->snapshots.count; i++)
 		ret = switch_snapshot(c, &c->snapshots.entries[i], errp);
-	if (ret == 0 && c->snapshots.count > 0)
-		ret = qcf_meta_flush(c->meta, errp);
 	return ret;
 }
 

@@ -7,8 +7,7 @@
 
 /*
  * Let L1 entries, active ones and those of snapshots, name the new places of L2
- * tables.  Those of snapshots are stable afterwards, active ones with the next
- * commit.
+ * tables.  They are stable with the next commit.
  */
 int qcf_compact_switch_l1(struct qcf_compaction *c,
                           struct qcowfmt_error **errp);

@@ -12,6 +12,7 @@
  *   version 1       the L1 table becomes zeros where it is, any part of it first,
  *                   and the file ends behind it
  */
+#include "alloc.h"
 #include "area.h"
 #include "cut_file.h"
 #include "empty.h"
@@ -99,9 +100,24 @@ static int put_empty_table(struct emptying *e, bool only_lower,
 	return store_and_switch(e, &zeros, &area, errp);
 }
 
+/* Clusters of a data file are not counted; only the tables are. */
+static int free_tables(struct emptying *e, struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &e->meta->geometry;
+	int ret = 0;
+
+	qcf_cache_drop_all(&e->meta->l2_cache);
+	for (size_t i = 0; ret == 0 && i < e->tree.count; i++)
+		ret = qcf_alloc_free(
+			e->meta,
+			qcf_host_cluster(g, e->tree.tables[i].host_offset), 1,
+			errp);
+	return ret;
+}
+
 /* Counts that have fallen, in any order, are right: nothing refers to the
  * clusters any more. */
-static int drop_references(struct emptying *e, struct qcowfmt_error **errp)
+static int free_all(struct emptying *e, struct qcowfmt_error **errp)
 {
 	const struct qcf_recount drop = {
 		.change = -1,
@@ -111,7 +127,14 @@ static int drop_references(struct emptying *e, struct qcowfmt_error **errp)
 	int ret = qcf_recount(e->meta, &e->tree, &drop, errp);
 
 	qcf_recount_end(e->meta);
-	return qcf_wrap(errp, "freeing clusters", ret);
+	return ret;
+}
+
+static int drop_references(struct emptying *e, struct qcowfmt_error **errp)
+{
+	return qcf_wrap(errp, "freeing clusters",
+	                e->meta->geometry.data_file ? free_tables(e, errp)
+	                                            : free_all(e, errp));
 }
 
 static int free_old_table(struct emptying *e, struct qcowfmt_error **errp)

@@ -18,6 +18,11 @@
 int qcf_exclusive_begin(struct qcowfmt_image *image,
                         struct qcowfmt_error **errp);
 
+/* The same for an operation that does not touch guest data: also for an image
+ * opened with QCOWFMT_OPEN_NO_DATA. */
+int qcf_exclusive_begin_without_data(struct qcowfmt_image *image,
+                                     struct qcowfmt_error **errp);
+
 /* Let guest requests go on. */
 void qcf_exclusive_end(struct qcowfmt_image *image);
 

@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 
+#include "bitmap_entry.h"
+#include "check_id.h"
 #include "checked.h"
 #include "create.h"
 #include "create_options.h"
@@ -60,7 +62,100 @@ static int data_of_source(struct qcowfmt_image *source, uint64_t cluster_size,
 	return ret;
 }
 
-/* --------------------------------------------------------------------- version 3 */
+/* -------------------------------------------------------------------- bitmaps */
+
+/* Bytes for a bitmap that can be kept, in clusters of the new image. */
+static uint64_t bitmap_bytes(const struct qcf_bitmap_entry *entry,
+                             uint64_t virtual_size, uint64_t cluster_size)
+{
+	uint64_t bits =
+		qcf_bitmap_bits_for(virtual_size, entry->granularity_bits);
+	uint64_t bytes =
+		qcf_align_up(qcf_div_ceil(bits, 8), cluster_size);
+
+	return bytes + qcf_align_up(bytes / cluster_size * sizeof(uint64_t),
+	                            cluster_size);
+}
+
+static int add_bitmap(struct qcf_meta *meta, struct qcf_reader *reader,
+                      uint64_t cluster_size, uint64_t *bytes,
+                      uint64_t *directory, struct qcowfmt_error **errp)
+{
+	struct qcf_bitmap_entry entry;
+	int ret = qcf_bitmap_entry_decode(&entry, reader, errp);
+
+	if (ret < 0)
+		return ret;
+	/* What was left in use cannot be trusted, and is not kept. */
+	if ((entry.flags & QCF_BITMAP_IN_USE) == 0 &&
+	    qcf_bitmap_entry_check(&entry, &meta->geometry,
+	                           meta->header.virtual_size, NULL) == 0) {
+		*bytes += bitmap_bytes(&entry, meta->header.virtual_size,
+		                       cluster_size);
+		entry.extra_len = 0;
+		*directory += qcf_bitmap_entry_size(&entry);
+	}
+	qcf_bitmap_entry_fini(&entry);
+	return 0;
+}
+
+static int add_bitmaps(struct qcf_meta *meta, const struct qcf_bitmap_ext *ext,
+                       uint64_t cluster_size, uint64_t *bytes,
+                       struct qcowfmt_error **errp)
+{
+	QCF_AUTO_FREE uint8_t *entries = NULL;
+	struct qcf_reader reader;
+	uint64_t directory = 0;
+	uint64_t file_size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+
+	if (ret == 0 && !qcf_range_within(ext->directory_offset,
+	                                  ext->directory_size, file_size))
+		ret = qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED,
+		                  ext->directory_offset);
+	if (ret < 0)
+		return ret;
+	entries = malloc(ext->directory_size);
+	if (entries == NULL)
+		return qcf_fail_oom(errp);
+	ret = qcf_meta_read_table(meta, ext->directory_offset, entries,
+	                          ext->directory_size, errp);
+	reader = qcf_reader_init(entries, ext->directory_size);
+	for (uint32_t i = 0; ret == 0 && i < ext->count; i++)
+		ret = add_bitmap(meta, &reader, cluster_size, bytes, &directory,
+		                 errp);
+	*bytes += qcf_align_up(directory, cluster_size);
+	return ret;
+}
+
+/* Version 3 can keep the bitmaps of version 3. */
+static int measure_bitmaps(struct qcowfmt_image *source,
+                           const struct qcowfmt_create_options *o,
+                           struct qcowfmt_measure_result *result,
+                           struct qcowfmt_error **errp)
+{
+	struct qcf_meta *meta =
+		source == NULL ? NULL : qcf_image_top(source)->meta;
+	const struct qcf_extension *raw;
+	struct qcf_bitmap_ext ext;
+	int ret;
+
+	if (meta == NULL || meta->geometry.version < 3 ||
+	    qcf_create_version(o) < 3)
+		return 0;
+	result->has_bitmaps = 1;
+	raw = qcf_header_extension(&meta->header, QCF_EXT_BITMAPS);
+	if (raw == NULL || (meta->header.autoclear_features &
+	                    QCF_AUTOCLEAR_BITMAPS) == 0)
+		return 0;
+	ret = qcf_bitmap_ext_decode(&ext, raw, &meta->geometry, errp);
+	if (ret == 0)
+		ret = add_bitmaps(meta, &ext, qcf_create_cluster_size(o),
+		                  &result->bitmaps, errp);
+	return qcf_wrap(errp, "measuring dirty bitmaps", ret);
+}
+
+/* ------------------------------------------------------------ versions 2 and 3 */
 
 /* Bytes of refcount table and blocks for a number of clusters, which they count
  * together with themselves. */
@@ -138,7 +233,7 @@ static int measure_qcow2(struct qcowfmt_image *source,
 		ret = data_of_source(source, g.cluster_size, &data, errp);
 	result->fully_allocated = full_size(&g, all) + luks;
 	result->required = result->fully_allocated - all + data;
-	return ret;
+	return ret < 0 ? ret : measure_bitmaps(source, o, result, errp);
 }
 
 /* ----------------------------------------------------------------- the operation */

@@ -41,11 +41,6 @@ static int check_flags(const struct qcowfmt_open_options *o,
 	    (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "a snapshot cannot be opened read-write");
-	if ((o->flags & QCOWFMT_OPEN_NO_DATA) != 0 &&
-	    (o->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
-		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		                "an image cannot be opened read-write without "
-		                "its data");
 	return 0;
 }
 

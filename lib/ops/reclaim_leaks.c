@@ -66,7 +66,7 @@ static int look(struct qcf_checker *c, bool strict, struct qcowfmt_error **errp)
 	if (ret == 0 && strict)
 		ret = qcf_check_compare_counts(c, errp);
 	if (ret == 0 && strict)
-		ret = qcf_check_copied(c, false, errp);
+		ret = qcf_checker_look_at_flags(c, errp);
 	return ret < 0 ? ret : check_sound(c->result, errp);
 }
 
@@ -74,19 +74,15 @@ int qcf_reclaim_leaks(struct qcf_meta *meta, bool strict,
                       struct qcowfmt_error **errp)
 {
 	struct qcowfmt_check_result result = { 0 };
-	struct qcf_checker c = { .meta = meta, .result = &result };
-	uint64_t size = 0;
-	int ret = qcf_storage_get_size(meta->storage, &size, errp);
+	struct qcf_checker c;
+	int ret = qcf_checker_init(&c, meta->storage, &meta->header,
+	                           &meta->geometry, &result, errp);
 
-	if (ret < 0)
-		return ret;
-	c.file_clusters = qcf_clusters_for(&meta->geometry, size);
-	ret = qcf_counts_init(&c.counts, c.file_clusters + 1, errp);
-	if (ret < 0)
-		return ret;
-	ret = look(&c, strict, errp);
+	c.meta = meta;
+	if (ret == 0)
+		ret = look(&c, strict, errp);
 	if (ret == 0)
 		ret = free_leaks(&c, errp);
-	qcf_counts_fini(&c.counts);
+	qcf_checker_fini(&c);
 	return ret;
 }

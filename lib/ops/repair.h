@@ -1,16 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* repair.h - make stored counts and COPIED flags true */
+/* repair.h - make stored counts, COPIED flags and tables true */
 #ifndef QCF_REPAIR_H
 #define QCF_REPAIR_H
 
 #include "check_image.h"
+#include "meta.h"
 
 /*
- * Bring the image in line with the references a checker has found.  Guest data
- * and mappings are not touched, apart from COPIED flags.  With leaks_only counts
- * are lowered and nothing else.
+ * Repair what a checker that has looked was told to (fix_leaks, fix_all), as far
+ * as that can be done without touching what the guest sees; tells the callback and
+ * moves what it repairs from the found to the repaired members of the result.
+ * *rewritten says whether tables were written anew: their old places are leaked
+ * then.  With meta NULL nothing is changed: that is the plan.
+ *
+ * -EIO and CORRUPT if only leaks were to be repaired, and counts are so wrong that
+ * freeing would not be safe.
  */
-int qcf_repair(struct qcf_checker *checker, bool leaks_only,
-               struct qcowfmt_error **errp);
+int qcf_repair(struct qcf_checker *checker, struct qcf_meta *meta,
+               bool *rewritten, struct qcowfmt_error **errp);
+
+/* The counts alone. */
+int qcf_repair_counts(struct qcf_checker *checker, struct qcf_meta *meta,
+                      struct qcowfmt_error **errp);
 
 #endif

@@ -155,7 +155,9 @@ def build_examples(installed):
     # map shows the image that create_write_read made.
     arguments = {"overlay": installed.directory,
                  "custom_storage": installed.directory / "archive",
-                 "encrypted": installed.directory}
+                 "convert": installed.directory,
+                 "encrypted": installed.directory,
+                 "incremental_backup": installed.directory}
     sources = sorted(examples.glob("*.c"))
     if len(sources) < 6:
         sys.exit(f"only {len(sources)} examples in {examples}")

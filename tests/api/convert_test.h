@@ -35,7 +35,8 @@ struct qcowfmt_image *convert_open(struct api_disk *disk, int format,
 /* The image holds the model, and zeros behind it. */
 void convert_expect(struct qcowfmt_image *image);
 
-/* How many threads this program has. */
-int convert_thread_count(void);
+/* Whether this thread is the only one, or soon is: one that was joined may be
+ * listed for a moment. */
+bool convert_no_thread_left(void);
 
 #endif

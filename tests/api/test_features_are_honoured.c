@@ -139,36 +139,6 @@ START_TEST(bitmaps_without_their_extension_are_cleared)
 
 END_TEST
 
-START_TEST(bitmaps_make_an_image_read_only)
-{
-	const char *path = scratch_path("x.qcow2");
-	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
-	struct api_bytes before;
-	struct api_bytes after;
-
-	make_image();
-	ck_assert_int_eq(
-		api_run(api_qemu_img, "bitmap", "--add", path, "b0", NULL), 0);
-	before = api_read_file(path);
-	API_OK(open_flags(0));
-	api_expect(image, 0, (size_t)SIZE, 0);
-	/* A check that does not know them would call their clusters leaked. */
-	API_FAILS_KEEP(qcowfmt_check(image, 0, NULL, NULL, &result, &api_error),
-	               ENOTSUP, QCOWFMT_ERR_UNSUPPORTED);
-	API_ERROR_NAMES("bitmaps");
-	api_error_reset();
-	api_close(image);
-	API_FAILS_KEEP(open_flags(API_RW), ENOTSUP, QCOWFMT_ERR_UNSUPPORTED);
-	API_ERROR_NAMES("bitmaps");
-	api_error_reset();
-	after = api_read_file(path);
-	ck_assert(api_bytes_equal(&before, &after));
-	api_bytes_free(&before);
-	api_bytes_free(&after);
-}
-
-END_TEST
-
 START_TEST(snapshots_are_protected)
 {
 	const char *path = scratch_path("x.qcow2");
@@ -229,7 +199,6 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, bitmaps_without_their_extension_are_cleared);
 	if (!api_has_qemu())
 		return;
-	tcase_add_test(tcase, bitmaps_make_an_image_read_only);
 	tcase_add_test(tcase, snapshots_are_protected);
 	tcase_add_test(tcase, compressed_clusters_mix_with_others);
 }

@@ -271,13 +271,16 @@ START_TEST(tables_that_cannot_be_written_safely)
 
 END_TEST
 
-START_TEST(there_is_nothing_to_check)
+START_TEST(there_is_nothing_to_repair)
 {
 	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
 
 	make();
 	v1_open_model(0);
-	API_FAILS(qcowfmt_check(v1.image, 0, NULL, NULL, &result, &api_error),
+	API_OK(qcowfmt_check(v1.image, 0, NULL, NULL, &result, &api_error));
+	ck_assert_uint_eq(result.corruptions + result.check_errors, 0);
+	API_FAILS(qcowfmt_check(v1.image, QCOWFMT_CHECK_REPAIR_ALL, NULL, NULL,
+	                        &result, &api_error),
 	          ENOTSUP, QCOWFMT_ERR_UNSUPPORTED);
 	api_close(v1.image);
 }
@@ -555,7 +558,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, headers);
 	tcase_add_test(tcase, old_xen_images);
 	tcase_add_test(tcase, tables_that_cannot_be_written_safely);
-	tcase_add_test(tcase, there_is_nothing_to_check);
+	tcase_add_test(tcase, there_is_nothing_to_repair);
 	tcase_add_loop_test(tcase, truncated_files, 0, 2);
 	tcase_add_test(tcase, huge_tables);
 	tcase_add_test(tcase, huge_disks);

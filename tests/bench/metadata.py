@@ -145,22 +145,32 @@ class Bench:
                            shallow=False):
             sys.exit(f"{step.name}: the outputs are not the same")
 
+    @staticmethod
+    def judge(image):
+        run(["qemu-img", "check", "-q", "-f", "qcow2", image])
+
+    def measure(self, step, who):
+        image = self.image(who)
+        if step.command == "create":
+            image = self.path(who + ".new.qcow2")
+        sample = measured(step.argv(self.programs[who], image),
+                          self.path(who + ".out"))
+        if step.command == "create":
+            self.judge(image)
+            os.unlink(image)
+        return sample
+
     def measure_group(self, steps):
         samples = {step.name: {who: [] for who in self.programs}
                    for step in steps}
         for _ in range(self.repeat):
             # Step by step, so that both programs meet the same machine.
             for step in steps:
-                for who, program in self.programs.items():
-                    if step.command == "create" and os.path.exists(
-                            self.image(who)):
-                        os.unlink(self.image(who))
-                    samples[step.name][who].append(measured(
-                        step.argv(program, self.image(who)),
-                        self.path(who + ".out")))
+                for who in self.programs:
+                    samples[step.name][who].append(self.measure(step, who))
                 self.compare_outputs(step)
         for who in self.programs:
-            run(["qemu-img", "check", "-q", "-f", "qcow2", self.image(who)])
+            self.judge(self.image(who))
         for step in steps:
             self.add_row(step.name, samples[step.name])
 
@@ -186,7 +196,7 @@ class Bench:
             "judged": [{"what": "speed to qemu-img", "value": ratio,
                         "target": TARGET, "verdict": good}]})
 
-    def measure(self, wanted):
+    def measure_all(self, wanted):
         print(f"{self.size // GIB} GiB with all metadata: seconds, speed to "
               f"qemu-img, peak memory in MiB\n"
               f"{'':26} {'ours':>9} {'qemu':>9} {'ratio':>7}  {'ours':>9} "
@@ -239,7 +249,7 @@ def main():
     directory = tempfile.mkdtemp(prefix="qcowfmt-bench-", dir=args.dir)
     bench = Bench(args, directory)
     try:
-        bench.measure(args.only)
+        bench.measure_all(args.only)
     finally:
         shutil.rmtree(directory)
     if not bench.rows:

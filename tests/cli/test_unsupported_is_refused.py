@@ -12,11 +12,6 @@ class UnsupportedIsRefused(CliTest):
         super().setUp()
         self.qemu('qemu-img', 'create', '-f', 'qcow2', 'a.qcow2', '1M')
 
-    def test_commands(self):
-        for command in ('bench', 'bitmap', 'commit', 'compare',
-                        'measure', 'rebase'):
-            self.refused(command, 'qemu-img', command, 'a.qcow2')
-
     def test_program_options(self):
         for option in ('-T', '--trace'):
             self.refused('--trace', 'qemu-img', option, 'x', 'info', 'a.qcow2')
@@ -43,13 +38,6 @@ class UnsupportedIsRefused(CliTest):
             self.refused(name, 'qemu-img', 'convert', '-O', name, 'a.qcow2',
                          'out')
         self.assertFalse(os.path.exists(self.our_path('out')))
-
-    def test_amend_options(self):
-        for name in ('size', 'compat', 'backing_file', 'backing_fmt',
-                     'data_file', 'data_file_raw', 'lazy_refcounts',
-                     'refcount_bits'):
-            self.refused(name, 'qemu-img', 'amend', '-o', name + '=1',
-                         'a.qcow2')
 
     def test_image_options(self):
         for option in ('discard-no-unref=on', 'pass-discard-other=on',
@@ -81,12 +69,6 @@ class UnsupportedIsRefused(CliTest):
             self.refused('Command', 'qemu-io', '-c', command, 'a.qcow2')
 
     def test_io_command_options(self):
-        for command in ('read -r 0 1', 'readv -r 0 1',
-                        'aio_read -i 0 1', 'aio_read -r 0 1', 'write -zn 0 64k', 'write -r 0 1',
-                        'writev -r 0 1', 'aio_write -i 0 1',
-                        'aio_write -r 0 1', 'reopen -o lazy-refcounts=on'):
-            option = command.split()[1][-1]
-            self.refused('-' + option, 'qemu-io', '-c', command, 'a.qcow2')
         self.refused('discard-no-unref', 'qemu-io', '-c',
                      'open -o discard-no-unref=on a.qcow2')
         self.same_content('a.qcow2', self.their_path('a.qcow2'))

@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-SOURCE, PAGES = map(pathlib.Path, sys.argv[1:3])
+SOURCE, PAGES = (pathlib.Path(arg).resolve() for arg in sys.argv[1:3])
 sys.path.insert(0, str(SOURCE / 'tools/dev'))
 import public_header  # noqa: E402
 

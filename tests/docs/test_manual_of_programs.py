@@ -153,7 +153,7 @@ def compare_keys(where, text, keys):
 
 def commands_of_help():
     text = output(QCOW_IMG, '--help').split('\nCommands:\n', 1)[1]
-    return re.findall(r'(?m)^  (\w+)  ', text)
+    return re.findall(r'(?m)^  (\w+) +\S', text)
 
 
 def check_qcow_img():
@@ -167,18 +167,18 @@ def check_qcow_img():
     expect(list(synopses) == [''] + commands,
            f'qcow-img has {commands}, synopses for {list(synopses)}')
     start = manual.section('DESCRIPTION').split('\n.Ss ', 1)[0]
-    items = options_of_list(start)
-    compare_list('qcow-img', options_of_help(output(QCOW_IMG, '--help')),
-                 items[:2], [])
-    compare_synopsis('qcow-img', options_of_help(output(QCOW_IMG, '--help')),
-                     synopses[''])
+    own, common = (options_of_list(text) for text in
+                   start.split('common to several commands', 1))
+    helped = options_of_help(output(QCOW_IMG, '--help'))
+    compare_list('qcow-img', helped, own, [])
+    compare_synopsis('qcow-img', helped, synopses[''])
     for command in commands:
         helped = [option for option in options_of_help(
             output(QCOW_IMG, command, '--help')) if option.names != HELP]
         where = 'qcow-img ' + command
         compare_synopsis(where, helped, synopses.get(command, ''))
         compare_list(where, helped,
-                     options_of_list(sections.get(command, '')), items[2:])
+                     options_of_list(sections.get(command, '')), common)
         expect('.Bd -literal' in sections.get(command, ''),
                f'{where}: there is no example')
     for command, *arguments in (('create', 'disk'), ('amend',)):

@@ -135,7 +135,7 @@ START_TEST(compatible_features_never_matter)
 
 END_TEST
 
-START_TEST(bitmaps_make_an_image_read_only)
+START_TEST(bitmaps_are_kept)
 {
 	struct qcf_extension ext = { .type = QCF_EXT_BITMAPS };
 	struct qcf_header h = { .version = 3,
@@ -143,7 +143,7 @@ START_TEST(bitmaps_make_an_image_read_only)
 		                .extensions = &ext,
 		                .extension_count = 1 };
 
-	check(&h, READ, UNSUPPORTED, "bitmaps");
+	check(&h, WRITE, 0, "");
 	ck_assert_uint_eq(qcf_feature_autoclear_to_clear(&h), 0);
 	h.autoclear_features = 0;
 	check(&h, WRITE, 0, "");
@@ -291,7 +291,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, incompatible_features);
 	tcase_add_test(tcase, encryption_methods);
 	tcase_add_test(tcase, compatible_features_never_matter);
-	tcase_add_test(tcase, bitmaps_make_an_image_read_only);
+	tcase_add_test(tcase, bitmaps_are_kept);
 	tcase_add_test(tcase, autoclear_features);
 	tcase_add_test(tcase, extensions);
 	tcase_add_test(tcase, unknown_bits_have_the_name_the_image_gives);

@@ -84,7 +84,6 @@ static const struct field_case cases[] = {
 	{ V3, 48, 8, UINT64_C(0x7fffffffffff0000), QCF_CHECK_REFTABLE_OFFSET },
 	{ V3, 48, 8, UINT64_C(0xffffffffffff0000), QCF_CHECK_REFTABLE_OFFSET },
 	/* refcount_table_clusters */
-	{ V3, 56, 4, 0, QCF_CHECK_REFTABLE_SIZE },
 	{ V3, 56, 4, 128, QCF_CHECK_NONE },
 	{ V3, 56, 4, 129, QCF_CHECK_REFTABLE_SIZE },
 	{ V3, 56, 4, UINT32_MAX, QCF_CHECK_REFTABLE_SIZE },

@@ -6,9 +6,20 @@
  * has a dash.  They stand in the order of QEMU's programs.
  */
 #include "tool_format_info.h"
+#include "tool_error.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+/* Damaged bitmaps do not keep the rest from being shown. */
+static void get_bitmaps(struct qcowfmt_image *image,
+                        struct qcf_image_facts *facts)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+
+	if (qcowfmt_bitmap_list(image, 0, &facts->bitmaps, &error) < 0)
+		qcf_tool_warning("%s", qcowfmt_error_message(error));
+}
 
 int qcf_get_facts(struct qcowfmt_image *image, struct qcf_image_facts *facts,
                   struct qcowfmt_error **errp)
@@ -22,7 +33,16 @@ int qcf_get_facts(struct qcowfmt_image *image, struct qcf_image_facts *facts,
 	ret = qcowfmt_get_info(image, 0, &facts->info, errp);
 	if (ret < 0)
 		return ret;
-	return qcowfmt_get_encryption_info(image, 0, &facts->encryption, errp);
+	ret = qcowfmt_get_encryption_info(image, 0, &facts->encryption, errp);
+	if (ret == 0)
+		get_bitmaps(image, facts);
+	return ret;
+}
+
+void qcf_free_facts(struct qcf_image_facts *facts)
+{
+	qcowfmt_bitmap_list_free(facts->bitmaps);
+	facts->bitmaps = NULL;
 }
 
 /* ------------------------------------------------------------------ writing */
@@ -96,15 +116,78 @@ static void end_object(struct writer *w)
 	w->depth--;
 }
 
+static void begin_array(struct writer *w, const char *name)
+{
+	if (w->json != NULL)
+		qcf_json_begin_array(w->json, name);
+	else
+		begin_line(w, name);
+}
+
+static void end_array(struct writer *w)
+{
+	if (w->json != NULL)
+		qcf_json_end_array(w->json);
+	else
+		w->depth--;
+}
+
+/* An element that is an object; ends with end_object(). */
+static void begin_element(struct writer *w, uint32_t index)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "[%" PRIu32 "]", index);
+	begin_object(w, w->json != NULL ? NULL : name);
+}
+
+/* ------------------------------------------------------------------ bitmaps */
+
+static void write_bitmap_flag(struct writer *w, const char *flag, int *index)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "[%d]", (*index)++);
+	write_text(w, w->json != NULL ? NULL : name, flag);
+}
+
+static void write_bitmap(struct writer *w, const struct qcowfmt_bitmap *bitmap,
+                         uint32_t index)
+{
+	int flag = 0;
+
+	begin_element(w, index);
+	begin_array(w, "flags");
+	if ((bitmap->flags & QCOWFMT_BITMAP_IN_USE) != 0)
+		write_bitmap_flag(w, "in-use", &flag);
+	if ((bitmap->flags & QCOWFMT_BITMAP_ENABLED) != 0)
+		write_bitmap_flag(w, "auto", &flag);
+	end_array(w);
+	write_text(w, "name", bitmap->name);
+	write_number(w, "granularity", bitmap->granularity);
+	end_object(w);
+}
+
+static void write_bitmaps(struct writer *w,
+                          const struct qcowfmt_bitmap_list *list)
+{
+	struct qcowfmt_bitmap bitmap = { .struct_size = sizeof(bitmap) };
+
+	if (list == NULL || qcowfmt_bitmap_list_count(list) == 0)
+		return;
+	begin_array(w, "bitmaps");
+	for (uint32_t i = 0;
+	     qcowfmt_bitmap_list_get(list, i, &bitmap, NULL) == 0; i++)
+		write_bitmap(w, &bitmap, i);
+	end_array(w);
+}
+
 /* -------------------------------------------------------------------- slots */
 
 static void write_slot(struct writer *w, const struct qcowfmt_key_slot *slot,
                        int index)
 {
-	char name[16];
-
-	snprintf(name, sizeof(name), "[%d]", index);
-	begin_object(w, w->json != NULL ? NULL : name);
+	begin_element(w, (uint32_t)index);
 	write_bool(w, "active", slot->active != 0);
 	if (slot->active != 0)
 		write_number(w, "iters", slot->iterations);
@@ -117,16 +200,10 @@ static void write_slot(struct writer *w, const struct qcowfmt_key_slot *slot,
 static void write_slots(struct writer *w,
                         const struct qcowfmt_encryption_info *e)
 {
-	if (w->json != NULL)
-		qcf_json_begin_array(w->json, "slots");
-	else
-		begin_line(w, "slots");
+	begin_array(w, "slots");
 	for (int i = 0; i < QCOWFMT_KEY_SLOT_COUNT; i++)
 		write_slot(w, &e->slots[i], i);
-	if (w->json != NULL)
-		qcf_json_end_array(w->json);
-	else
-		w->depth--;
+	end_array(w);
 }
 
 static void write_luks(struct writer *w,
@@ -177,6 +254,7 @@ static void write_members(struct writer *w, const struct qcf_image_facts *facts)
 	if (is_v3)
 		write_flag(w, "lazy-refcounts", info,
 		           QCOWFMT_INFO_LAZY_REFCOUNTS);
+	write_bitmaps(w, facts->bitmaps);
 	write_number(w, "refcount-bits", info->refcount_bits);
 	if (info->data_filename != NULL)
 		write_text(w, "data-file", info->data_filename);

@@ -10,9 +10,14 @@
 struct qcf_image_facts {
 	struct qcowfmt_info info;
 	struct qcowfmt_encryption_info encryption;
+	struct qcowfmt_bitmap_list *bitmaps; /* owned; NULL if they cannot be
+					      * read */
 };
 
-/* Ask the top image of a chain.  The result is that of the library. */
+void qcf_free_facts(struct qcf_image_facts *facts);
+
+/* Ask the top image of a chain.  The result is that of the library; the caller ends
+ * with qcf_free_facts() in any case. */
 int qcf_get_facts(struct qcowfmt_image *image, struct qcf_image_facts *facts,
                   struct qcowfmt_error **errp);
 

@@ -136,21 +136,26 @@ const char *qcf_format_size(char text[QCF_SIZE_TEXT], uint64_t size)
 
 const char *qcf_format_size_long(char text[QCF_SIZE_TEXT], double size)
 {
+	static const char zeros[] = ".000";
+	char number[QCF_SIZE_TEXT];
 	double value = size;
 	size_t unit = 0;
-	bool is_whole;
+	size_t len;
 
 	while (value >= 1024 && unit + 1 < QCF_ARRAY_LEN(units)) {
 		value /= 1024;
 		unit++;
 	}
-	is_whole = value == floor(value);
-	if (unit == 0)
+	if (unit == 0) {
 		snprintf(text, QCF_SIZE_TEXT,
-		         is_whole ? "%.0f bytes" : "%f bytes", value);
-	else
-		snprintf(text, QCF_SIZE_TEXT,
-		         is_whole ? "%.0f %sB" : "%.3f %sB", value,
-		         units[unit]);
+		         value == floor(value) ? "%.0f bytes" : "%f bytes",
+		         value);
+		return text;
+	}
+	len = (size_t)snprintf(number, sizeof(number), "%.3f", value);
+	if (len > strlen(zeros) &&
+	    strcmp(number + len - strlen(zeros), zeros) == 0)
+		number[len - strlen(zeros)] = '\0';
+	snprintf(text, QCF_SIZE_TEXT, "%.32s %sB", number, units[unit]);
 	return text;
 }

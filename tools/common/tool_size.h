@@ -30,7 +30,7 @@ bool qcf_parse_size_argument(const char *text, const char *what,
 /* Three significant digits: "1.5 GiB".  Returns text. */
 const char *qcf_format_size(char text[QCF_SIZE_TEXT], uint64_t size);
 
-/* Three decimals, none for whole numbers: "1.500 GiB".  Returns text. */
+/* Three decimals, none where they are zeros: "1.500 GiB".  Returns text. */
 const char *qcf_format_size_long(char text[QCF_SIZE_TEXT], double size);
 
 #endif

@@ -15,6 +15,9 @@ KEY_VALUES = {
     'refcount_bits': 'words 1 2 4 8 16 32 64',
 }
 
+# Options with the name of an image, which --help calls otherwise.
+FILES = ('--backing', '--base', '--source-file')
+
 FORMATS = ('raw', 'qcow', 'qcow2')
 
 
@@ -86,7 +89,7 @@ def argument_values(option, cache_modes, io_commands):
     words = listed_words(option.text)
     if words and option.argument in ('MODE', 'FORMAT'):
         return 'words ' + ' '.join(words)
-    return 'file' if option.argument in ('FILE', 'SRC') else 'any'
+    return 'file' if option.argument == 'FILE' or name in FILES else 'any'
 
 
 def parse_options(text):

@@ -20,11 +20,14 @@
 #define OPTION_OBJECT     (QCF_OPTION_LONG + 1)
 #define OPTION_IMAGE_OPTS (QCF_OPTION_LONG + 2)
 #define OPTION_OUTPUT     (QCF_OPTION_LONG + 3)
+#define OPTION_PLAN       (QCF_OPTION_LONG + 4)
 
 static const struct qcf_tool_option options[] = {
 	{ 'f', "format", "FMT", "format of the image (default: probed)",
 	  false },
 	{ 'r', "repair", "leaks|all", "repair what is found", false },
+	{ OPTION_PLAN, "plan", NULL,
+	  "with -r: show what would be repaired, and change nothing", false },
 	{ 'T', "cache", "MODE",
 	  "cache mode (none, writeback, unsafe, directsync, writethrough)",
 	  false },
@@ -49,6 +52,7 @@ struct request {
 	struct qcf_image_opts opts;
 	bool image_opts;
 	uint32_t repair; /* QCOWFMT_CHECK_REPAIR_* */
+	bool plan;       /* only show what it would do */
 	bool json;
 	bool quiet;
 };
@@ -90,6 +94,9 @@ static bool take_option(int option, void *opaque)
 		return take_cache(optarg, r);
 	case 'U':
 		r->open.flags |= QCOWFMT_OPEN_NO_LOCK;
+		break;
+	case OPTION_PLAN:
+		r->plan = true;
 		break;
 	case OPTION_OUTPUT:
 		return qcf_parse_output(optarg, &r->json);
@@ -190,6 +197,29 @@ static void print_human(const struct qcowfmt_check_result *c)
 	print_statistics(c);
 }
 
+/* What a repair would leave, and what it would do. */
+static void print_plan(const struct qcowfmt_check_result *c)
+{
+	printf("A repair would see to:\n\n"
+	       "    %" PRIu64 " leaked clusters\n"
+	       "    %" PRIu64 " corruptions\n\n"
+	       "and leave:\n\n"
+	       "    %" PRIu64 " leaked clusters\n"
+	       "    %" PRIu64 " corruptions\n\n"
+	       "Nothing has been changed.\n",
+	       c->leaks_fixed, c->corruptions_fixed, c->leaks, c->corruptions);
+}
+
+/* The image is as it was, so what would be repaired counts. */
+static int exit_code_of_plan(const struct qcowfmt_check_result *c)
+{
+	if (c->check_errors != 0)
+		return EXIT_FAILURE;
+	if (c->corruptions != 0 || c->corruptions_fixed != 0)
+		return EXIT_CORRUPT;
+	return c->leaks != 0 || c->leaks_fixed != 0 ? EXIT_LEAKS : EXIT_SUCCESS;
+}
+
 static int exit_code(const struct qcowfmt_check_result *c)
 {
 	if (c->check_errors != 0)
@@ -209,7 +239,8 @@ static bool check_once(struct qcowfmt_image *image, uint32_t flags,
 	*c = (struct qcowfmt_check_result){ .struct_size = sizeof(*c) };
 	if (qcowfmt_check(image, flags, print_finding, NULL, c, &error) == 0)
 		return true;
-	qcf_tool_error("Check failed: %s", qcowfmt_error_message(error));
+	qcf_tool_error("Check failed: %s",
+	               strerror(qcowfmt_error_errno(error)));
 	return false;
 }
 
@@ -239,6 +270,19 @@ static bool check_again(struct qcowfmt_image *image, const struct request *r,
 	return true;
 }
 
+static int plan(struct qcowfmt_image *image, const struct request *r)
+{
+	struct qcowfmt_check_result c;
+
+	if (!check_once(image, r->repair | QCOWFMT_CHECK_PLAN, &c))
+		return EXIT_FAILURE;
+	if (!r->quiet && r->json)
+		print_json(&c, r->open.path);
+	else if (!r->quiet)
+		print_plan(&c);
+	return exit_code_of_plan(&c);
+}
+
 static int check(struct qcowfmt_image *image, const struct request *r)
 {
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
@@ -250,6 +294,8 @@ static int check(struct qcowfmt_image *image, const struct request *r)
 		qcf_tool_error("This image format does not support checks");
 		return EXIT_UNSUPPORTED;
 	}
+	if (r->plan)
+		return plan(image, r);
 	if (!check_once(image, r->repair, &c) || !check_again(image, r, &c))
 		return EXIT_FAILURE;
 	if (!r->quiet && r->json)
@@ -293,8 +339,13 @@ int qcf_img_check(int argc, char **argv)
 		qcf_tool_usage_error("Expecting one image file name");
 		return EXIT_FAILURE;
 	}
-	if (r.repair != 0)
-		r.open.flags |= QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_REPAIR;
+	r.open.flags |= QCOWFMT_OPEN_REPAIR;
+	if (r.plan && r.repair == 0) {
+		qcf_tool_usage_error("--plan needs -r");
+		return EXIT_FAILURE;
+	}
+	if (r.repair != 0 && !r.plan)
+		r.open.flags |= QCOWFMT_OPEN_READ_WRITE;
 	if (qcf_tool_take_image(&r.open, &r.opts, r.image_opts, argv[optind]))
 		status = run(&r);
 	qcf_image_opts_fini(&r.opts);

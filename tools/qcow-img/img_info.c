@@ -201,19 +201,11 @@ static void print_json(struct qcf_json *json, const struct node *node)
 
 /* ----------------------------------------------------------------- warnings */
 
-/* Autoclear feature: the image has a valid bitmap directory. */
-#define AUTOCLEAR_BITMAPS 0x1u
-
 /*
- * Nobody should take silence for the answer that there are none, or "encrypted"
- * for safe.
+ * Nobody should take "encrypted" for safe.
  */
 static void warn(const struct qcowfmt_info *info, bool for_people)
 {
-	if ((info->autoclear_features & AUTOCLEAR_BITMAPS) != 0)
-		qcf_tool_warning("%s: listing its bitmaps is not supported by "
-		                 "this version",
-		                 info->filename);
 	if (for_people && info->encryption == QCOWFMT_ENCRYPTION_AES)
 		qcf_tool_warning("%s: encryption format 'aes' is weak and "
 		                 "deprecated; convert the image to 'luks'",
@@ -382,6 +374,7 @@ static void close_chain(struct chain *chain)
 		struct node *node = &chain->nodes[--chain->count];
 
 		(void)qcowfmt_close(node->image, NULL);
+		qcf_free_facts(&node->facts);
 		free(node->name);
 	}
 }

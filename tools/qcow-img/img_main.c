@@ -21,8 +21,8 @@ struct command {
 
 static const struct command commands[] = {
 	{ "amend", "change the options of an image", qcf_img_amend },
-	{ "bench", NULL, NULL },
-	{ "bitmap", NULL, NULL },
+	{ "bench", "measure how fast requests on an image are", qcf_img_bench },
+	{ "bitmap", "change and show dirty bitmaps", qcf_img_bitmap },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", "copy an overlay into the image below it", qcf_img_commit },
 	{ "compact", "make the file of an image shorter", qcf_img_compact },
@@ -31,7 +31,11 @@ static const struct command commands[] = {
 	  qcf_img_convert },
 	{ "create", "make a new image", qcf_img_create },
 	{ "dd", "copy a part of an image into a new one", qcf_img_dd },
+	{ "dehydrate", "copy the metadata of an image and nothing else",
+	  qcf_img_dehydrate },
 	{ "info", "show what an image says about itself", qcf_img_info },
+	{ "inspect", "look at an image that may not be fit to be opened",
+	  qcf_img_inspect },
 	{ "map", "show where the data of an image lies", qcf_img_map },
 	{ "measure", "say how large an image would be", qcf_img_measure },
 	{ "rebase", "put an image on another backing file", qcf_img_rebase },

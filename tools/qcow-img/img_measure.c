@@ -271,7 +271,6 @@ static void print_result(const struct request *r,
 	qcf_json_number(&json, "required", result->required);
 	qcf_json_number(&json, "fully-allocated", result->fully_allocated);
 	qcf_json_end_object(&json);
-	putchar('\n');
 }
 
 static int measure(struct request *r, struct qcowfmt_image *source)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io_aio.h"
 #include "tool_error.h"
 
 #define MAX_WORDS 1024
@@ -15,6 +16,7 @@ static const char read_help[] =
 	" -p  accepted and without effect, as in QEMU's program\n"
 	" -P  verify that every byte is PATTERN\n"
 	" -q  do not report statistics\n"
+	" -r  accepted and without effect: buffers are not registered\n"
 	" -s  start of the part to verify (only with -P)\n"
 	" -v  dump what was read\n";
 
@@ -23,6 +25,7 @@ static const char readv_help[] =
 	" -C  report statistics in a form for programs\n"
 	" -P  verify that every byte is PATTERN\n"
 	" -q  do not report statistics\n"
+	" -r  accepted and without effect: buffers are not registered\n"
 	" -v  dump what was read\n";
 
 static const char write_help[] =
@@ -30,9 +33,11 @@ static const char write_help[] =
 	" -c  write compressed clusters\n"
 	" -C  report statistics in a form for programs\n"
 	" -f  make it stable before the command ends\n"
+	" -n  with -z, fail where that would be slow\n"
 	" -p  accepted and without effect, as in QEMU's program\n"
 	" -P  write bytes PATTERN\n"
 	" -q  do not report statistics\n"
+	" -r  accepted and without effect: buffers are not registered\n"
 	" -s  write what SOURCE_FILE holds, over and over\n"
 	" -u  with -z, space may be given back\n"
 	" -z  make the range read as zeros\n";
@@ -42,11 +47,30 @@ static const char writev_help[] =
 	" -C  report statistics in a form for programs\n"
 	" -f  make it stable before the command ends\n"
 	" -P  write bytes PATTERN\n"
-	" -q  do not report statistics\n";
+	" -q  do not report statistics\n"
+	" -r  accepted and without effect: buffers are not registered\n";
 
-static const char aio_help[] =
-	" The request is complete when the command returns.  The command\n"
-	" succeeds once the request was valid, whatever became of it.\n";
+#define AIO_HELP                                                                 \
+	" The request runs beside further ones; aio_flush waits for all.  The\n" \
+	" command succeeds once the request was valid, whatever became of it.\n"
+
+static const char aio_read_help[] = AIO_HELP
+	" -C  report statistics in a form for programs\n"
+	" -i  do nothing, as if the request were invalid\n"
+	" -P  verify that every byte is PATTERN\n"
+	" -q  do not report statistics\n"
+	" -r  accepted and without effect: buffers are not registered\n"
+	" -v  dump what was read\n";
+
+static const char aio_write_help[] = AIO_HELP
+	" -C  report statistics in a form for programs\n"
+	" -f  make it stable before the request ends\n"
+	" -i  do nothing, as if the request were invalid\n"
+	" -P  write bytes PATTERN\n"
+	" -q  do not report statistics\n"
+	" -r  accepted and without effect: buffers are not registered\n"
+	" -u  with -z, space may be given back\n"
+	" -z  make the range read as zeros\n";
 
 static const char open_help[] =
 	" -r  read-only\n"
@@ -62,19 +86,21 @@ static const char open_help[] =
 
 static const char reopen_help[] = " -r  read-only\n"
 				  " -w  read-write\n"
-				  " -c  cache mode\n";
+				  " -c  cache mode\n"
+				  " -o  options that can change: "
+				  "lazy-refcounts=on,...\n";
 
 static const struct io_command commands[] = {
 	{ "abort", NULL, NULL, "end the program as if it had crashed", NULL,
 	  qcf_io_cmd_abort, 0, 0, false, false },
 	{ "aio_flush", NULL, NULL, "wait for all aio requests", NULL,
 	  qcf_io_cmd_aio_flush, 0, 0, true, false },
-	{ "aio_read", NULL, "[-Cqv] [-P pattern] off len [len..]",
-	  "read a number of bytes", aio_help, qcf_io_cmd_aio_read, 2, -1, true,
-	  false },
-	{ "aio_write", NULL, "[-Cfquz] [-P pattern] off len [len..]",
-	  "write a number of bytes", aio_help, qcf_io_cmd_aio_write, 2, -1,
-	  true, true },
+	{ "aio_read", NULL, "[-Ciqrv] [-P pattern] off len [len..]",
+	  "read a number of bytes, later", aio_read_help, qcf_io_cmd_aio_read,
+	  2, -1, true, false, true },
+	{ "aio_write", NULL, "[-Cfiqruz] [-P pattern] off len [len..]",
+	  "write a number of bytes, later", aio_write_help,
+	  qcf_io_cmd_aio_write, 2, -1, true, true, true },
 	{ "alloc", NULL, "offset [count]",
 	  "count the bytes that the top image holds itself", NULL,
 	  qcf_io_cmd_alloc, 1, 2, true, false },
@@ -98,14 +124,14 @@ static const struct io_command commands[] = {
 	  "open an image", open_help, qcf_io_cmd_open, 1, -1, false, false },
 	{ "quit", "q", NULL, "end the program", NULL, qcf_io_cmd_quit, 0, -1,
 	  false, false },
-	{ "read", "r", "[-Cqv] [-P pattern [-s off] [-l len]] off len",
+	{ "read", "r", "[-Cqrv] [-P pattern [-s off] [-l len]] off len",
 	  "read a number of bytes", read_help, qcf_io_cmd_read, 2, -1, true,
 	  false },
-	{ "readv", NULL, "[-Cqv] [-P pattern] off len [len..]",
+	{ "readv", NULL, "[-Cqrv] [-P pattern] off len [len..]",
 	  "read a number of bytes", readv_help, qcf_io_cmd_readv, 2, -1, true,
 	  false },
 	{ "remove_break", NULL, NULL, NULL, NULL, NULL, 1, 1, false, false },
-	{ "reopen", NULL, "[(-r|-w)] [-c cache]",
+	{ "reopen", NULL, "[(-r|-w)] [-c cache] [-o options]",
 	  "open the image again with other options", reopen_help,
 	  qcf_io_cmd_reopen, 0, -1, true, false },
 	{ "resume", NULL, NULL, NULL, NULL, NULL, 1, 1, false, false },
@@ -117,10 +143,10 @@ static const struct io_command commands[] = {
 	  "truncates the current file at the given offset", NULL,
 	  qcf_io_cmd_truncate, 1, 3, true, true },
 	{ "wait_break", NULL, NULL, NULL, NULL, NULL, 1, 1, false, false },
-	{ "write", "w", "[-cCfquz] [-P pattern | -s source_file] off len",
+	{ "write", "w", "[-cCfnqruz] [-P pattern | -s source_file] off len",
 	  "write a number of bytes", write_help, qcf_io_cmd_write, 2, -1, true,
 	  true },
-	{ "writev", NULL, "[-Cfq] [-P pattern] off len [len..]",
+	{ "writev", NULL, "[-Cfqr] [-P pattern] off len [len..]",
 	  "write a number of bytes", writev_help, qcf_io_cmd_writev, 2, -1,
 	  true, true },
 	{ "zone_append", "zap", NULL, NULL, NULL, NULL, 0, -1, false, false },
@@ -245,6 +271,8 @@ static bool run_command(struct io_session *session, int argc, char **argv)
 		qcf_tool_error("Block node is read-only");
 		return false;
 	}
+	if (!c->beside_aio)
+		qcf_io_aio_drain(session);
 	return c->run(session, argc, argv);
 }
 

@@ -20,6 +20,7 @@ struct io_command {
 	int max_args; /* -1: any number */
 	bool needs_image;
 	bool writes;
+	bool beside_aio; /* aio requests need not be complete before it */
 };
 
 /* Run one line; an empty one succeeds. */

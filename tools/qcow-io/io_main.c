@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io_aio.h"
 #include "io_command.h"
 #include "tool_error.h"
 #include "tool_options.h"
@@ -146,6 +147,7 @@ static int run(const struct arguments *a)
 		ok = run_commands(&session, a);
 	else
 		ok = run_standard_input(&session);
+	qcf_io_aio_drain(&session);
 	if (session.image != NULL && !qcf_io_close(&session))
 		ok = false;
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;

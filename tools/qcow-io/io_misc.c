@@ -26,7 +26,7 @@ bool qcf_io_cmd_flush(struct io_session *session, int argc, char **argv)
 	return ret == 0;
 }
 
-/* Requests are complete when their commands return. */
+/* They are complete before any such command starts. */
 bool qcf_io_cmd_aio_flush(struct io_session *session, int argc, char **argv)
 {
 	(void)session;
@@ -113,6 +113,7 @@ bool qcf_io_cmd_info(struct io_session *session, int argc, char **argv)
 
 	(void)argc;
 	if (ret < 0) {
+		qcf_free_facts(&facts);
 		qcf_io_report_failure(argv[0], ret, error);
 		return false;
 	}
@@ -122,6 +123,7 @@ bool qcf_io_cmd_info(struct io_session *session, int argc, char **argv)
 	printf("vm state offset: %s\n",
 	       qcf_format_size_long(text, (double)vm_state_offset(info)));
 	qcf_print_format_info(&facts);
+	qcf_free_facts(&facts);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io_aio.h"
 #include "io_command.h"
 #include "io_report.h"
 #include "io_request.h"
@@ -17,8 +18,9 @@
 struct read_options {
 	struct io_report report;
 	bool dump;
-	bool vm_state; /* of what is behind the disk */
-	int pattern;   /* NO_PATTERN: do not verify */
+	bool vm_state;   /* of what is behind the disk */
+	int pattern;     /* NO_PATTERN: do not verify */
+	bool is_invalid; /* -i: count it as such, and do not make it */
 	bool has_start;
 	bool has_length;
 	uint64_t verify_start; /* in the data that was read */
@@ -42,6 +44,9 @@ static bool take_option(int option, void *opaque)
 	case 'v':
 		o->dump = true;
 		break;
+	case 'i':
+		o->is_invalid = true;
+		break;
 	case 'P':
 		return qcf_io_parse_pattern(optarg, &o->pattern);
 	case 's':
@@ -50,16 +55,16 @@ static bool take_option(int option, void *opaque)
 	case 'l':
 		o->has_length = true;
 		return qcf_io_parse_number(optarg, &o->verify_length);
-	default: /* -p, which does nothing */
+	default: /* -p, which does nothing; -r, as no buffer is registered */
 		break;
 	}
 	return true;
 }
 
-static const struct io_options read_letters = { "bCl:pP:qrs:v", "r",
+static const struct io_options read_letters = { "bCl:pP:qrs:v", "",
 	                                        take_option };
-static const struct io_options readv_letters = { "CP:qrv", "r", take_option };
-static const struct io_options aio_read_letters = { "CiP:qrv", "ir",
+static const struct io_options readv_letters = { "CP:qrv", "", take_option };
+static const struct io_options aio_read_letters = { "CiP:qrv", "",
 	                                            take_option };
 
 static const struct read_options no_options = { .report = { .verb = "read" },
@@ -85,19 +90,14 @@ static bool verify(const struct read_options *o, const unsigned char *bytes,
 	return true;
 }
 
-/* What every kind of read does once its buffer is there. */
-static bool do_read(struct io_session *session, struct read_options *o,
-                    const struct io_buffer *buffer, uint64_t offset,
-                    const char *name)
+/* Report a read that is over; false if it failed or read something else. */
+static bool end_read(const struct read_options *o,
+                     const struct io_buffer *buffer, uint64_t offset,
+                     const char *name, int ret,
+                     const struct qcowfmt_error *error)
 {
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	bool ok;
-	int ret;
 
-	qcf_io_report_start(&o->report);
-	ret = o->vm_state
-	              ? qcf_io_read_vm_state(session, buffer, offset, &error)
-	              : qcf_io_read(session, buffer, offset, &error);
 	if (ret < 0) {
 		qcf_io_report_failure(name, ret, error);
 		return false;
@@ -107,6 +107,21 @@ static bool do_read(struct io_session *session, struct read_options *o,
 		qcf_io_dump(buffer->bytes, buffer->length, offset);
 	qcf_io_report_end(&o->report, offset, buffer->length);
 	return ok;
+}
+
+/* What every kind of read does once its buffer is there. */
+static bool do_read(struct io_session *session, struct read_options *o,
+                    const struct io_buffer *buffer, uint64_t offset,
+                    const char *name)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	int ret;
+
+	qcf_io_report_start(&o->report);
+	ret = o->vm_state
+	              ? qcf_io_read_vm_state(session, buffer, offset, &error)
+	              : qcf_io_read(session, buffer, offset, &error);
+	return end_read(o, buffer, offset, name, ret, error);
 }
 
 static bool check_verify_range(struct read_options *o, uint64_t length)
@@ -155,39 +170,90 @@ bool qcf_io_cmd_read(struct io_session *session, int argc, char **argv)
 	return ok;
 }
 
-/* Returns whether the request was valid; *ok is what became of it. */
-static bool read_pieces(struct io_session *session,
-                        const struct io_options *letters, int argc, char **argv,
-                        bool *ok)
+/* The operands of a read into one buffer per length. */
+static bool take_pieces(struct io_session *session, struct read_options *o,
+                        int argc, char **argv, struct io_buffer *buffer,
+                        uint64_t *offset)
 {
-	struct read_options o = no_options;
-	struct io_buffer buffer;
-	uint64_t offset;
-
-	if (!qcf_io_parse_options(letters, argc, argv, &o))
-		return false;
 	if (optind > argc - 2)
 		return qcf_io_usage(argv[0]);
-	if (!qcf_io_parse_number(argv[optind], &offset) ||
-	    !qcf_io_buffer_init_pieces(session, &buffer, argv + optind + 1,
+	if (!qcf_io_parse_number(argv[optind], offset) ||
+	    !qcf_io_buffer_init_pieces(session, buffer, argv + optind + 1,
 	                               argc - optind - 1, FILL))
 		return false;
-	o.verify_length = buffer.length;
-	*ok = do_read(session, &o, &buffer, offset, "readv");
-	qcf_io_buffer_fini(&buffer);
+	o->verify_length = buffer->length;
 	return true;
 }
 
 bool qcf_io_cmd_readv(struct io_session *session, int argc, char **argv)
 {
-	bool ok = false;
+	struct read_options o = no_options;
+	struct io_buffer buffer;
+	uint64_t offset;
+	bool ok;
 
-	return read_pieces(session, &readv_letters, argc, argv, &ok) && ok;
+	if (!qcf_io_parse_options(&readv_letters, argc, argv, &o) ||
+	    !take_pieces(session, &o, argc, argv, &buffer, &offset))
+		return false;
+	ok = do_read(session, &o, &buffer, offset, "readv");
+	qcf_io_buffer_fini(&buffer);
+	return ok;
+}
+
+/* -------------------------------------------------------------------- later */
+
+struct aio_read {
+	struct io_aio_request request;
+	struct io_session *session;
+	struct read_options o;
+	struct io_buffer buffer;
+	uint64_t offset;
+};
+
+static int run_aio(struct io_aio_request *request, struct qcowfmt_error **errp)
+{
+	struct aio_read *read = (struct aio_read *)request;
+	int ret = qcf_io_read(read->session, &read->buffer, read->offset, errp);
+
+	qcf_io_report_stop(&read->o.report);
+	return ret;
+}
+
+static void finish_aio(struct io_aio_request *request, int ret,
+                       const struct qcowfmt_error *error)
+{
+	struct aio_read *read = (struct aio_read *)request;
+
+	/* The command was a success when it was made.  QEMU calls it readv. */
+	(void)end_read(&read->o, &read->buffer, read->offset, "readv", ret,
+	               error);
+	qcf_io_buffer_fini(&read->buffer);
+	free(read);
 }
 
 bool qcf_io_cmd_aio_read(struct io_session *session, int argc, char **argv)
 {
+	struct aio_read *read = qcf_tool_alloc(sizeof(*read));
 	bool ok;
 
-	return read_pieces(session, &aio_read_letters, argc, argv, &ok);
+	*read = (struct aio_read){
+		.request = { .run = run_aio, .finish = finish_aio },
+		.session = session,
+		.o = no_options,
+	};
+	ok = qcf_io_parse_options(&aio_read_letters, argc, argv, &read->o);
+	if (!ok || read->o.is_invalid) {
+		if (ok)
+			puts("injecting invalid read request");
+		free(read);
+		return ok;
+	}
+	if (!take_pieces(session, &read->o, argc, argv, &read->buffer,
+	                 &read->offset)) {
+		free(read);
+		return false;
+	}
+	qcf_io_report_start(&read->o.report);
+	qcf_io_aio_submit(session, &read->request);
+	return true;
 }

@@ -58,6 +58,11 @@ static double seconds_since(const struct timespec *started)
 	       (double)(now.tv_nsec - started->tv_nsec) / 1e9;
 }
 
+void qcf_io_report_stop(struct io_report *report)
+{
+	report->seconds = seconds_since(&report->started);
+}
+
 /* Hours and minutes only where there are any, unless all are wanted. */
 static void format_time(char text[QCF_SIZE_TEXT], double seconds, bool all)
 {
@@ -76,7 +81,8 @@ static void format_time(char text[QCF_SIZE_TEXT], double seconds, bool all)
 void qcf_io_report_end(const struct io_report *report, uint64_t offset,
                        uint64_t length)
 {
-	double seconds = seconds_since(&report->started);
+	double seconds = report->seconds > 0 ? report->seconds
+	                                     : seconds_since(&report->started);
 	char time_text[QCF_SIZE_TEXT];
 	char size_text[QCF_SIZE_TEXT];
 	char rate_text[QCF_SIZE_TEXT];

@@ -23,9 +23,13 @@ struct io_report {
 	bool for_programs;
 	bool quiet;
 	struct timespec started;
+	double seconds; /* it took; 0 as long as it was not stopped */
 };
 
 void qcf_io_report_start(struct io_report *report);
+
+/* The request is over, though it is reported later. */
+void qcf_io_report_stop(struct io_report *report);
 
 /* Print the statistics of a request that succeeded. */
 void qcf_io_report_end(const struct io_report *report, uint64_t offset,

@@ -297,6 +297,53 @@ int qcf_io_write_vm_state(struct io_session *session,
 	return settle(session, ret, false, errp);
 }
 
+/* Whether a unit, as far as it is part of the disk, reads as zeros now. */
+static bool unit_is_zero(struct io_session *session, uint64_t offset,
+                         uint64_t unit)
+{
+	uint64_t end = qcf_min(offset + unit, session->size);
+
+	while (offset < end) {
+		struct qcowfmt_extent extent;
+
+		if (qcowfmt_map(session->image, offset, end - offset, 0,
+		                &extent, 1, NULL) < 1 ||
+		    extent.kind == QCOWFMT_EXTENT_DATA ||
+		    extent.kind == QCOWFMT_EXTENT_COMPRESSED)
+			return false;
+		offset += extent.length;
+	}
+	return true;
+}
+
+/*
+ * Zeros are a matter of metadata only in version 3, for whole clusters or
+ * subclusters; the rest of a range has to be zeros already.  In raw images the
+ * file system does it.
+ */
+static bool zeroing_is_fast(struct io_session *session,
+                            const struct io_zero *zero)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	uint64_t end = zero->offset + zero->length;
+	uint64_t unit;
+
+	if (qcowfmt_get_info(session->image, 0, &info, NULL) < 0)
+		return false;
+	if (info.format == QCOWFMT_FORMAT_RAW)
+		return true;
+	if (info.version < 3)
+		return false;
+	unit = info.cluster_size;
+	if ((info.flags & QCOWFMT_INFO_EXTENDED_L2) != 0)
+		unit /= 32;
+	if (zero->offset % unit != 0 &&
+	    !unit_is_zero(session, qcf_round_down(zero->offset, unit), unit))
+		return false;
+	return end % unit == 0 || end == session->size ||
+	       unit_is_zero(session, qcf_round_down(end, unit), unit);
+}
+
 int qcf_io_write_zeroes(struct io_session *session, const struct io_zero *zero,
                         struct qcowfmt_error **errp)
 {
@@ -304,6 +351,8 @@ int qcf_io_write_zeroes(struct io_session *session, const struct io_zero *zero,
 
 	if (!is_inside(session, zero->offset, zero->length))
 		return -EIO;
+	if (zero->only_fast && !zeroing_is_fast(session, zero))
+		return -ENOTSUP;
 	ret = check_first_sector(session, NULL, zero->length, zero->offset,
 	                         errp);
 	if (ret < 0)

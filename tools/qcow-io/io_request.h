@@ -62,6 +62,7 @@ struct io_zero {
 	uint64_t offset;
 	uint64_t length;
 	bool may_unmap;
+	bool only_fast; /* fail where zeros would have to be written */
 	bool flush;
 };
 

@@ -340,23 +340,42 @@ static bool close_image(struct io_session *session)
 	return ok;
 }
 
+/* After a failure the image is open as it was, if that can be done. */
+static bool go_back(struct io_session *session,
+                    const struct io_settings *settings)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+
+	if (settings->opts != session->settings.opts)
+		qcf_io_free_opts(settings->opts);
+	reason = open_image(session, &session->settings);
+	if (reason != NULL) {
+		complain(&session->settings, reason);
+		forget_image(session);
+	}
+	return false;
+}
+
 bool qcf_io_reopen(struct io_session *session,
                    const struct io_settings *settings)
 {
 	QCF_AUTO_FREE char *reason = NULL;
 
 	if (!close_image(session)) {
+		if (settings->opts != session->settings.opts)
+			qcf_io_free_opts(settings->opts);
 		forget_image(session);
 		return false;
 	}
 	reason = open_image(session, settings);
-	if (reason == NULL) {
-		note_image(session, settings);
-		return true;
+	if (reason != NULL) {
+		qcf_tool_error("%s", reason);
+		return go_back(session, settings);
 	}
-	complain(settings, reason);
-	forget_image(session);
-	return false;
+	if (settings->opts != session->settings.opts)
+		qcf_io_free_opts(session->settings.opts);
+	note_image(session, settings);
+	return true;
 }
 
 bool qcf_io_close(struct io_session *session)

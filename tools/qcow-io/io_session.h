@@ -25,6 +25,8 @@ struct io_settings {
 	bool ignore_discard;
 };
 
+struct io_aio_request;
+
 struct io_session {
 	struct qcowfmt_image *image; /* NULL: none is open */
 	struct io_settings settings; /* of the open image; path and format are
@@ -38,6 +40,10 @@ struct io_session {
 				   * qcf_io_check_first_sector() */
 	bool misalign;            /* put buffers at odd addresses */
 	bool has_quit;            /* no more commands */
+
+	/* Requests of aio_read and aio_write that are not reported yet. */
+	struct io_aio_request *aio_first;
+	unsigned int aio_count;
 };
 
 /* For whoever made options and did not open an image with them. */
@@ -47,10 +53,12 @@ void qcf_io_free_opts(struct qcf_image_opts *opts);
  * Open an image.  On failure prints why and returns false; the session is then
  * without an image.
  */
-bool qcf_io_open(struct io_session *session,
-                 const struct io_settings *asked);
+bool qcf_io_open(struct io_session *session, const struct io_settings *asked);
 
-/* Open the same image again with other settings. */
+/*
+ * Open the same image again with other settings, whose opts are the session's
+ * from then on.  On failure, after a message, it is open as it was before.
+ */
 bool qcf_io_reopen(struct io_session *session,
                    const struct io_settings *settings);
 

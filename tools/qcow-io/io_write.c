@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io_aio.h"
 #include "io_command.h"
 #include "io_report.h"
 #include "io_request.h"
@@ -18,6 +19,8 @@ struct write_options {
 	bool flush;
 	bool zero;
 	bool may_unmap;
+	bool only_fast;  /* -n: zeros, without writing them */
+	bool is_invalid; /* -i: count it as such, and do not make it */
 	bool has_pattern;
 	int pattern;
 	const char *source;
@@ -49,22 +52,28 @@ static bool take_option(int option, void *opaque)
 	case 'u':
 		o->may_unmap = true;
 		break;
+	case 'n':
+		o->only_fast = true;
+		break;
+	case 'i':
+		o->is_invalid = true;
+		break;
 	case 'P':
 		o->has_pattern = true;
 		return qcf_io_parse_pattern(optarg, &o->pattern);
 	case 's':
 		o->source = optarg;
 		break;
-	default: /* -p, which does nothing */
+	default: /* -p, which does nothing; -r, as no buffer is registered */
 		break;
 	}
 	return true;
 }
 
-static const struct io_options write_letters = { "bcCfnpP:qrs:uz", "nr",
+static const struct io_options write_letters = { "bcCfnpP:qrs:uz", "",
 	                                         take_option };
-static const struct io_options writev_letters = { "CfP:qr", "r", take_option };
-static const struct io_options aio_write_letters = { "CfiP:qruz", "ir",
+static const struct io_options writev_letters = { "CfP:qr", "", take_option };
+static const struct io_options aio_write_letters = { "CfiP:qruz", "",
 	                                             take_option };
 
 static const struct write_options no_options = { .report = { .verb = "wrote" },
@@ -79,6 +88,8 @@ static bool check_combination(const struct write_options *o)
 	else if (o->flush && (o->compress || o->vm_state))
 		problem = "-f and -b or -c cannot be specified at the same "
 			  "time";
+	else if (o->only_fast && !o->zero)
+		problem = "-n requires -z to be specified";
 	else if (o->may_unmap && !o->zero)
 		problem = "-u requires -z to be specified";
 	else if (o->zero + o->has_pattern + (o->source != NULL) > 1)
@@ -115,7 +126,8 @@ static bool do_write_zeroes(struct io_session *session, struct write_options *o,
                             uint64_t offset, uint64_t length, const char *name)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	struct io_zero zero = { offset, length, o->may_unmap, o->flush };
+	struct io_zero zero = { offset, length, o->may_unmap, o->only_fast,
+		                o->flush };
 	int ret;
 
 	qcf_io_report_start(&o->report);
@@ -156,7 +168,7 @@ bool qcf_io_cmd_write(struct io_session *session, int argc, char **argv)
 	    !qcf_io_parse_number(argv[optind], &offset) ||
 	    !qcf_io_parse_number(argv[optind + 1], &length))
 		return false;
-	if (length > IO_MAX_REQUEST) {
+	if (length > IO_MAX_REQUEST && !o.only_fast) {
 		printf("length cannot exceed %" PRIu64 " without -n, given "
 		       "%s\n",
 		       IO_MAX_REQUEST, argv[optind + 1]);
@@ -171,61 +183,130 @@ bool qcf_io_cmd_write(struct io_session *session, int argc, char **argv)
 	return write_filled(session, &o, offset, length);
 }
 
-static bool write_pieces(struct io_session *session, struct write_options *o,
-                         int argc, char **argv, const char *name, bool *ok)
+/* The operands of a write from one buffer per length. */
+static bool take_pieces(struct io_session *session,
+                        const struct write_options *o, int argc, char **argv,
+                        struct io_buffer *buffer, uint64_t *offset)
 {
-	struct io_buffer buffer;
-	uint64_t offset;
-
-	if (!qcf_io_parse_number(argv[optind], &offset) ||
-	    !qcf_io_buffer_init_pieces(session, &buffer, argv + optind + 1,
-	                               argc - optind - 1, o->pattern))
-		return false;
-	*ok = do_write(session, o, &buffer, offset, name);
-	qcf_io_buffer_fini(&buffer);
-	return true;
+	return qcf_io_parse_number(argv[optind], offset) &&
+	       qcf_io_buffer_init_pieces(session, buffer, argv + optind + 1,
+	                                 argc - optind - 1, o->pattern);
 }
 
 bool qcf_io_cmd_writev(struct io_session *session, int argc, char **argv)
 {
 	struct write_options o = no_options;
-	bool ok = false;
+	struct io_buffer buffer;
+	uint64_t offset;
+	bool ok;
 
 	if (!qcf_io_parse_options(&writev_letters, argc, argv, &o))
 		return false;
 	if (optind > argc - 2)
 		return qcf_io_usage(argv[0]);
-	return write_pieces(session, &o, argc, argv, "writev", &ok) && ok;
+	if (!take_pieces(session, &o, argc, argv, &buffer, &offset))
+		return false;
+	ok = do_write(session, &o, &buffer, offset, "writev");
+	qcf_io_buffer_fini(&buffer);
+	return ok;
+}
+
+/* -------------------------------------------------------------------- later */
+
+struct aio_write {
+	struct io_aio_request request;
+	struct io_session *session;
+	struct write_options o;
+	struct io_buffer buffer; /* none with -z */
+	uint64_t offset;
+	uint64_t length;
+};
+
+static int run_aio(struct io_aio_request *request, struct qcowfmt_error **errp)
+{
+	struct aio_write *write = (struct aio_write *)request;
+	const struct write_options *o = &write->o;
+	struct io_zero zero = { write->offset, write->length, o->may_unmap,
+		                false, o->flush };
+	int ret;
+
+	if (o->zero)
+		ret = qcf_io_write_zeroes(write->session, &zero, errp);
+	else
+		ret = qcf_io_write(write->session, &write->buffer,
+		                   write->offset, o->flush, errp);
+	qcf_io_report_stop(&write->o.report);
+	return ret;
+}
+
+static void finish_aio(struct io_aio_request *request, int ret,
+                       const struct qcowfmt_error *error)
+{
+	struct aio_write *write = (struct aio_write *)request;
+
+	if (ret < 0)
+		qcf_io_report_failure("aio_write", ret, error);
+	else
+		qcf_io_report_end(&write->o.report, write->offset,
+		                  write->length);
+	if (!write->o.zero)
+		qcf_io_buffer_fini(&write->buffer);
+	free(write);
+}
+
+static bool check_aio_combination(const struct write_options *o, int lengths)
+{
+	const char *problem = NULL;
+
+	if (o->zero && lengths != 1)
+		problem = "-z supports only a single length parameter";
+	else if (o->may_unmap && !o->zero)
+		problem = "-u requires -z to be specified";
+	else if (o->zero && o->has_pattern)
+		problem = "-z and -P cannot be specified at the same time";
+	if (problem != NULL)
+		puts(problem);
+	return problem == NULL;
+}
+
+static bool take_aio_operands(struct aio_write *write, int argc, char **argv)
+{
+	if (optind > argc - 2)
+		return qcf_io_usage(argv[0]);
+	if (!check_aio_combination(&write->o, argc - optind - 1))
+		return false;
+	if (write->o.zero)
+		return qcf_io_parse_number(argv[optind], &write->offset) &&
+		       qcf_io_parse_number(argv[optind + 1], &write->length);
+	if (!take_pieces(write->session, &write->o, argc, argv, &write->buffer,
+	                 &write->offset))
+		return false;
+	write->length = write->buffer.length;
+	return true;
 }
 
 bool qcf_io_cmd_aio_write(struct io_session *session, int argc, char **argv)
 {
-	struct write_options o = no_options;
-	uint64_t offset;
-	uint64_t length;
+	struct aio_write *write = qcf_tool_alloc(sizeof(*write));
 	bool ok;
 
-	if (!qcf_io_parse_options(&aio_write_letters, argc, argv, &o))
-		return false;
-	if (optind > argc - 2)
-		return qcf_io_usage(argv[0]);
-	if (o.zero && optind != argc - 2) {
-		printf("-z supports only a single length parameter\n");
+	*write = (struct aio_write){
+		.request = { .run = run_aio, .finish = finish_aio },
+		.session = session,
+		.o = no_options,
+	};
+	ok = qcf_io_parse_options(&aio_write_letters, argc, argv, &write->o);
+	if (!ok || write->o.is_invalid) {
+		if (ok)
+			puts("injecting invalid write request");
+		free(write);
+		return ok;
+	}
+	if (!take_aio_operands(write, argc, argv)) {
+		free(write);
 		return false;
 	}
-	if (o.may_unmap && !o.zero) {
-		printf("-u requires -z to be specified\n");
-		return false;
-	}
-	if (o.zero && o.has_pattern) {
-		printf("-z and -P cannot be specified at the same time\n");
-		return false;
-	}
-	if (!o.zero)
-		return write_pieces(session, &o, argc, argv, "aio_write", &ok);
-	if (!qcf_io_parse_number(argv[optind], &offset) ||
-	    !qcf_io_parse_number(argv[optind + 1], &length))
-		return false;
-	(void)do_write_zeroes(session, &o, offset, length, "aio_write");
+	qcf_io_report_start(&write->o.report);
+	qcf_io_aio_submit(session, &write->request);
 	return true;
 }

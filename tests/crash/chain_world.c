@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* chain_world.c - an overlay and what is below it */
+#include <string.h>
+
+#include "auto.h"
+#include "chain_world.h"
+#include "image_storage.h"
+#include "unit.h"
+
+static const char secret[] = "hunter2";
+
+void chain_create(struct qcowfmt_storage *storage,
+                  const struct chain_image *how, const char *backing,
+                  const char *backing_format)
+{
+	struct qcowfmt_encryption_options encryption = {
+		.struct_size = sizeof(encryption),
+		.encryption = QCOWFMT_ENCRYPTION_AES,
+		.secret = secret,
+		.secret_len = sizeof(secret) - 1,
+	};
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.format = how->format,
+		.version = how->version,
+		.flags = how->flags,
+		.cluster_size = how->cluster_size,
+		.virtual_size = how->size,
+		.backing_filename = backing,
+		.backing_format = backing_format,
+		.encryption = how->encrypted ? &encryption : NULL,
+	};
+	struct qcowfmt_error *error = NULL;
+
+	ck_assert_msg(qcowfmt_create(storage, &options, &error) == 0, "%s",
+	              qcowfmt_error_message(error));
+}
+
+/* Every sector of every image has its own bytes. */
+static void stamp(uint8_t *bytes, uint8_t seed, uint64_t at, uint64_t len)
+{
+	for (uint64_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(seed + (at + i) / CHAIN_SECTOR * 7);
+}
+
+void chain_fill(struct qcowfmt_image *image, uint8_t seed, unsigned density)
+{
+	static uint8_t bytes[CHAIN_MAX_DISK];
+	uint64_t size = qcowfmt_get_size(image);
+	struct unit_random random = { seed };
+	uint64_t at = 0;
+
+	while (at < size) {
+		uint64_t len = QCF_MIN(
+			size - at,
+			CHAIN_SECTOR * (1 + unit_random_below(&random, 24)));
+		uint64_t choice = unit_random_below(&random, 8);
+
+		stamp(bytes, seed, at, len);
+		if (choice < density)
+			ck_assert_int_eq(
+				qcowfmt_pwrite(image, bytes, len, at, NULL),
+				0);
+		else if (choice == 7)
+			ck_assert_int_eq(qcowfmt_write_zeroes(image, at, len, 0,
+			                                      NULL),
+			                 0);
+		at += len;
+	}
+}
+
+static int supply(void *opaque, const struct qcowfmt_reference *reference,
+                  struct qcowfmt_storage **storage, int32_t *format)
+{
+	struct chain_files *files = opaque;
+
+	(void)format;
+	for (int i = 0; i < CHAIN_FILES; i++) {
+		const struct chain_file *file = &files->files[i];
+
+		if (file->name == NULL ||
+		    strcmp(file->name, reference->name) != 0)
+			continue;
+		*storage = image_storage_new(file->bytes, false);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+struct qcowfmt_image *chain_open(struct qcowfmt_storage *storage,
+                                 int32_t format, uint32_t flags,
+                                 uint32_t chain_limit,
+                                 struct chain_files *files)
+{
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.format = format,
+		.flags = flags,
+		.reference_policy = files == NULL
+		                            ? QCOWFMT_REFERENCES_IGNORE
+		                            : QCOWFMT_REFERENCES_CALLBACK,
+		.reference_callback = supply,
+		.reference_opaque = files,
+		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
+		.chain_limit = chain_limit,
+		.secret = secret,
+		.secret_len = sizeof(secret) - 1,
+	};
+	struct qcowfmt_image *image = NULL;
+	struct qcowfmt_error *error = NULL;
+
+	ck_assert_msg(qcowfmt_open(storage, &options, &image, &error) == 0,
+	              "%s", qcowfmt_error_message(error));
+	return image;
+}
+
+uint64_t chain_read(struct qcowfmt_image *image, uint8_t *buffer)
+{
+	uint64_t size = qcowfmt_get_size(image);
+	struct qcowfmt_error *error = NULL;
+
+	ck_assert_uint_le(size, CHAIN_MAX_DISK);
+	ck_assert_msg(qcowfmt_pread(image, buffer, size, 0, &error) == 0, "%s",
+	              qcowfmt_error_message(error));
+	return size;
+}
+
+void chain_expect(struct qcowfmt_image *image, const uint8_t *want,
+                  uint64_t size, const char *name)
+{
+	static uint8_t have[CHAIN_MAX_DISK];
+	uint64_t length = chain_read(image, have);
+
+	ck_assert_uint_ge(length, size);
+	for (uint64_t i = 0; i < length; i++) {
+		uint8_t byte = i < size ? want[i] : 0;
+
+		if (have[i] != byte)
+			ck_abort_msg("%s: byte %" PRIu64 " is %u, want %u",
+			             name, i, have[i], byte);
+	}
+}
+
+void chain_expect_sound(struct qcowfmt_image *image, const char *name)
+{
+	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+
+	ck_assert_int_eq(qcowfmt_get_info(image, 0, &info, NULL), 0);
+	/* Nothing is counted there. */
+	if (info.version < 2)
+		return;
+	ck_assert_int_eq(qcowfmt_check(image, 0, NULL, NULL, &result, NULL), 0);
+	ck_assert_msg(result.corruptions == 0 && result.check_errors == 0,
+	              "%s: %" PRIu64 " corruptions", name, result.corruptions);
+}
+
+bool chain_is_empty(struct qcowfmt_image *image)
+{
+	uint64_t size = qcowfmt_get_size(image);
+	uint64_t at = 0;
+
+	while (at < size) {
+		struct qcowfmt_extent extent;
+
+		ck_assert_int_eq(qcowfmt_map(image, at, size - at,
+		                             QCOWFMT_MAP_TOP, &extent, 1,
+		                             NULL),
+		                 1);
+		if (extent.kind != QCOWFMT_EXTENT_UNALLOCATED)
+			return false;
+		at += extent.length;
+	}
+	return true;
+}

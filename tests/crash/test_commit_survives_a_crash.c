@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promise: a power cut while an overlay is committed leaves the same disk to be
+ * seen through overlay and base, and both images sound.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "auto.h"
+#include "chain_world.h"
+#include "crash_states.h"
+#include "image_storage.h"
+#include "rec_storage.h"
+#include "unit.h"
+
+#define QCOW2 QCOWFMT_FORMAT_QCOW2
+
+static const struct commit_case {
+	const char *name;
+	struct chain_image top;
+	struct chain_image base;
+	bool keep_top;
+	bool snapshot;
+} cases[] = {
+	{ "small clusters",
+	  { QCOW2, 3, 0, 512, 96 * 512, false },
+	  { QCOW2, 3, 0, 512, 96 * 512, false },
+	  false,
+	  false },
+	{ "top is kept",
+	  { QCOW2, 3, 0, 4096, 200 * 512, false },
+	  { QCOW2, 3, 0, 512, 200 * 512, false },
+	  true,
+	  false },
+	{ "base grows",
+	  { QCOW2, 3, 0, 4096, 200 * 512, false },
+	  { QCOW2, 3, 0, 512, 61 * 512, false },
+	  false,
+	  false },
+	{ "version 2",
+	  { QCOW2, 2, 0, 512, 130 * 512, false },
+	  { QCOW2, 2, 0, 4096, 100 * 512, false },
+	  false,
+	  false },
+	{ "raw base",
+	  { QCOW2, 3, 0, 4096, 200 * 512, false },
+	  { QCOWFMT_FORMAT_RAW, 0, 0, 0, 150 * 512, false },
+	  false,
+	  false },
+	{ "subclusters",
+	  { QCOW2, 3, QCOWFMT_CREATE_EXTENDED_L2, 16384, 200 * 512, false },
+	  { QCOW2, 3, QCOWFMT_CREATE_EXTENDED_L2, 16384, 200 * 512, false },
+	  false,
+	  false },
+	{ "lazy counts",
+	  { QCOW2, 3, QCOWFMT_CREATE_LAZY_REFCOUNTS, 512, 96 * 512, false },
+	  { QCOW2, 3, QCOWFMT_CREATE_LAZY_REFCOUNTS, 4096, 96 * 512, false },
+	  false,
+	  false },
+	{ "version 1",
+	  { QCOWFMT_FORMAT_QCOW, 0, 0, 0, 96 * 512, false },
+	  { QCOWFMT_FORMAT_QCOW, 0, 0, 0, 96 * 512, false },
+	  false,
+	  false },
+	{ "encrypted",
+	  { QCOW2, 3, 0, 4096, 96 * 512, true },
+	  { QCOW2, 3, 0, 4096, 96 * 512, false },
+	  false,
+	  false },
+	{ "snapshot",
+	  { QCOW2, 3, 0, 512, 96 * 512, false },
+	  { QCOW2, 3, 0, 512, 96 * 512, false },
+	  false,
+	  true },
+	{ "snapshot in version 2",
+	  { QCOW2, 2, 0, 512, 96 * 512, false },
+	  { QCOW2, 3, 0, 512, 96 * 512, false },
+	  false,
+	  true },
+};
+
+struct committing {
+	const struct commit_case *row;
+	uint64_t before; /* states with something in the top image */
+	uint64_t after;
+	uint64_t size;
+	uint8_t disk[CHAIN_MAX_DISK];
+};
+
+static const char *format_name(const struct chain_image *image)
+{
+	return image->format == QCOWFMT_FORMAT_QCOW
+	               ? NULL
+	               : qcowfmt_format_name(image->format);
+}
+
+static bool judge(void *opaque, const struct crash_state *state)
+{
+	struct committing *c = opaque;
+	const struct commit_case *row = c->row;
+	struct chain_files files = { { { "base", state->data } } };
+	struct qcowfmt_image *image =
+		chain_open(image_storage_new(state->data, true),
+	                   row->base.format, QCOWFMT_OPEN_READ_WRITE, 0, NULL);
+
+	chain_expect_sound(image, row->name);
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
+	image = chain_open(image_storage_new(state->image, true),
+	                   row->top.format, QCOWFMT_OPEN_READ_WRITE, 0, &files);
+	if (chain_is_empty(image))
+		c->after++;
+	else
+		c->before++;
+	chain_expect_sound(image, row->name);
+	chain_expect(image, c->disk, c->size, row->name);
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
+	return true;
+}
+
+static void make_images(struct committing *c, struct rec_log *log)
+{
+	const struct commit_case *row = c->row;
+	struct qcowfmt_storage *base = rec_data_storage_new(log);
+	struct qcowfmt_storage *top = rec_storage_new(log);
+	struct chain_files files = { { { "base", log->now[REC_DATA] } } };
+	struct qcowfmt_image *image;
+
+	chain_create(base, &row->base, NULL, NULL);
+	image = chain_open(base, row->base.format, QCOWFMT_OPEN_READ_WRITE, 0,
+	                   NULL);
+	chain_fill(image, 1, 5);
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
+	chain_create(top, &row->top, "base", format_name(&row->base));
+	image = chain_open(top, row->top.format, QCOWFMT_OPEN_READ_WRITE, 0,
+	                   &files);
+	chain_fill(image, 100, 4);
+	if (row->snapshot)
+		ck_assert_int_eq(qcowfmt_snapshot_create(image, NULL, NULL), 0);
+	chain_fill(image, 101, row->snapshot ? 2 : 0);
+	c->size = chain_read(image, c->disk);
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
+}
+
+static void commit(const struct commit_case *row, struct rec_log *log)
+{
+	struct qcowfmt_commit_options how = {
+		.struct_size = sizeof(how),
+		.flags = row->keep_top ? QCOWFMT_COMMIT_KEEP_TOP : 0,
+	};
+	struct chain_files none = { { { NULL, NULL } } };
+	struct qcowfmt_image *base =
+		chain_open(rec_data_storage_new(log), row->base.format,
+	                   QCOWFMT_OPEN_READ_WRITE, 0, NULL);
+	struct qcowfmt_image *top =
+		chain_open(rec_storage_new(log), row->top.format,
+	                   QCOWFMT_OPEN_READ_WRITE, 1, &none);
+	struct qcowfmt_error *error = NULL;
+
+	ck_assert_msg(qcowfmt_commit(top, base, &how, &error) == 0, "%s: %s",
+	              row->name, qcowfmt_error_message(error));
+	ck_assert_int_eq(qcowfmt_close(base, NULL), 0);
+	ck_assert_int_eq(qcowfmt_close(top, NULL), 0);
+}
+
+START_TEST(commits)
+{
+	static struct committing c;
+	struct crash_options options = {
+		.seed = 1,
+		.exhaustive = 10,
+		.samples = 256,
+		.torn_stride = 2,
+	};
+	struct crash_totals totals = { 0 };
+	struct rec_log *log = rec_log_new(CHAIN_CAPACITY);
+
+	rec_log_add_data(log, CHAIN_CAPACITY);
+	c = (struct committing){ .row = &cases[_i] };
+	make_images(&c, log);
+	rec_log_restart(log);
+	commit(c.row, log);
+	ck_assert(crash_states_visit(log, &options, judge, &c, &totals));
+	printf("%s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
+	       " after\n",
+	       c.row->name, totals.states, c.before, c.after);
+	ck_assert_uint_gt(c.before, 0);
+	if (!c.row->keep_top)
+		ck_assert_uint_gt(c.after, 0);
+	rec_log_free(log);
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_set_timeout(tcase, 0);
+	tcase_add_loop_test(tcase, commits, 0,
+	                    (int)(sizeof(cases) / sizeof(cases[0])));
+}
+
+int main(void)
+{
+	return unit_run("commit_survives_a_crash", add);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promise: while an image is compacted, a power cut at any moment, or any call to
+ * storage that fails, leaves the same disk and the same snapshots, and nothing but
+ * leaks; a second run ends what the first one began.
+ */
+#include <stdio.h>
+
+#include "auto.h"
+#include "scratch.h"
+#include "unit.h"
+#include "whole_image.h"
+
+static const struct whole_kind kinds[] = {
+	{ .name = "v3_512", .options = "cluster_size=512", .kib = 96 },
+	{ .name = "v2_512", .options = "cluster_size=512,compat=0.10",
+	  .kib = 96 },
+	{ .name = "v3_512_1bit",
+	  .options = "cluster_size=512,refcount_bits=1",
+	  .kib = 64,
+	  .no_snapshots = true },
+	{ .name = "v3_512_64bit",
+	  .options = "cluster_size=512,refcount_bits=64",
+	  .kib = 64 },
+	{ .name = "v3_512_64bit_tables",
+	  .options = "cluster_size=512,refcount_bits=64",
+	  .kib = 32,
+	  .resized = true,
+	  .no_snapshots = true },
+	{ .name = "v3_512_tables",
+	  .options = "cluster_size=512,refcount_bits=32",
+	  .kib = 32,
+	  .resized = true },
+	{ .name = "v3_512_emptied",
+	  .options = "cluster_size=512",
+	  .kib = 128,
+	  .emptied = true,
+	  .no_snapshots = true },
+	{ .name = "v2_512_emptied",
+	  .options = "cluster_size=512,compat=0.10",
+	  .kib = 128,
+	  .emptied = true },
+	{ .name = "v3_512_64bit_emptied",
+	  .options = "cluster_size=512,refcount_bits=64",
+	  .kib = 128,
+	  .emptied = true,
+	  .no_snapshots = true },
+	{ .name = "v3_512_recounted",
+	  .options = "cluster_size=512",
+	  .kib = 128,
+	  .emptied = true,
+	  .recount = "64",
+	  .no_snapshots = true },
+	{ .name = "v3_1024_8bit",
+	  .options = "cluster_size=1k,refcount_bits=8,lazy_refcounts=on",
+	  .kib = 128 },
+	{ .name = "v3_4096_overlay",
+	  .options = "cluster_size=4k,refcount_bits=32",
+	  .kib = 256,
+	  .backing = true },
+	{ .name = "v2_4096_overlay_aes",
+	  .options = "cluster_size=4k,compat=0.10",
+	  .kib = 256,
+	  .backing = true,
+	  .encryption = WHOLE_AES },
+	{ .name = "v3_16k_subclusters",
+	  .options = "cluster_size=16k,extended_l2=on",
+	  .kib = 1024 },
+	{ .name = "v3_64k", .options = "cluster_size=64k", .kib = 2048 },
+	{ .name = "v3_4096_data_file",
+	  .options = "cluster_size=4k",
+	  .kib = 256,
+	  .data_file = true,
+	  .resized = true,
+	  .no_snapshots = true },
+	{ .name = "v3_4096_luks",
+	  .options = "cluster_size=4k",
+	  .kib = 256,
+	  .encryption = WHOLE_LUKS },
+};
+
+static int compact(struct qcowfmt_image *image, const struct whole_kind *kind,
+                   struct qcowfmt_error **errp)
+{
+	(void)kind;
+	return qcowfmt_compact(image, NULL, NULL, errp);
+}
+
+START_TEST(crashes)
+{
+	struct whole_image w;
+
+	whole_image_init(&w, &kinds[_i]);
+	whole_image_crash(&w, compact);
+	whole_image_fini(&w);
+}
+
+END_TEST
+
+START_TEST(faults)
+{
+	struct whole_image w;
+
+	whole_image_init(&w, &kinds[_i]);
+	whole_image_fail(&w, compact);
+	whole_image_fini(&w);
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_set_timeout(tcase, 0);
+	tcase_add_loop_test(tcase, crashes, 0, QCF_ARRAY_LEN(kinds));
+	tcase_add_loop_test(tcase, faults, 0, QCF_ARRAY_LEN(kinds));
+}
+
+int main(int argc, char **argv)
+{
+	if (!whole_arguments(argc, argv)) {
+		printf("skipped: qemu-img and qemu-io are needed\n");
+		return UNIT_SKIPPED;
+	}
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	scratch_init();
+
+	int status = unit_run("compact_survives_a_crash", add);
+
+	scratch_fini();
+	return status;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * whole_image.h - operations that rebuild an image, cut short at every moment
+ *
+ * QEMU's programs make an image with whatever a kind of image can have: old
+ * clusters freed, snapshots taken and deleted, zeros, compressed clusters.  An
+ * operation runs on it, on storage that records or fails; afterwards the disk and
+ * every snapshot have to hold what they held before.
+ */
+#ifndef QCF_WHOLE_IMAGE_H
+#define QCF_WHOLE_IMAGE_H
+
+#include <stdbool.h>
+
+#include "byte_image.h"
+#include "crash_states.h"
+#include "qcowfmt.h"
+
+#define WHOLE_SNAPSHOTS 3u
+
+enum whole_encryption { WHOLE_PLAIN = 0, WHOLE_AES, WHOLE_LUKS };
+
+/* What image there is to be. */
+struct whole_kind {
+	const char *name;
+	const char *options; /* of "qemu-img create -o" */
+	unsigned int kib;    /* virtual size */
+	bool backing;
+	bool data_file;
+	bool no_snapshots;
+	bool resized; /* it was much larger once: tables are far behind */
+	bool emptied; /* most of the front is free in the end */
+	const char *recount; /* change of refcount_bits before; NULL = none */
+	bool old_snapshots; /* whose entries do not say how large the disk was */
+	enum whole_encryption encryption;
+	const char *amend; /* for the program of this name: what to change */
+};
+
+struct whole_disk {
+	uint8_t *bytes;
+	uint64_t size;
+};
+
+/* The operation under test; returns what the library does. */
+typedef int (*whole_operation)(struct qcowfmt_image *image,
+                               const struct whole_kind *kind,
+                               struct qcowfmt_error **errp);
+
+struct whole_image {
+	whole_operation operation;
+	const struct whole_kind *kind;
+	struct byte_image *image; /* as QEMU left it */
+	struct byte_image *data;  /* NULL if there is no data file */
+	struct byte_image *base;  /* NULL if there is no backing file */
+	struct whole_disk active;
+	struct whole_disk snapshots[WHOLE_SNAPSHOTS];
+	uint32_t snapshot_count;
+	uint8_t header[104]; /* before and after the operation */
+	uint8_t new_header[104];
+	uint64_t states;
+	uint64_t old_states; /* with the old header */
+	uint64_t new_states;
+	uint64_t judged_by_qemu;
+};
+
+/* Find QEMU's programs in the arguments of main(); false if they are not there. */
+bool whole_arguments(int argc, char **argv);
+
+/* Ends the test on failure. */
+void whole_image_init(struct whole_image *w, const struct whole_kind *kind);
+void whole_image_fini(struct whole_image *w);
+
+/* Run the operation on every state that a power cut during it could leave. */
+void whole_image_crash(struct whole_image *w, whole_operation operation);
+
+/* Run it once for each call to storage, which fails. */
+void whole_image_fail(struct whole_image *w, whole_operation operation);
+
+#endif
