@@ -84,8 +84,7 @@ static bool is_same_file(const char *a, const char *b)
 static bool is_called(const char *name, const struct qcowfmt_info *above,
                       const struct qcowfmt_info *info)
 {
-	QCF_AUTO_FREE char *path =
-		qcf_resolve_reference(above->filename, name);
+	QCF_AUTO_FREE char *path = qcf_resolve_reference(above->filename, name);
 
 	return (above->backing_filename != NULL &&
 	        strcmp(above->backing_filename, name) == 0) ||
@@ -131,8 +130,7 @@ static int look_at_chain(struct qcowfmt_image *image, void *opaque)
 	r->base_path = qcf_tool_printf("%s", base.filename);
 	/* What was only probed has to be probed again: a raw image must not
 	 * become something else. */
-	if (above.backing_format != NULL ||
-	    base.format != QCOWFMT_FORMAT_RAW)
+	if (above.backing_format != NULL || base.format != QCOWFMT_FORMAT_RAW)
 		r->base_format = qcowfmt_format_name(base.format);
 	return EXIT_SUCCESS;
 }
@@ -238,7 +236,9 @@ static int commit(struct request *r, struct qcowfmt_image *image,
 	};
 	int ret;
 
-	qcf_progress_begin(&r->progress, r->image.quiet ? IMG_PROGRESS_NONE : r->progress_mode,
+	qcf_progress_begin(&r->progress,
+	                   r->image.quiet ? IMG_PROGRESS_NONE
+	                                  : r->progress_mode,
 	                   qcowfmt_get_size(image));
 	ret = qcowfmt_commit(image, base, &how, &error);
 	qcf_progress_end(&r->progress, ret == 0);
@@ -289,14 +289,13 @@ int qcf_img_commit(int argc, char **argv)
 	};
 	int status;
 
-	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv,
-	                         &status)) {
+	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
 		status = EXIT_FAILURE;
 		if (argc - optind != 1)
 			qcf_tool_usage_error("Expecting one image file name");
 		else if (qcf_image_args_take(&r.image, argv[optind]))
-			status = qcf_image_args_work(&r.image, command.work,
-			                             &r);
+			status =
+				qcf_image_args_work(&r.image, command.work, &r);
 		if (r.depth > 0 && status == EXIT_SUCCESS)
 			status = run(&r);
 	}

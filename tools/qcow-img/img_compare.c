@@ -197,7 +197,9 @@ static int open_and_compare(struct request *r,
 		return EXIT_NOT_OPENED;
 	images[0] = a;
 	images[1] = b;
-	qcf_progress_begin(&r->progress, r->image.quiet ? IMG_PROGRESS_NONE : r->progress_mode,
+	qcf_progress_begin(&r->progress,
+	                   r->image.quiet ? IMG_PROGRESS_NONE
+	                                  : r->progress_mode,
 	                   qcf_max(qcowfmt_get_size(a), qcowfmt_get_size(b)));
 	status = compare(r, images);
 	qcf_progress_end(&r->progress, false);

@@ -14,8 +14,8 @@ static const struct qcf_tool_option options[] = {
 	QCF_OPTION_FORMAT,
 	{ 'b', "backing", "NAME",
 	  "the new backing file; an empty name for none", false, NULL },
-	{ 'F', "backing-format", "FMT", "format of the new backing file",
-	  false, NULL },
+	{ 'F', "backing-format", "FMT", "format of the new backing file", false,
+	  NULL },
 	{ 'B', "backing-format", "FMT", NULL, false, NULL },
 	{ 'u', "backing-unsafe", NULL,
 	  "change the name only: both backing files hold the same", false,
@@ -141,7 +141,9 @@ static int rebase(struct request *r, struct qcowfmt_image *image,
 	};
 	int ret;
 
-	qcf_progress_begin(&r->progress, r->image.quiet ? IMG_PROGRESS_NONE : r->progress_mode,
+	qcf_progress_begin(&r->progress,
+	                   r->image.quiet ? IMG_PROGRESS_NONE
+	                                  : r->progress_mode,
 	                   qcowfmt_get_size(image));
 	ret = qcowfmt_rebase(image, base, &how, &error);
 	qcf_progress_end(&r->progress, ret == 0);
@@ -199,8 +201,7 @@ int qcf_img_rebase(int argc, char **argv)
 	};
 	int status;
 
-	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv,
-	                         &status)) {
+	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
 		status = EXIT_FAILURE;
 		r.image.open.no_references = r.unsafe;
 		if (argc - optind != 1)
