@@ -281,6 +281,8 @@ static int install_parts(struct qcf_amending *a, struct parts *p,
 	if (ret == 0)
 		ret = qcf_writeback_drain(meta, errp);
 	if (ret == 0 && p->drops_bitmaps)
+		ret = qcf_bitmaps_reload(meta, errp);
+	if (ret == 0 && p->drops_bitmaps)
 		ret = qcf_reclaim_leaks(meta, false, errp);
 	return ret;
 }
