@@ -12,9 +12,7 @@ class UnsupportedIsRefused(CliTest):
         super().setUp()
         self.qemu('qemu-img', 'create', '-f', 'qcow2', 'a.qcow2', '1M')
 
-    def test_commands(self):
-        for command in ('bench',):
-            self.refused(command, 'qemu-img', command, 'a.qcow2')
+
 
     def test_program_options(self):
         for option in ('-T', '--trace'):

@@ -9,6 +9,7 @@
 #define QCF_IMG_COMMAND_H
 
 int qcf_img_amend(int argc, char **argv);
+int qcf_img_bench(int argc, char **argv);
 int qcf_img_bitmap(int argc, char **argv);
 int qcf_img_check(int argc, char **argv);
 int qcf_img_commit(int argc, char **argv);

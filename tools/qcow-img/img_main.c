@@ -21,7 +21,7 @@ struct command {
 
 static const struct command commands[] = {
 	{ "amend", "change the options of an image", qcf_img_amend },
-	{ "bench", NULL, NULL },
+	{ "bench", "measure how fast requests on an image are", qcf_img_bench },
 	{ "bitmap", "change and show dirty bitmaps", qcf_img_bitmap },
 	{ "check", "check the consistency of an image", qcf_img_check },
 	{ "commit", "copy an overlay into the image below it", qcf_img_commit },
