@@ -9,8 +9,7 @@
 #include "refcount.h"
 #include "writeback.h"
 
-static int check_sound(const struct qcf_checker *c,
-                       struct qcowfmt_error **errp)
+static int check_sound(const struct qcf_checker *c, struct qcowfmt_error **errp)
 {
 	const struct qcowfmt_check_result *result = c->result;
 
