@@ -173,6 +173,18 @@ class ImageDescriptions(CliTest):
                          'out')
         self.same_bytes('out')
 
+    def test_info_of_windows(self):
+        self.container()
+        for text in (name(driver='qcow2', file={
+                'driver': 'raw', 'offset': OFFSET,
+                'file': {'driver': 'file', 'filename': 'box'}}),
+                     name(driver='raw', offset=512, size=1024,
+                          file__filename='box'),
+                     name(driver='file', filename='a')):
+            self.info(text)
+            self.same_all('qemu-img', 'info', '--output=json', text,
+                          normalize=without_children)
+
     # --- as stored names
 
     def overlay(self, backing, *options):
