@@ -433,13 +433,8 @@ static int collect(struct qcf_bitmap_draft *draft, struct qcowfmt_error **errp)
 	draft->enabled = calloc(room, sizeof(struct qcf_bitmap *));
 	if (draft->next_items == NULL || draft->enabled == NULL)
 		return qcf_fail_oom(errp);
-	for (uint32_t i = 0; i < draft->count; i++) {
-		struct qcf_bitmap *next = draft->items[i].next;
-
-		if (!qcf_bitmap_is_good(next))
-			next->entry.flags |= QCF_BITMAP_IN_USE;
-		draft->next_items[i] = next;
-	}
+	for (uint32_t i = 0; i < draft->count; i++)
+		draft->next_items[i] = draft->items[i].next;
 	return qcf_bitmaps_encode(draft->next_items, draft->count, 0,
 	                          &draft->directory, &draft->directory_len,
 	                          errp);

@@ -317,6 +317,8 @@ int qcf_bitmaps_encode(struct qcf_bitmap *const *items, uint32_t count,
 		struct qcf_bitmap_entry entry = items[i]->entry;
 
 		entry.flags |= more_flags;
+		if (!qcf_bitmap_is_good(items[i]))
+			entry.flags |= QCF_BITMAP_IN_USE;
 		qcf_bitmap_entry_encode(&entry, &writer);
 	}
 	*len = size;

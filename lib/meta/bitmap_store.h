@@ -104,8 +104,8 @@ int qcf_bitmaps_reload(struct qcf_meta *meta, struct qcowfmt_error **errp);
 struct qcf_bitmap *qcf_bitmaps_find(const struct qcf_bitmaps *bitmaps,
                                     const char *name);
 
-/* The directory as it is in memory, with more flags in each entry; the caller
- * frees it. */
+/* The directory as it is in memory, with more flags in each entry, and "in use"
+ * in those that are not good; the caller frees it. */
 int qcf_bitmaps_encode(struct qcf_bitmap *const *items, uint32_t count,
                        uint32_t more_flags, uint8_t **directory, size_t *len,
                        struct qcowfmt_error **errp);

@@ -4,8 +4,9 @@
  *
  * Nothing else writes dirty metadata.  (New tables get their first content when
  * they are made, while nothing points to them; the feature bits have their own
- * file.)  A commit copies what is dirty and writes it in stages with a flush
- * after each, so that at every instant CS-1 to CS-8 hold:
+ * file; recount.c changes whole trees while nothing is dirty.)  A commit copies
+ * what is dirty and writes it in stages with a flush after each, so that at every
+ * instant CS-1 to CS-8 hold:
  *
  *   1. counts    refcount blocks; slices of L2 tables that no stable L1 entry
  *                points to yet

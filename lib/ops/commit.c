@@ -16,10 +16,9 @@
 
 #include "checked.h"
 #include "commit.h"
+#include "convert_pace.h"
 #include "empty.h"
 #include "exclusive.h"
-#include "progress.h"
-#include "rate.h"
 #include "resize.h"
 #include "scan.h"
 #include "write.h"
@@ -40,8 +39,7 @@ struct committing {
 	struct qcf_request to;
 	struct qcf_scan overlays; /* of image */
 	struct qcf_scan target;   /* of base */
-	struct qcf_progress progress;
-	struct qcf_rate rate;
+	struct qcf_pace pace;
 	uint8_t *buffer; /* CHUNK bytes; owned */
 	bool keep_top;
 };
@@ -107,14 +105,6 @@ static int check(const struct committing *c,
 
 /* -------------------------------------------------------------------- the copy */
 
-static int advance(struct committing *c, uint64_t guest_offset, uint64_t len,
-                   struct qcowfmt_error **errp)
-{
-	qcf_request_renew(&c->from);
-	qcf_rate_wait(&c->rate, len);
-	return qcf_progress_to(&c->progress, guest_offset + len, errp);
-}
-
 static int copy_data(struct committing *c, uint64_t guest_offset, uint64_t len,
                      struct qcowfmt_error **errp)
 {
@@ -130,7 +120,8 @@ static int copy_data(struct committing *c, uint64_t guest_offset, uint64_t len,
 			ret = qcf_write(&c->to, &iov, 1, guest_offset, part,
 			                errp);
 		if (ret == 0)
-			ret = advance(c, guest_offset, part, errp);
+			ret = qcf_pace_add(&c->pace, part, part, errp);
+		qcf_request_renew(&c->from);
 		guest_offset += part;
 		len -= part;
 	}
@@ -154,7 +145,7 @@ static int copy_zeros(struct committing *c, uint64_t guest_offset, uint64_t len,
 			ret = qcf_write_zeroes(&c->to, guest_offset,
 			                       piece.length, true, errp);
 		if (ret == 0)
-			ret = qcf_progress_to(&c->progress,
+			ret = qcf_pace_to(&c->pace,
 			                      guest_offset + piece.length,
 			                      errp);
 		guest_offset += piece.length;
@@ -175,14 +166,14 @@ static int copy_piece(struct committing *c, uint64_t guest_offset,
 	case QCF_CONTENT_BELOW:
 		break;
 	}
-	return qcf_progress_to(&c->progress, guest_offset + piece->length,
+	return qcf_pace_to(&c->pace, guest_offset + piece->length,
 	                       errp);
 }
 
 static int copy_all(struct committing *c, struct qcowfmt_error **errp)
 {
 	uint64_t at = 0;
-	int ret = qcf_progress_to(&c->progress, 0, errp);
+	int ret = qcf_pace_to(&c->pace, 0, errp);
 
 	while (ret == 0 && at < c->overlays.size) {
 		struct qcf_piece piece;
@@ -205,7 +196,7 @@ static int copy(struct committing *c, struct qcowfmt_error **errp)
 	c->buffer = aligned_alloc(BUFFER_ALIGNMENT, CHUNK);
 	if (ret == 0 && c->buffer == NULL)
 		ret = qcf_fail_oom(errp);
-	c->progress.total = c->overlays.size;
+	c->pace.total = c->overlays.size;
 	if (ret == 0)
 		ret = copy_all(c, errp);
 	free(c->buffer);
@@ -275,13 +266,12 @@ int qcf_commit(struct qcowfmt_image *image, struct qcowfmt_image *base,
 		.base = base,
 		.from = { .image = image },
 		.to = { .image = base },
-		.progress = { .callback = options->progress,
-		              .opaque = options->progress_opaque },
-		.rate = qcf_rate_begin(options->rate_limit),
 		.keep_top = (options->flags & QCOWFMT_COMMIT_KEEP_TOP) != 0,
 	};
 	int ret = check(&c, options, errp);
 
+	qcf_pace_init(&c.pace, options->progress, options->progress_opaque,
+	              options->rate_limit);
 	if (ret == 0)
 		ret = grow_base(&c, errp);
 	if (ret == 0)

@@ -176,16 +176,27 @@ static int punch_free(struct qcf_compaction *c, uint64_t end,
 
 /* ------------------------------------------------------------------------ the operation */
 
-static int compact(struct qcf_compaction *c, struct qcowfmt_error **errp)
+/* Only a sound image is touched. */
+static int prepare(struct qcf_compaction *c, struct qcowfmt_error **errp)
 {
-	uint64_t end = 0;
 	int ret = qcf_storage_get_size(c->meta->storage, &c->result->old_size,
 	                               errp);
 
-	if (ret == 0)
-		ret = qcf_reclaim_leaks(c->meta, true, errp);
-	if (ret == 0)
-		ret = qcf_compact_plan_init(c, errp);
+	return ret < 0 ? ret : qcf_reclaim_leaks(c->meta, true, errp);
+}
+
+/* New places that were not used, or old ones that are used no more, are leaks. */
+static void clean_up(struct qcf_meta *meta)
+{
+	if (qcf_writeback_drain(meta, NULL) == 0)
+		(void)qcf_reclaim_leaks(meta, false, NULL);
+}
+
+static int compact(struct qcf_compaction *c, struct qcowfmt_error **errp)
+{
+	uint64_t end = 0;
+	int ret = qcf_compact_plan_init(c, errp);
+
 	if (ret == 0)
 		ret = move_until_done(c, &end, errp);
 	if (ret == 0)
@@ -198,14 +209,9 @@ static int compact(struct qcf_compaction *c, struct qcowfmt_error **errp)
 		ret = qcf_storage_get_size(c->meta->storage,
 		                           &c->result->new_size, errp);
 	qcf_compact_plan_fini(c);
+	if (ret < 0)
+		clean_up(c->meta);
 	return ret;
-}
-
-/* New places that were not used, or old ones that are used no more, are leaks. */
-static void clean_up(struct qcf_meta *meta)
-{
-	if (qcf_writeback_drain(meta, NULL) == 0)
-		(void)qcf_reclaim_leaks(meta, false, NULL);
 }
 
 int qcf_compact(struct qcowfmt_image *image,
@@ -226,9 +232,9 @@ int qcf_compact(struct qcowfmt_image *image,
 		ret = qcf_exclusive_begin(image, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, c.layer->storage->name, ret);
-	ret = compact(&c, errp);
-	if (ret < 0)
-		clean_up(c.meta);
+	ret = prepare(&c, errp);
+	if (ret == 0)
+		ret = compact(&c, errp);
 	qcf_exclusive_end(image);
 	return qcf_wrap(errp, c.layer->storage->name, ret);
 }

@@ -7,9 +7,9 @@
  */
 #include "checked.h"
 #include "compare.h"
-#include "progress.h"
+#include "convert_pace.h"
 #include "scan.h"
-#include "zero.h"
+#include "zeros.h"
 
 /* Two buffers of this size fit the caches of a processor core, so that what was
  * just read is compared from there. */
@@ -28,7 +28,7 @@ struct side {
 struct comparing {
 	struct side sides[2];
 	bool strict;
-	struct qcf_progress progress;
+	struct qcf_pace pace;
 	struct qcowfmt_compare_result *result;
 };
 
@@ -233,7 +233,7 @@ static bool is_same_anyway(const struct comparing *c)
 static int compare_pieces(struct comparing *c, uint64_t at, uint64_t end,
                           bool *found, struct qcowfmt_error **errp)
 {
-	int ret = qcf_progress_to(&c->progress, at, errp);
+	int ret = qcf_pace_to(&c->pace, at, errp);
 
 	while (ret == 0 && !*found && at < end) {
 		uint64_t len = QCF_MIN(end - at, CHUNK);
@@ -241,7 +241,7 @@ static int compare_pieces(struct comparing *c, uint64_t at, uint64_t end,
 		ret = compare_chunk(c, at, len, found, errp);
 		at += len;
 		if (ret == 0 && !*found)
-			ret = qcf_progress_to(&c->progress, at, errp);
+			ret = qcf_pace_to(&c->pace, at, errp);
 	}
 	return ret;
 }
@@ -249,7 +249,7 @@ static int compare_pieces(struct comparing *c, uint64_t at, uint64_t end,
 static int compare_disks(struct comparing *c, struct qcowfmt_error **errp)
 {
 	uint64_t common = QCF_MIN(c->sides[0].scan.size, c->sides[1].scan.size);
-	uint64_t total = c->progress.total;
+	uint64_t total = c->pace.total;
 	uint64_t at = 0;
 	bool found = false;
 	int ret = 0;
@@ -265,7 +265,7 @@ static int compare_disks(struct comparing *c, struct qcowfmt_error **errp)
 		end = at + QCF_MIN(c->sides[0].piece.length,
 		                   c->sides[1].piece.length);
 		ret = is_same_anyway(c)
-		              ? qcf_progress_to(&c->progress, end, errp)
+		              ? qcf_pace_to(&c->pace, end, errp)
 		              : compare_pieces(c, at, end, &found, errp);
 		at = end;
 	}
@@ -301,7 +301,7 @@ static int compare(struct comparing *c, struct qcowfmt_image *first,
 		ret = begin_side(&c->sides[1], second, errp);
 	if (ret < 0)
 		return ret;
-	c->progress.total =
+	c->pace.total =
 		QCF_MAX(c->sides[0].scan.size, c->sides[1].scan.size);
 	if (c->strict && c->sides[0].scan.size != c->sides[1].scan.size) {
 		differ(c, QCOWFMT_DIFFERENT_SIZE,
@@ -318,12 +318,11 @@ int qcf_compare(struct qcowfmt_image *first, struct qcowfmt_image *second,
 {
 	struct comparing c = {
 		.strict = (options->flags & QCOWFMT_COMPARE_STRICT) != 0,
-		.progress = { .callback = options->progress,
-		              .opaque = options->progress_opaque },
 		.result = result,
 	};
 	int ret;
 
+	qcf_pace_init(&c.pace, options->progress, options->progress_opaque, 0);
 	*result = (struct qcowfmt_compare_result){ 0 };
 	if ((options->flags & ~QCOWFMT_COMPARE_STRICT) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "bitmap_ops.h"
 #include "checked.h"
 #include "convert.h"
 #include "convert_target.h"
@@ -68,6 +69,15 @@ static uint64_t sparse_unit(const struct qcowfmt_convert_options *o,
 	return qcf_align_up(qcf_align_up(size, QCF_SECTOR_SIZE), hole_unit);
 }
 
+static int next_dirty(void *opaque, uint64_t offset, uint64_t *start,
+                      uint64_t *len, struct qcowfmt_error **errp)
+{
+	const struct qcf_convert *c = opaque;
+
+	return qcf_bitmap_next(c->source.images[0].image, c->bitmap, offset,
+	                       start, len, errp);
+}
+
 int qcf_convert_init(struct qcf_convert *c,
                      struct qcowfmt_image *const *sources, size_t source_count,
                      uint64_t hole_unit,
@@ -107,6 +117,11 @@ int qcf_convert_init(struct qcf_convert *c,
 		.salvage = (o->flags & QCOWFMT_CONVERT_SALVAGE) != 0,
 		.write_all = write_all,
 	};
+	if (o->bitmap != NULL) {
+		c->bitmap = o->bitmap;
+		c->planner.next_dirty = next_dirty;
+		c->planner.dirty_opaque = c;
+	}
 	qcf_pace_init(&c->pace, o->progress, o->progress_opaque, o->rate_limit);
 	return 0;
 }

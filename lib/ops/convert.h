@@ -30,10 +30,11 @@ struct qcf_convert {
 	struct qcf_planner planner;
 	struct qcf_pace pace;
 	struct qcf_pipe_options pipe;
+	const char *bitmap; /* of the source; NULL: everything is copied */
 };
 
 /*
- * Prepare for sources and options.  Holes are whole units of at least
+ * Prepare for sources and options; the structure must stay where it is.  Holes are whole units of at least
  * hole_unit; with compression they are exactly that.  The sink and zeros_below
  * of the planner are the caller's to set.
  */

@@ -31,4 +31,11 @@ int qcf_pace_poll(struct qcf_pace *pace, struct qcowfmt_error **errp);
 int qcf_pace_add(struct qcf_pace *pace, uint64_t done, uint64_t moved,
                  struct qcowfmt_error **errp);
 
+/* The same where nothing was moved, and done is all that is done by now. */
+static inline int qcf_pace_to(struct qcf_pace *pace, uint64_t done,
+                              struct qcowfmt_error **errp)
+{
+	return qcf_pace_add(pace, done - pace->done, 0, errp);
+}
+
 #endif

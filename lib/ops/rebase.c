@@ -14,17 +14,17 @@
 #include <errno.h>
 
 #include "checked.h"
+#include "convert_pace.h"
 #include "create_options.h"
 #include "exclusive.h"
 #include "header_rewrite.h"
-#include "progress.h"
 #include "rebase.h"
 #include "scan.h"
 #include "write.h"
 #include "write_compressed.h"
 #include "writeback.h"
-#include "zero.h"
 #include "zero_discard.h"
+#include "zeros.h"
 
 /* Both buffers fit the caches of a processor; a cluster has at most 2 MiB. */
 #define CHUNK (UINT64_C(512) << 10)
@@ -38,7 +38,7 @@ struct rebasing {
 	struct qcf_request below; /* of the new backing file */
 	struct qcf_scan old;      /* the image with its old chain */
 	struct qcf_scan new;
-	struct qcf_progress progress;
+	struct qcf_pace pace;
 	uint8_t *old_bytes; /* buffer_size each; owned */
 	uint8_t *new_bytes;
 	uint64_t buffer_size;
@@ -266,7 +266,7 @@ static int rebase_range(struct rebasing *r, uint64_t at, uint64_t limit,
 			ret = rebase_units(r, at, limit, unit, &len, errp);
 		at += same > 0 ? same : len;
 		if (ret == 0)
-			ret = qcf_progress_to(&r->progress, at, errp);
+			ret = qcf_pace_to(&r->pace, at, errp);
 	}
 	return ret;
 }
@@ -274,7 +274,7 @@ static int rebase_range(struct rebasing *r, uint64_t at, uint64_t limit,
 static int rebase_all(struct rebasing *r, struct qcowfmt_error **errp)
 {
 	uint64_t at = 0;
-	int ret = qcf_progress_to(&r->progress, 0, errp);
+	int ret = qcf_pace_to(&r->pace, 0, errp);
 
 	while (ret == 0 && at < r->old.size) {
 		struct qcf_extent extent;
@@ -287,7 +287,7 @@ static int rebase_all(struct rebasing *r, struct qcowfmt_error **errp)
 		end = at + extent.run.length;
 		ret = extent.run.kind == QCF_UNALLOCATED
 		              ? rebase_range(r, at, end, errp)
-		              : qcf_progress_to(&r->progress, end, errp);
+		              : qcf_pace_to(&r->pace, end, errp);
 		at = end;
 	}
 	return ret;
@@ -300,7 +300,7 @@ static int copy(struct rebasing *r, struct qcowfmt_image *new_base,
 
 	if (ret == 0)
 		ret = qcf_scan_init(&r->new, new_base, errp);
-	r->progress.total = r->old.size;
+	r->pace.total = r->old.size;
 	r->buffer_size = QCF_MAX(CHUNK, geometry(r)->cluster_size);
 	r->old_bytes = aligned_alloc(BUFFER_ALIGNMENT, r->buffer_size);
 	r->new_bytes = aligned_alloc(BUFFER_ALIGNMENT, r->buffer_size);
@@ -384,12 +384,11 @@ int qcf_rebase(struct qcowfmt_image *image, struct qcowfmt_image *new_base,
 	struct rebasing r = {
 		.request = { .image = image },
 		.layer = qcf_image_top(image),
-		.progress = { .callback = options->progress,
-		              .opaque = options->progress_opaque },
 		.compress = (options->flags & QCOWFMT_REBASE_COMPRESS) != 0,
 	};
 	int ret = check(&r, new_base, options, errp);
 
+	qcf_pace_init(&r.pace, options->progress, options->progress_opaque, 0);
 	if (ret == 0)
 		ret = qcf_exclusive_begin(image, errp);
 	if (ret < 0)

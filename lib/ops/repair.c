@@ -157,9 +157,12 @@ static uint64_t missing_block(struct qcf_checker *c, uint64_t group)
 	return UINT64_MAX;
 }
 
-/* Add the blocks that are missing now; *added says whether that needs a look at
- * what they need in turn.  Without room in the table everything is made anew. */
-static int add_blocks_once(struct qcf_checker *c, bool *added,
+/*
+ * Add the blocks that are missing now, unless this is only to see whether they
+ * can be; *added says whether that needs a look at what they need in turn.
+ * Without room in the table everything is made anew.
+ */
+static int add_blocks_once(struct qcf_checker *c, bool add, bool *added,
                            struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE uint64_t *groups = NULL;
@@ -172,12 +175,11 @@ static int add_blocks_once(struct qcf_checker *c, bool *added,
 
 		if (index == UINT64_MAX)
 			continue;
-		if (index >= c->reftable_entries) {
-			c->need_rebuild = true;
-		} else if (c->meta != NULL) {
-			ret = add_missing_block(c, index, errp);
-			*added = true;
-		}
+		c->need_rebuild = index >= c->reftable_entries;
+		if (!add || c->need_rebuild)
+			continue;
+		ret = add_missing_block(c, index, errp);
+		*added = true;
 	}
 	return ret;
 }
@@ -189,7 +191,7 @@ static int add_missing_blocks(struct qcf_checker *c,
 	int ret = 0;
 
 	while (ret == 0 && added && !c->need_rebuild)
-		ret = add_blocks_once(c, &added, errp);
+		ret = add_blocks_once(c, true, &added, errp);
 	return ret;
 }
 
@@ -213,23 +215,35 @@ static int rebuild(struct qcf_checker *c, struct qcowfmt_error **errp)
 	return qcf_repair_rebuild(c, c->meta, errp);
 }
 
+/* Counts in blocks that can be used; new blocks where there are none. */
+static int raise_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
+{
+	int ret = add_missing_blocks(c, errp);
+
+	if (ret < 0)
+		return ret;
+	return c->need_rebuild
+	               ? rebuild(c, errp)
+	               : qcf_check_each_mismatch(c, raise_count, errp);
+}
+
 static int correct_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
 {
-	int ret;
+	bool unused;
+	int ret = 0;
 
-	if (c->fix_all && !c->need_rebuild && c->mismatch) {
-		ret = add_missing_blocks(c, errp);
-		if (ret < 0)
-			return ret;
-	}
+	if (c->fix_all && !c->need_rebuild && c->mismatch)
+		ret = add_blocks_once(c, false, &unused, errp);
+	if (ret < 0)
+		return ret;
 	if (c->need_rebuild && c->fix_all)
 		return rebuild(c, errp);
 	if (!c->mismatch)
 		return 0;
 	ret = qcf_check_each_mismatch(c, announce, errp);
-	if (ret == 0 && c->meta != NULL && c->fix_all)
-		ret = qcf_check_each_mismatch(c, raise_count, errp);
-	return ret;
+	return ret == 0 && c->meta != NULL && c->fix_all
+	               ? raise_counts(c, errp)
+	               : ret;
 }
 
 static int lower_counts(struct qcf_checker *c, struct qcowfmt_error **errp)

@@ -66,9 +66,13 @@ static int make_table(struct qcf_checker *c, struct qcf_snapshot_table *table,
 {
 	struct qcf_snapshot_view view;
 	struct qcowfmt_error *error = NULL;
+	uint64_t errors = c->result->check_errors;
 	int ret = qcf_snapshot_view_read(&view, c, errp);
-	bool whole = view.bytes == NULL ||
-	             view.count == c->header->snapshot_count;
+	/* A table that is not in the file has no entries; one that could not be
+	 * read this time may have. */
+	bool whole = c->result->check_errors == errors &&
+	             (view.bytes == NULL ||
+	              view.count == c->header->snapshot_count);
 
 	for (uint32_t i = 0; ret == 0 && whole && i < view.count; i++) {
 		if (qcf_snapshot_view_is_empty(&view, i))

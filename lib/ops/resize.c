@@ -362,6 +362,8 @@ static int resize_qcow(struct resizing *r, struct qcowfmt_error **errp)
 	if (ret < 0 || r->new_size == r->old_size)
 		return ret;
 	ret = check_bitmaps(r->layer->meta, errp);
+	if (ret == 0)
+		ret = drop_vm_state(r, errp);
 	if (ret < 0)
 		return ret;
 	return r->new_size > r->old_size ? grow(r, errp) : shrink(r, errp);

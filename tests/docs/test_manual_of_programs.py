@@ -153,7 +153,7 @@ def compare_keys(where, text, keys):
 
 def commands_of_help():
     text = output(QCOW_IMG, '--help').split('\nCommands:\n', 1)[1]
-    return re.findall(r'(?m)^  (\w+)  ', text)
+    return re.findall(r'(?m)^  (\w+) +\S', text)
 
 
 def check_qcow_img():

@@ -246,6 +246,8 @@ static char *fill_options(struct plan *plan)
 	*options = (struct qcowfmt_open_options){
 		.struct_size = sizeof(*options),
 		.chain_limit = request->chain_limit,
+		.snapshot_id = request->snapshot_id,
+		.snapshot_name = request->snapshot_name,
 		.reference_policy = request->no_references
 		                            ? QCOWFMT_REFERENCES_IGNORE
 		                            : QCOWFMT_REFERENCES_CALLBACK,

@@ -33,7 +33,9 @@ struct qcf_tool_open {
 	const struct qcf_image_opts *opts;
 	struct qcf_cache_mode cache;
 	uint32_t flags;     /* QCOWFMT_OPEN_*; DIRECT comes from cache */
-	uint32_t chain_limit; /* as in qcowfmt_open_options */
+	uint32_t chain_limit; /* these are as in qcowfmt_open_options */
+	const char *snapshot_id;
+	const char *snapshot_name;
 	bool no_references; /* do not open what the image names */
 	bool ignore_discard;
 	bool punch_zeros; /* with cache.no_flush: zeros need no space */

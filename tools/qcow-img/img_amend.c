@@ -27,7 +27,7 @@ static const struct qcf_tool_option options[] = {
 	QCF_OPTION_CACHE,
 	{ OPTION_FORCE, "force", NULL, "even if data becomes unreadable",
 	  false },
-	QCF_OPTION_PROGRESS,
+	{ 'p', "progress", QCF_PROGRESS_ARG, QCF_PROGRESS_HELP, false },
 	QCF_OPTION_QUIET,
 	QCF_OPTION_OBJECT,
 	QCF_OPTION_IMAGE_OPTS,
@@ -38,6 +38,7 @@ struct request {
 	struct qcf_image_args image;
 	struct qcf_keyval_list list;
 	bool force;
+	int progress; /* enum img_progress_mode */
 };
 
 /* What the list asks for; NULL where it says nothing. */
@@ -107,6 +108,8 @@ static bool take_option(int option, void *opaque)
 		r->force = true;
 		return true;
 	}
+	if (option == 'p')
+		return qcf_progress_parse(optarg, &r->progress);
 	if (!qcf_keyval_is_valid(optarg)) {
 		qcf_tool_error("Invalid option list: %s", optarg);
 		return false;
@@ -358,15 +361,6 @@ struct amending {
 	struct img_progress progress;
 };
 
-static int show_progress(void *opaque, uint64_t done, uint64_t total)
-{
-	struct img_progress *p = opaque;
-
-	p->total = total;
-	qcf_progress_add(p, done > p->done ? done - p->done : 0);
-	return 0;
-}
-
 /* The words of an error, without the name of the image in front of them. */
 static char *words_of(const struct amending *a,
                       const struct qcowfmt_error *error)
@@ -486,17 +480,19 @@ static char *change(struct amending *a)
 static char *amend_image(struct amending *a)
 {
 	const struct request *r = a->request;
-	bool is_shown = r->image.progress && !r->image.quiet;
+	int mode = r->image.quiet ? IMG_PROGRESS_NONE : r->progress;
 	char *reason = take_wishes(&r->list, &a->wishes);
 
 	if (reason != NULL) {
-		if (is_shown)
+		if (mode == IMG_PROGRESS_LINE)
 			putchar('\n');
 		return reason;
 	}
-	qcf_progress_begin(&a->progress, is_shown, 1);
+	qcf_progress_begin(&a->progress, mode, 1);
 	reason = change(a);
-	qcf_progress_end(&a->progress, true);
+	/* QEMU's program shows 100, whatever has happened. */
+	qcf_progress_end(&a->progress,
+	                 reason == NULL || mode == IMG_PROGRESS_LINE);
 	return reason;
 }
 
@@ -512,7 +508,7 @@ static int work(struct qcowfmt_image *image, void *opaque)
 
 	a.options = (struct qcowfmt_amend_options){
 		.struct_size = sizeof(a.options),
-		.progress = show_progress,
+		.progress = qcf_progress_callback,
 		.progress_opaque = &a.progress,
 	};
 	if (qcowfmt_get_info(image, 0, &a.info, &error) < 0)

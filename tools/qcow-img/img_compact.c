@@ -15,23 +15,29 @@
 #include "tool_size.h"
 
 static const struct qcf_tool_option options[] = {
-	QCF_OPTION_FORMAT,   QCF_OPTION_CACHE,  QCF_OPTION_OUTPUT,
-	QCF_OPTION_PROGRESS, QCF_OPTION_QUIET,  QCF_OPTION_OBJECT,
-	QCF_OPTION_IMAGE_OPTS, QCF_OPTIONS_END
+	QCF_OPTION_FORMAT,
+	QCF_OPTION_CACHE,
+	QCF_OPTION_OUTPUT,
+	{ 'p', "progress", QCF_PROGRESS_ARG, QCF_PROGRESS_HELP, false },
+	QCF_OPTION_QUIET,
+	QCF_OPTION_OBJECT,
+	QCF_OPTION_IMAGE_OPTS,
+	QCF_OPTIONS_END
 };
 
 struct request {
 	struct qcf_image_args image;
 	struct img_progress progress;
+	int mode; /* enum img_progress_mode */
 };
 
-static int show_progress(void *opaque, uint64_t done, uint64_t total)
+/* The only option of the command's own. */
+static bool take_option(int option, void *opaque)
 {
-	struct img_progress *p = opaque;
+	struct request *r = opaque;
 
-	p->total = total;
-	qcf_progress_add(p, done > p->done ? done - p->done : 0);
-	return 0;
+	(void)option;
+	return qcf_progress_parse(optarg, &r->mode);
 }
 
 static void print_json(const struct qcowfmt_compact_result *result,
@@ -66,15 +72,17 @@ static int work(struct qcowfmt_image *image, void *opaque)
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	struct qcowfmt_compact_options o = {
 		.struct_size = sizeof(o),
-		.progress = show_progress,
+		.progress = qcf_progress_callback,
 		.progress_opaque = &r->progress,
 	};
 	struct qcowfmt_compact_result result = { .struct_size =
 		                                         sizeof(result) };
 	int ret;
 
-	qcf_progress_begin(&r->progress, r->image.progress && !r->image.quiet,
-	                   1);
+	/* Standard output is for the result where that is to be parsed. */
+	qcf_progress_begin_on(&r->progress,
+	                      r->image.quiet ? IMG_PROGRESS_NONE : r->mode, 1,
+	                      r->image.json ? stderr : stdout);
 	ret = qcowfmt_compact(image, &o, &result, &error);
 	qcf_progress_end(&r->progress, ret == 0);
 	if (ret < 0) {
@@ -90,7 +98,7 @@ static int work(struct qcowfmt_image *image, void *opaque)
 
 static const struct qcf_image_command command = {
 	{ "FILE", "Make the file of an image shorter, in place.", options },
-	NULL,
+	take_option,
 	work
 };
 

@@ -12,6 +12,7 @@
 
 #include "img_command.h"
 #include "img_convert_copy.h"
+#include "img_convert_keep.h"
 #include "img_convert_stream.h"
 #include "img_convert_target.h"
 #include "img_create_options.h"
@@ -34,6 +35,7 @@
 #define OPTION_SKIP_BROKEN_BITMAPS (QCF_OPTION_LONG + 5)
 #define OPTION_SALVAGE             (QCF_OPTION_LONG + 6)
 #define OPTION_TARGET_IS_ZERO      (QCF_OPTION_LONG + 7)
+#define OPTION_SNAPSHOTS           (QCF_OPTION_LONG + 8)
 
 static const struct qcf_tool_option options[] = {
 	{ 'f', "source-format", "FMT", "format of the source (default: probed)",
@@ -70,9 +72,15 @@ static const struct qcf_tool_option options[] = {
 	  false },
 	{ 'p', "progress", QCF_PROGRESS_ARG, QCF_PROGRESS_HELP, false },
 	{ 'q', "quiet", NULL, "print nothing but errors", false },
-	{ 'l', "snapshot", "SNAPSHOT", NULL, true },
-	{ OPTION_BITMAPS, "bitmaps", NULL, NULL, true },
-	{ OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL, NULL, true },
+	{ 'l', "snapshot", "SNAPSHOT",
+	  "copy a snapshot: ID, NAME, or snapshot.id=ID,snapshot.name=NAME",
+	  false },
+	{ OPTION_SNAPSHOTS, "snapshots", NULL,
+	  "copy the internal snapshots, too", false },
+	{ OPTION_BITMAPS, "bitmaps", NULL, "copy the dirty bitmaps, too",
+	  false },
+	{ OPTION_SKIP_BROKEN_BITMAPS, "skip-broken-bitmaps", NULL,
+	  "but not those that are inconsistent", false },
 	{ OPTION_OBJECT, "object", "OBJDEF",
 	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false },
 	{ OPTION_IMAGE_OPTS, "image-opts", NULL,
@@ -177,6 +185,15 @@ static void take_simple(int option, struct img_convert_request *r)
 	case 'C':
 		r->copy_range = true;
 		break;
+	case OPTION_SNAPSHOTS:
+		r->keep_snapshots = true;
+		break;
+	case OPTION_BITMAPS:
+		r->keep_bitmaps = true;
+		break;
+	case OPTION_SKIP_BROKEN_BITMAPS:
+		r->skip_broken_bitmaps = true;
+		break;
 	case OPTION_SALVAGE:
 		r->salvage = true;
 		break;
@@ -209,6 +226,8 @@ static bool take_option(int option, void *opaque)
 	case 'r':
 		return qcf_parse_size_argument(optarg, "rate limit",
 		                               &r->rate_limit);
+	case 'l':
+		return qcf_snapshot_choice_parse(&r->snapshot, optarg);
 	case 'p':
 		return qcf_progress_parse(optarg, &r->progress);
 	case OPTION_OBJECT:
@@ -220,11 +239,13 @@ static bool take_option(int option, void *opaque)
 }
 
 /* Checked before operands are looked at. */
-static bool check_copy_range(const struct img_convert_request *r)
+static bool check_options(const struct img_convert_request *r)
 {
 	const char *problem = NULL;
 
-	if (r->copy_range && r->compress)
+	if (r->skip_broken_bitmaps && !r->keep_bitmaps)
+		problem = "Use of --skip-broken-bitmaps requires --bitmaps";
+	else if (r->copy_range && r->compress)
 		problem = "Cannot enable copy offloading when -c is used";
 	else if (r->copy_range && r->has_hole_size)
 		problem = "Cannot enable copy offloading when -S is used";
@@ -233,6 +254,31 @@ static bool check_copy_range(const struct img_convert_request *r)
 	if (problem != NULL)
 		qcf_tool_error("%s", problem);
 	return problem == NULL;
+}
+
+/* What works with one source only, or not together. */
+static const char *check_sources(const struct img_convert_request *r)
+{
+	bool several = r->source_count > 1;
+
+	if (several && r->backing != NULL)
+		return "Having a backing file for the target makes no sense "
+		       "when concatenating multiple input images";
+	if (several && r->snapshot.is_set)
+		return "No support for concatenating multiple snapshot";
+	if (several && r->keep_bitmaps)
+		return "Copying bitmaps only possible with single source";
+	if (several && r->keep_snapshots)
+		return "Copying snapshots only possible with single source";
+	if (!r->keep_snapshots)
+		return NULL;
+	if (r->no_create)
+		return "Copying snapshots needs a new target";
+	if (r->snapshot.is_set)
+		return "Either one snapshot or all of them can be copied";
+	if (r->backing != NULL)
+		return "Copying snapshots is not possible onto a backing file";
+	return NULL;
 }
 
 static bool check_combination(const struct img_convert_request *r)
@@ -248,9 +294,8 @@ static bool check_combination(const struct img_convert_request *r)
 		problem = "--target-is-zero requires use of -n flag";
 	else if (r->no_create && r->list.count > 0)
 		problem = "-o has no effect when skipping image creation";
-	else if (r->source_count > 1 && r->backing != NULL)
-		problem = "Having a backing file for the target makes no sense "
-			  "when concatenating multiple input images";
+	else
+		problem = check_sources(r);
 	if (problem != NULL)
 		qcf_tool_error("%s", problem);
 	return problem == NULL;
@@ -264,7 +309,7 @@ static bool parse_operands(int argc, char **argv, struct img_convert_request *r)
 		r->target.path = count > 0 ? argv[argc - 1] : NULL;
 		return true;
 	}
-	if (!check_copy_range(r))
+	if (!check_options(r))
 		return false;
 	if (count < 2) {
 		qcf_tool_error("Must specify image file name");
@@ -289,11 +334,25 @@ static bool check_target(const struct img_convert_request *r,
 		qcf_tool_error("output file is smaller than input file");
 		return false;
 	}
+	if (r->keep_bitmaps &&
+	    !qcf_keep_bitmaps_check(r, source->handles[0], target))
+		return false;
 	if (!r->compress || qcowfmt_get_info(target, 0, &info, NULL) < 0 ||
 	    info.format != QCOWFMT_FORMAT_RAW)
 		return true;
 	qcf_tool_error("Compression not supported for this file format");
 	return false;
+}
+
+static bool fill_target(const struct img_convert_request *r,
+                        const struct img_source *source,
+                        struct qcowfmt_image *target)
+{
+	bool ok = r->keep_snapshots ? qcf_keep_snapshots(r, source, target)
+	                            : qcf_copy(r, source, target);
+
+	return ok && (!r->keep_bitmaps ||
+	              qcf_keep_bitmaps(r, source->handles[0], target));
 }
 
 static bool write_target(const struct img_convert_request *r,
@@ -309,7 +368,9 @@ static bool write_target(const struct img_convert_request *r,
 		               reason);
 		return false;
 	}
-	ok = check_target(r, source, target) && qcf_copy(r, source, target);
+	ok = check_target(r, source, target) && fill_target(r, source, target);
+	if (ok)
+		qcf_target_trim(r);
 	if (qcowfmt_close(target, &error) < 0 && ok) {
 		qcf_tool_error("error while writing '%s': %s", r->target.path,
 		               qcowfmt_error_message(error));
@@ -341,14 +402,27 @@ static bool name_target(struct img_convert_request *r)
 	return r->target_path != NULL;
 }
 
+static bool open_sources(const struct img_convert_request *r,
+                         struct img_source *source)
+{
+	if (!qcf_source_open(source, &r->source, r->image_opts, r->sources,
+	                     r->source_count))
+		return false;
+	if (!r->snapshot.is_set)
+		return true;
+	if (!qcf_snapshot_choice_open(&r->snapshot, &source->requests[0],
+	                              &source->handles[0]))
+		return false;
+	source->size = qcowfmt_get_size(source->handles[0]);
+	return true;
+}
+
 static bool convert(struct img_convert_request *r, struct img_source *source)
 {
 	bool created = false;
 	bool ok;
 
-	if (!name_target(r) ||
-	    !qcf_source_open(source, &r->source, r->image_opts, r->sources,
-	                     r->source_count))
+	if (!name_target(r) || !open_sources(r, source))
 		return false;
 	if (r->to_pipe)
 		return qcf_convert_stream(r, source);
@@ -398,5 +472,6 @@ int qcf_img_convert(int argc, char **argv)
 		status = run(&r);
 	qcf_keyval_fini(&r.list);
 	qcf_image_opts_fini(&r.target_opts);
+	qcf_snapshot_choice_fini(&r.snapshot);
 	return status;
 }

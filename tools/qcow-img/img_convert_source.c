@@ -15,21 +15,22 @@ static bool open_image(struct img_source *source,
 {
 	struct qcowfmt_image **handle = &source->handles[source->count];
 	struct qcf_image_opts *opts = &source->opts[source->count];
-	struct qcf_tool_open open = *request;
+	struct qcf_tool_open *open = &source->requests[source->count];
+	bool is_pipe = !image_opts && qcf_is_pipe_name(name);
 	QCF_AUTO_FREE char *reason = NULL;
-	QCF_AUTO_FREE char *pipe = NULL;
 	uint64_t size;
 
 	source->count++;
-	if (!image_opts && qcf_is_pipe_name(name)) {
-		pipe = qcf_spool_input();
-		if (pipe == NULL)
+	*open = *request;
+	if (is_pipe) {
+		source->pipe = qcf_spool_input();
+		if (source->pipe == NULL)
 			return false;
 	}
-	if (!qcf_tool_take_image(&open, opts, image_opts,
-	                         pipe != NULL ? pipe : name))
+	if (!qcf_tool_take_image(open, opts, image_opts,
+	                         is_pipe ? source->pipe : name))
 		return false;
-	if (qcf_tool_open(&open, handle, &reason) < 0) {
+	if (qcf_tool_open(open, handle, &reason) < 0) {
 		qcf_tool_error("Could not open '%s': %s", name, reason);
 		return false;
 	}
@@ -49,6 +50,7 @@ bool qcf_source_open(struct img_source *source,
 	size_t i;
 
 	source->handles = qcf_tool_alloc(count * sizeof(*source->handles));
+	source->requests = qcf_tool_alloc(count * sizeof(*source->requests));
 	source->opts = qcf_tool_alloc(count * sizeof(*source->opts));
 	for (i = 0; i < count; i++) {
 		if (!open_image(source, request, image_opts, names[i]))
@@ -66,7 +68,9 @@ void qcf_source_close(struct img_source *source)
 		qcf_image_opts_fini(&source->opts[i]);
 	}
 	free(source->handles);
+	free(source->requests);
 	free(source->opts);
+	free(source->pipe);
 	source->count = 0;
 }
 

@@ -13,7 +13,9 @@
 
 struct img_source {
 	struct qcowfmt_image **handles;
+	struct qcf_tool_open *requests; /* how each was opened */
 	struct qcf_image_opts *opts;
+	char *pipe; /* where standard input can be opened; NULL: not used */
 	size_t count;
 	uint64_t size; /* of all together */
 };

@@ -10,6 +10,18 @@
 #include "img_create_file.h"
 #include "tool_error.h"
 
+/*
+ * Compressed clusters have no place before they are written.  What can be had is
+ * that there will be enough space for all of them.
+ */
+static bool is_reserving(const struct img_create_values *values)
+{
+	const char *mode = qcf_create_text(values, "preallocation");
+
+	return values->format == QCOWFMT_FORMAT_QCOW2 && mode != NULL &&
+	       (strcmp(mode, "falloc") == 0 || strcmp(mode, "full") == 0);
+}
+
 /* What cannot be had together with compression. */
 static char *check_compression(const struct img_create_values *values)
 {
@@ -24,7 +36,7 @@ static char *check_compression(const struct img_create_values *values)
 	    qcf_create_text(values, "encrypt.format") != NULL)
 		return qcf_tool_printf("Compression and encryption not "
 		                       "supported at the same time");
-	if (mode != NULL && strcmp(mode, "off") != 0)
+	if (mode != NULL && strcmp(mode, "off") != 0 && !is_reserving(values))
 		return qcf_tool_printf("Compression and preallocation not "
 		                       "supported at the same time");
 	return NULL;
@@ -85,6 +97,26 @@ static char *keep_secret(struct img_convert_request *r,
 	return qcf_image_opts_add(&r->target_opts, text);
 }
 
+/* Enough for clusters none of which gets smaller, and their tables: with clusters
+ * of 512 bytes and counts of 64 bits these take a 32nd. */
+static uint64_t worst_case(uint64_t virtual_size)
+{
+	return virtual_size + virtual_size / 16 + 16 * MIB;
+}
+
+/* Reserve host space behind what the file has. */
+static char *reserve_space(struct img_convert_request *r, uint64_t virtual_size)
+{
+	QCF_AUTO_FD int fd = open(r->target_path, O_RDWR | O_CLOEXEC);
+
+	r->reserved = worst_case(virtual_size);
+	if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0,
+	                         (off_t)r->reserved) == 0)
+		return NULL;
+	return qcf_tool_printf("Could not reserve space for '%s': %s",
+	                       r->target_path, strerror(errno));
+}
+
 static char *create_target(struct img_convert_request *r,
                            struct img_create_values *values,
                            const struct img_source *source)
@@ -92,6 +124,7 @@ static char *create_target(struct img_convert_request *r,
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	struct qcowfmt_create_options create;
 	char *reason = qcf_create_values_resolve(values, &create);
+	bool reserve;
 	int ret;
 
 	if (reason != NULL)
@@ -101,6 +134,9 @@ static char *create_target(struct img_convert_request *r,
 		return qcf_tool_reason(-EAGAIN, NULL, create.data_filename,
 		                       true);
 	create.virtual_size = source->size;
+	reserve = r->compress && is_reserving(values);
+	if (reserve)
+		create.preallocation = QCOWFMT_PREALLOCATION_OFF;
 	r->is_preallocated =
 		create.preallocation != QCOWFMT_PREALLOCATION_OFF ||
 		(create.flags & QCOWFMT_CREATE_DATA_FILE_RAW) != 0;
@@ -108,7 +144,12 @@ static char *create_target(struct img_convert_request *r,
 	if (ret < 0)
 		return qcf_create_reason(ret, error, r->target_path,
 		                         values->format);
-	return keep_secret(r, values);
+	if (reserve) {
+		reason = reserve_space(r, source->size);
+		if (reason != NULL)
+			(void)unlink(r->target_path);
+	}
+	return reason != NULL ? reason : keep_secret(r, values);
 }
 
 bool qcf_target_prepare(struct img_convert_request *r,
@@ -177,6 +218,19 @@ bool qcf_target_is_zero(const struct img_convert_request *r,
 		return false;
 	return qcowfmt_get_info(target, 0, &info, NULL) == 0 &&
 	       !is_undefined(r, &info);
+}
+
+void qcf_target_trim(const struct img_convert_request *r)
+{
+	QCF_AUTO_FD int fd = -1;
+	struct stat st;
+
+	if (r->reserved == 0)
+		return;
+	fd = open(r->target_path, O_RDWR | O_CLOEXEC);
+	/* Cutting a file to the length it has frees what is behind its end. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		(void)ftruncate(fd, st.st_size);
 }
 
 bool qcf_target_pad(const char *path)

@@ -9,6 +9,7 @@
 
 #include "img_convert_source.h"
 #include "img_create_options.h"
+#include "img_snapshot_choice.h"
 #include "tool_keyval.h"
 #include "tool_open.h"
 
@@ -29,11 +30,13 @@ struct img_convert_request {
 	bool image_opts;
 	bool target_image_opts;
 	bool compress;
+	uint64_t reserved;    /* host space that the target has, bytes */
 	bool is_preallocated; /* the target is new, and no part of it missing */
 	bool target_is_zero;
 	bool out_of_order;
 	bool copy_range;
 	bool salvage;
+	struct img_snapshot_choice snapshot;
 	bool keep_snapshots;
 	bool keep_bitmaps;
 	bool skip_broken_bitmaps;
@@ -68,5 +71,9 @@ bool qcf_target_is_zero(const struct img_convert_request *r,
  * message.
  */
 bool qcf_target_pad(const char *path);
+
+/* Give back space that was reserved and not needed.  The target is still open, so
+ * that nobody else is writing to it. */
+void qcf_target_trim(const struct img_convert_request *r);
 
 #endif

@@ -33,7 +33,7 @@ enum img_progress_mode {
 };
 
 #define QCF_PROGRESS_ARG  "[=FORMAT]"
-#define QCF_PROGRESS_HELP "show how far it has come; as text or json"
+#define QCF_PROGRESS_HELP "show how far it has come; as human or json"
 
 struct img_progress {
 	int mode;
