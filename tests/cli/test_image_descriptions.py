@@ -4,8 +4,10 @@ and qemu-io find there, on the command line and as stored backing names."""
 
 import json
 import os
+import sys
 
-from cli_common import CliTest, KIB, MIB, main, noise, without_times
+from cli_common import (CliTest, EXIT_SKIP, HAS_JSON, KIB, MIB, main, noise,
+                        without_times)
 from test_info_same import without_children, without_file_node
 
 
@@ -217,6 +219,21 @@ class ImageDescriptions(CliTest):
         self.overlay('file:a', '-F', 'qcow2')
         self.check_overlay()
 
+    def test_backing_files_of_new_images(self):
+        """create looks at what it is told, for the size."""
+        for backing in (name(driver='qcow2', file__filename='a'),
+                        name(file__filename='a'), 'file:a', 'file:none',
+                        name(driver='qcow2', file__filename='none')):
+            self.same_all('qemu-img', 'create', '-f', 'qcow2', '-b', backing,
+                          '-F', 'qcow2', 'new')
+        self.same_bytes('new')
+
+    def test_stored_names_cannot_move_the_cursor(self):
+        self.overlay('x\x1b[2J', '-F', 'raw')
+        ours = self.our('qemu-img', 'map', 'sub/top')
+        self.assertEqual(ours.status, 1)
+        self.assertNotIn('\x1b', ours.err)
+
     def test_the_record_wins(self):
         self.overlay(name(driver='raw', file__filename='a'), '-F', 'qcow2')
         self.check_overlay()
@@ -362,4 +379,7 @@ class ImageDescriptions(CliTest):
 
 
 if __name__ == '__main__':
+    if not HAS_JSON:
+        print('SKIP: built without JSON', file=sys.stderr)
+        sys.exit(EXIT_SKIP)
     main()

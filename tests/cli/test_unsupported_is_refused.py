@@ -49,7 +49,7 @@ class UnsupportedIsRefused(CliTest):
     def test_objects(self):
         for text in ('secret,id=a,data=x,keyid=b', 'secret,id=a,data=x,iv=b',
                      'throttle-group,id=a', 'tls-creds-x509,id=a',
-                     '{"qom-type":"secret","id":"a","data":"x"}'):
+                     '{"qom-type":"throttle-group","id":"a"}'):
             self.refused('', 'qemu-img', 'info', '--object', text, 'a.qcow2')
             self.refused('', 'qemu-io', '--object', text, 'a.qcow2')
 
