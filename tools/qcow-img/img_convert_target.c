@@ -110,8 +110,8 @@ static char *reserve_space(struct img_convert_request *r, uint64_t virtual_size)
 	QCF_AUTO_FD int fd = open(r->target_path, O_RDWR | O_CLOEXEC);
 
 	r->reserved = worst_case(virtual_size);
-	if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0,
-	                         (off_t)r->reserved) == 0)
+	if (fd >= 0 &&
+	    fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)r->reserved) == 0)
 		return NULL;
 	return qcf_tool_printf("Could not reserve space for '%s': %s",
 	                       r->target_path, strerror(errno));
