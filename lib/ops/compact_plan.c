@@ -342,13 +342,19 @@ static int is_needless(struct qcf_compaction *c, uint64_t cluster,
 static struct qcf_table_place *table_at(struct qcf_compaction *c,
                                         uint64_t cluster)
 {
-	for (size_t i = c->table_count; i-- > 0;) {
-		struct qcf_table_place *t = &c->tables[i];
+	size_t low = 0;
+	size_t high = c->table_count;
 
-		if (cluster >= t->first && cluster - t->first < t->count)
-			return t;
+	/* The first table behind the cluster: what counts is the one before. */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (c->tables[middle].first <= cluster)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return &c->tables[low - 1];
 }
 
 static int plan_table(struct qcf_compaction *c, uint64_t cluster,
