@@ -282,6 +282,15 @@ class ImageDescriptions(CliTest):
                      'driver=qcow2,file.filename=a,backing.driver=raw,'
                      'backing.file.filename=raw')
 
+    def test_info_opens_no_backing_file(self):
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
+                  'gone', '-F', 'qcow2', 'top', '1M')
+        for text in ('driver=qcow2,file.filename=top,backing.driver=qcow2,'
+                     'backing.file.filename=a',
+                     'driver=qcow2,file.filename=top,backing='):
+            for args in ([], ['--backing-chain']):
+                self.info(*args, '--image-opts', text)
+
     def test_no_backing_file(self):
         self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
                   'gone', '-F', 'qcow2', 'top', '1M')
