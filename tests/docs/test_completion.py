@@ -90,6 +90,7 @@ EXACT = {
     'qcow-img amend -o encrypt.state=': {'active', 'inactive'},
     'qcow-img convert --progress=': {'human', 'json'},
     'qcow-img convert --progress ': {'base.qcow2', 'sub', 'with space'},
+    'qcow-img bench -i ': {'threads', 'native', 'io_uring'},
     'qcow-img dd ': {'bs=', 'count=', 'skip=', 'if=', 'of='},
     'qcow-img dd bs=1M if=b': {'base.qcow2'},
     'qcow-img bitmap --output=': {'human', 'json'},
