@@ -1081,12 +1081,16 @@ struct qcowfmt_amend_options {
 /*
  * qcowfmt_amend - change properties of an image
  *
- * The image must be open read-write.  -EINVAL and QCOWFMT_ERR_USAGE for what
- * contradicts itself or the image, in words; -ENOTSUP for raw and version 1.
- * Going to version 2 writes out zero clusters and drops what only version 3 has
- * (dirty bitmaps).  -EOVERFLOW if a count does not fit into refcount_bits.  Guest
- * I/O waits meanwhile.  After a failure or a power cut the guest sees the same
- * disk.  Stable when it returns.  Since 0.1.
+ * The image must be open read-write, and stays usable.  -EINVAL and
+ * QCOWFMT_ERR_USAGE, with nothing changed, for what contradicts itself or the
+ * image, in words; -ENOTSUP for raw and version 1; -ENOSPC and
+ * QCOWFMT_ERR_NO_SPACE if a name does not fit into the header.  Going to version
+ * 2 writes out zero clusters and drops what only version 3 has (dirty bitmaps,
+ * lazy refcounts, unknown header fields).  -EOVERFLOW and QCOWFMT_ERR_LIMIT if a
+ * count does not fit into refcount_bits.  All changes take effect at once; after
+ * a failure or a power cut there are all of them or none, and the guest sees the
+ * same disk, and the same snapshots, in any case.  Guest I/O waits meanwhile.
+ * Stable when it returns.  Since 0.1.
  */
 int qcowfmt_amend(struct qcowfmt_image *image,
                   const struct qcowfmt_amend_options *options,
@@ -1351,10 +1355,16 @@ struct qcowfmt_compact_result {
  *
  * Moves clusters from the end of the file into free ones, cuts the file, and
  * gives the space of free clusters back.  The guest sees the same disk all the
- * time, also after a power cut at any moment; snapshots and bitmaps stay.
- * Clusters that read as zeros everywhere are not looked for.  Guest I/O waits
- * meanwhile.  -ENOTSUP for raw and version 1.  The caller sets
- * result->struct_size.  Since 0.1.
+ * time, also after a failure or a power cut at any moment, which may leave
+ * leaked clusters; snapshots and bitmaps stay.  LUKS key slots and dirty bitmaps
+ * are not moved, and compressed clusters that share host clusters only together:
+ * the file keeps its length up to the last thing that cannot move.  A second run
+ * has nothing to do.  Clusters that read as zeros everywhere are not looked for.
+ *
+ * Takes memory of about 20 MiB, and what qcowfmt_check() takes.  Guest I/O waits
+ * meanwhile.  -ENOTSUP for raw and version 1; -EIO and QCOWFMT_ERR_CORRUPT, with
+ * nothing changed, for an image that has to be repaired first.  result may be
+ * NULL; otherwise the caller sets result->struct_size.  Since 0.1.
  */
 int qcowfmt_compact(struct qcowfmt_image *image,
                     const struct qcowfmt_compact_options *options,

@@ -96,8 +96,8 @@ int qcf_bitmaps_load(struct qcf_meta *meta, struct qcowfmt_error **errp);
 int qcf_bitmaps_open(struct qcf_meta *meta, bool repair,
                      struct qcowfmt_error **errp);
 
-/* Forget what is known, which is nothing that has to be stored: the next use
- * reads the directory again.  No request is running. */
+/* Forget what is known, and what was not stored yet, and read the directory that
+ * the header has now.  No request is running. */
 int qcf_bitmaps_reload(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
 /* The bitmap of a name, or NULL. */

@@ -247,9 +247,9 @@ static int prepare_parts(struct qcf_amending *a, struct parts *p,
 	uint32_t bits = new_refcount_bits(a);
 	int ret = qcf_header_copy(&a->meta->header, &p->header, errp);
 
-	p->drops_bitmaps = new_version(a) != a->meta->header.version &&
-	                   qcf_header_extension(&a->meta->header,
-	                                        QCF_EXT_BITMAPS) != NULL;
+	p->drops_bitmaps =
+		new_version(a) != a->meta->header.version &&
+		qcf_header_extension(&a->meta->header, QCF_EXT_BITMAPS) != NULL;
 	if (ret == 0)
 		ret = change_header(a, &p->header, errp);
 	if (ret == 0 && is_upgrade(a))
@@ -275,11 +275,12 @@ static int install_parts(struct qcf_amending *a, struct parts *p,
 	if (ret == 0 && p->new_counts)
 		ret = qcf_new_counts_install(meta, &p->counts, errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_install(meta, &p->snapshots,
-		                                p->header.snapshots_offset,
-		                                errp);
+		ret = qcf_new_snapshots_install(
+			meta, &p->snapshots, p->header.snapshots_offset, errp);
 	if (ret == 0)
 		ret = qcf_writeback_drain(meta, errp);
+	if (ret == 0 && p->drops_bitmaps)
+		ret = qcf_bitmaps_reload(meta, errp);
 	if (ret == 0 && p->drops_bitmaps)
 		ret = qcf_reclaim_leaks(meta, false, errp);
 	return ret;

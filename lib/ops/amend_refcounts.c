@@ -210,8 +210,8 @@ int qcf_new_counts_prepare(struct qcf_amending *a, struct qcf_new_counts *n,
 	                        errp);
 	if (ret < 0)
 		return ret;
-	n->table = calloc(n->geometry.max_reftable_entry_count,
-	                  sizeof(*n->table));
+	n->table =
+		calloc(n->geometry.max_reftable_entry_count, sizeof(*n->table));
 	if (n->table == NULL)
 		return qcf_fail_oom(errp);
 	ret = look_at_counts(a, n, errp);

@@ -329,9 +329,9 @@ static int is_needless(struct qcf_compaction *c, uint64_t cluster,
 	bool counted = true;
 	int ret = 0;
 
-	*needless = index < c->meta->refcounts.entry_count &&
-	            c->meta->refcounts.table[index] ==
-	                    qcf_host_offset(g, cluster);
+	*needless =
+		index < c->meta->refcounts.entry_count &&
+		c->meta->refcounts.table[index] == qcf_host_offset(g, cluster);
 	if (*needless)
 		ret = any_counted(c, start, cluster, &counted, errp);
 	*needless &= !counted;
@@ -477,9 +477,9 @@ static int recount(struct qcf_compaction *c, struct qcowfmt_error **errp)
 			continue;
 		ret = qcf_refcount_read(c->meta, i, &count, errp);
 		if (ret == 0)
-			ret = qcf_refcount_write(
-				c->meta, qcf_compact_new_place(c, i), count,
-				errp);
+			ret = qcf_refcount_write(c->meta,
+			                         qcf_compact_new_place(c, i),
+			                         count, errp);
 	}
 	return ret;
 }

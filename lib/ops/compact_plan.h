@@ -63,9 +63,9 @@ struct qcf_compaction {
 	/* the window: host clusters [first, end) */
 	uint64_t first;
 	uint64_t end;
-	uint64_t *to;  /* by cluster: the new one, or QCF_STAYS, QCF_VANISH */
-	uint8_t *uses; /* by cluster: enum qcf_use, and LINKED */
-	bool linked_in; /* compressed data crosses the start of the window */
+	uint64_t *to;    /* by cluster: the new one, or QCF_STAYS, QCF_VANISH */
+	uint8_t *uses;   /* by cluster: enum qcf_use, and LINKED */
+	bool linked_in;  /* compressed data crosses the start of the window */
 	uint64_t moving; /* clusters that have a new place */
 	bool blocked;    /* a unit of the window cannot move */
 	/* no run of so many clusters, the index, is free in front of it */

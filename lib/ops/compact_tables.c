@@ -23,8 +23,8 @@ static uint64_t new_l2_offset(const struct qcf_compaction *c,
                               struct qcf_l1_entry entry)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
-	uint64_t to = qcf_compact_new_place(
-		c, qcf_host_cluster(g, entry.l2_offset));
+	uint64_t to =
+		qcf_compact_new_place(c, qcf_host_cluster(g, entry.l2_offset));
 
 	return entry.l2_offset == 0 ? 0 : qcf_host_offset(g, to);
 }
@@ -71,8 +71,7 @@ static int switch_snapshot(struct qcf_compaction *c,
 	if (ret < 0)
 		return ret;
 	for (uint32_t i = 0; i < snapshot->l1_size; i++) {
-		struct qcf_l1_entry entry =
-			qcf_l1_entry_decode(g, entries[i]);
+		struct qcf_l1_entry entry = qcf_l1_entry_decode(g, entries[i]);
 		uint64_t to = new_l2_offset(c, entry);
 
 		if (to == 0)

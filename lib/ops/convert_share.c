@@ -16,6 +16,7 @@
 #include "image_flags.h"
 #include "map.h"
 #include "reserve.h"
+#include "zero_discard.h"
 
 /* Bytes that lie together in a file of the source. */
 struct lying {
@@ -57,25 +58,41 @@ static int find_source(struct qcowfmt_image *image, uint64_t offset,
 
 /* -------------------------------------------------------------------- target */
 
-/* Give the clusters of a guest range a place, if they have none. */
-static int reserve(struct qcf_target *t, struct qcf_request *request,
-                   uint64_t offset, uint64_t len, struct qcowfmt_error **errp)
+/* The clusters of a guest range if it is whole clusters; else *end is start. */
+static void find_clusters(const struct qcf_target *t, uint64_t offset,
+                          uint64_t len, uint64_t *end)
 {
-	const struct qcf_geometry *g = &qcf_image_top(t->image)->meta->geometry;
-	uint64_t end = offset + len;
+	const struct qcf_meta *meta = qcf_image_top(t->image)->meta;
 
-	if (end == t->size)
-		end = qcf_align_up(end, g->cluster_size);
-	if (!qcf_is_aligned(offset, g->cluster_size) ||
-	    !qcf_is_aligned(end, g->cluster_size))
-		return 0;
-	return qcf_reserve_clusters(request, offset, end,
-	                            QCOWFMT_PREALLOCATION_METADATA, errp);
+	*end = offset + len;
+	if (meta == NULL) {
+		*end = offset;
+		return;
+	}
+	if (*end == t->size)
+		*end = qcf_align_up(*end, meta->geometry.cluster_size);
+	if (!qcf_is_aligned(offset, meta->geometry.cluster_size) ||
+	    !qcf_is_aligned(*end, meta->geometry.cluster_size))
+		*end = offset;
 }
 
-/* Where bytes from offset on can be put: *len is 0 if nowhere. */
+/* Clusters that were reserved and not written may lie behind the end of the
+ * file, where nothing could be read. */
+static int grow_file(struct qcowfmt_storage *data, uint64_t host_offset,
+                     uint64_t len, struct qcowfmt_error **errp)
+{
+	uint64_t size = 0;
+	int ret = qcf_storage_get_size(data, &size, errp);
+
+	if (ret < 0 || size >= host_offset + len)
+		return ret;
+	return qcf_storage_zero(data, host_offset, len, true, errp);
+}
+
+/* Where the first *len bytes from offset on can be put. */
 static int find_place(struct qcf_target *t, uint64_t offset, uint64_t *len,
-                      uint64_t *host_offset, struct qcowfmt_error **errp)
+                      uint64_t *host_offset, bool *has_place,
+                      struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(t->image);
 	struct qcf_run run;
@@ -84,51 +101,76 @@ static int find_place(struct qcf_target *t, uint64_t offset, uint64_t *len,
 	if (top->meta == NULL) {
 		/* The first sector of a probed image has a guard. */
 		*host_offset = offset;
-		if (top->probed && offset < QCF_SECTOR_SIZE)
-			*len = 0;
+		*has_place = !top->probed || offset >= QCF_SECTOR_SIZE;
 		return 0;
 	}
 	ret = qcf_map_lookup(top->meta, offset, *len, &run, errp);
 	if (ret < 0)
 		return ret;
-	*len = run.kind == QCF_DATA && run.copied ? run.length : 0;
+	*len = run.length;
 	*host_offset = run.host_offset;
-	if (*len > 0 && !top->meta->geometry.data_file &&
+	*has_place = run.kind == QCF_DATA && run.copied;
+	if (*has_place && !top->meta->geometry.data_file &&
 	    qcf_meta_is_metadata(top->meta, run.host_offset, run.length))
 		return qcf_meta_corrupt(top->meta, QCF_CHECK_OVERLAP,
 		                        run.host_offset, errp);
 	return 0;
 }
 
-/* *copied is false afterwards if storage cannot do it. */
-static int copy_in_storage(struct qcf_target *t, struct qcf_request *request,
-                           const struct lying *from, uint64_t offset,
-                           bool *copied, struct qcowfmt_error **errp)
+/* Into clusters that have their place; *copied is false afterwards if storage
+ * cannot do it. */
+static int copy_to_places(struct qcf_target *t, const struct lying *from,
+                          uint64_t offset, bool *copied,
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(t->image);
 	uint64_t done = 0;
 	int ret = 0;
 
-	*copied = false;
-	if (top->meta != NULL)
-		ret = reserve(t, request, offset, from->len, errp);
+	*copied = true;
 	while (ret == 0 && done < from->len) {
 		uint64_t len = from->len - done;
 		uint64_t to = 0;
+		bool has_place = false;
 
-		ret = find_place(t, offset + done, &len, &to, errp);
-		if (ret < 0 || len == 0)
-			return ret;
-		ret = qcf_storage_copy_range(top->data, to, from->storage,
-		                             from->host_offset + done, len,
-		                             errp);
+		ret = find_place(t, offset + done, &len, &to, &has_place,
+		                 errp);
+		*copied &= has_place;
+		if (ret == 0 && has_place && top->meta != NULL)
+			ret = grow_file(top->data, to, len, errp);
+		if (ret == 0 && *copied)
+			ret = qcf_storage_copy_range(top->data, to,
+			                             from->storage,
+			                             from->host_offset + done,
+			                             len, errp);
+		/* The rest has to be in the file all the same. */
+		if (ret == -ENOTSUP) {
+			atomic_store(&t->cannot_share, true);
+			*copied = false;
+			ret = 0;
+		}
 		done += len;
 	}
-	*copied = ret == 0;
-	if (ret != -ENOTSUP)
-		return ret;
-	atomic_store(&t->cannot_share, true);
-	return 0;
+	return ret;
+}
+
+static int copy_in_storage(struct qcf_target *t, struct qcf_request *request,
+                           const struct lying *from, uint64_t offset,
+                           bool *copied, struct qcowfmt_error **errp)
+{
+	uint64_t end;
+	int ret = 0;
+
+	find_clusters(t, offset, from->len, &end);
+	if (end > offset)
+		ret = qcf_reserve_clusters(request, offset, end,
+		                           QCOWFMT_PREALLOCATION_METADATA,
+		                           errp);
+	if (ret == 0)
+		ret = copy_to_places(t, from, offset, copied, errp);
+	if (ret < 0 && end > offset)
+		(void)qcf_drop_clusters(request, offset, end, NULL);
+	return ret;
 }
 
 /* Read and write it, zeros as zeros. */

@@ -36,6 +36,13 @@ static int shows_holes(struct qcf_layer *layer, bool *shows,
 	return 0;
 }
 
+uint64_t qcf_scan_chunk(const struct qcowfmt_image *image)
+{
+	return qcf_image_top(image)->storage->alignment > 1
+	               ? QCF_SCAN_DIRECT_CHUNK
+	               : QCF_SCAN_CHUNK;
+}
+
 int qcf_scan_init(struct qcf_scan *scan, struct qcowfmt_image *image,
                   struct qcowfmt_error **errp)
 {
@@ -88,7 +95,7 @@ static int look_for_hole(const struct qcf_scan *scan, struct qcf_piece *piece,
 	    layer->data == NULL)
 		return 0;
 	return qcf_host_find_hole(layer, piece->extent.run.host_offset,
-	                           &piece->length, &piece->is_hole, errp);
+	                          &piece->length, &piece->is_hole, errp);
 }
 
 int qcf_scan_piece(const struct qcf_scan *scan, uint64_t guest_offset,

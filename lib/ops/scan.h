@@ -31,6 +31,17 @@ struct qcf_piece {
 	bool is_hole; /* zeros because the file has a hole there */
 };
 
+/*
+ * How much to read at once, into a buffer aligned to QCF_SCAN_ALIGNMENT: what
+ * stays in the caches of a processor core until it is looked at; but as much as
+ * makes waiting for a disk worth while if nothing reads ahead.
+ */
+#define QCF_SCAN_CHUNK        (UINT64_C(256) << 10)
+#define QCF_SCAN_DIRECT_CHUNK (UINT64_C(2) << 20)
+#define QCF_SCAN_ALIGNMENT    4096
+
+uint64_t qcf_scan_chunk(const struct qcowfmt_image *image);
+
 int qcf_scan_init(struct qcf_scan *scan, struct qcowfmt_image *image,
                   struct qcowfmt_error **errp);
 void qcf_scan_fini(struct qcf_scan *scan);

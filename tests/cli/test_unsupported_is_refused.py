@@ -12,25 +12,13 @@ class UnsupportedIsRefused(CliTest):
         super().setUp()
         self.qemu('qemu-img', 'create', '-f', 'qcow2', 'a.qcow2', '1M')
 
-
-
     def test_program_options(self):
         for option in ('-T', '--trace'):
             self.refused('--trace', 'qemu-img', option, 'x', 'info', 'a.qcow2')
             self.refused('--trace', 'qemu-io', option, 'x', 'a.qcow2')
 
     def test_command_options(self):
-        for command, options in (
-                ('info', '--limits'),
-                ('convert', '--bitmaps --skip-broken-bitmaps --salvage '
-                 '--snapshot=x --copy-range-offloading')):
-            for option in options.split():
-                self.refused(option.split('=')[0], 'qemu-img', command,
-                             option, 'a.qcow2', 'out')
-        for option, arg in (('-C', []), ('-l', ['x'])):
-            self.refused(option, 'qemu-img', 'convert', option, *arg,
-                         'a.qcow2', 'out')
-        self.assertFalse(os.path.exists(self.our_path('out')))
+        self.refused('--limits', 'qemu-img', 'info', '--limits', 'a.qcow2')
 
     def test_creation_options(self):
         for option in ('nocow=on', 'extent_size_hint=1M'):

@@ -13,7 +13,8 @@
 
 static const struct whole_kind kinds[] = {
 	{ .name = "v3_512", .options = "cluster_size=512", .kib = 96 },
-	{ .name = "v2_512", .options = "cluster_size=512,compat=0.10",
+	{ .name = "v2_512",
+	  .options = "cluster_size=512,compat=0.10",
 	  .kib = 96 },
 	{ .name = "v3_512_1bit",
 	  .options = "cluster_size=512,refcount_bits=1",

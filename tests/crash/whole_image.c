@@ -43,8 +43,8 @@ static int try_command(const char *command)
 	char line[4096];
 	int status;
 
-	snprintf(line, sizeof(line), "cd %s && %s >>log 2>&1", scratch_path("."),
-	         command);
+	snprintf(line, sizeof(line), "cd %s && %s >>log 2>&1",
+	         scratch_path("."), command);
 	status = system(line);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
@@ -124,11 +124,13 @@ static void resize(const struct whole_kind *kind)
 {
 	char command[1024];
 
-	snprintf(command, sizeof(command),
-	         "%s -c 'write -q -P 6 0 4k' %s && %s resize -q %s 3M && %s -c 'write -q -P 6 %uk 2M' %s && "
-	         "%s resize -q --shrink %s %uk",
-	         qemu_io, image_words(kind), qemu_img, image_words(kind),
-	         qemu_io, kind->kib, image_words(kind), qemu_img, image_words(kind), kind->kib);
+	snprintf(
+		command, sizeof(command),
+		"%s -c 'write -q -P 6 0 4k' %s && %s resize -q %s 3M && %s -c 'write -q -P 6 %uk 2M' %s && "
+		"%s resize -q --shrink %s %uk",
+		qemu_io, image_words(kind), qemu_img, image_words(kind),
+		qemu_io, kind->kib, image_words(kind), qemu_img,
+		image_words(kind), kind->kib);
 	run_command(command);
 }
 
@@ -145,8 +147,7 @@ static void recount(const struct whole_kind *kind)
 /* Holes at the beginning, data at the end, and two snapshots. */
 static void use(const struct whole_kind *kind)
 {
-	bool compresses =
-		kind->encryption == WHOLE_PLAIN && !kind->data_file;
+	bool compresses = kind->encryption == WHOLE_PLAIN && !kind->data_file;
 
 	if (kind->resized)
 		resize(kind);
@@ -379,7 +380,8 @@ static void ask_qemu(struct whole_image *w, const struct byte_image *image,
 	status = try_command(command);
 	ck_assert_msg(status == 0 || status == 3, "%s: qemu-img check: %d",
 	              w->kind->name, status);
-	snprintf(command, sizeof(command), "%s convert -O raw %s got && cmp "
+	snprintf(command, sizeof(command),
+	         "%s convert -O raw %s got && cmp "
 	         "got want",
 	         qemu_img, image_words(w->kind));
 	run_command(command);
@@ -515,11 +517,11 @@ static struct rec_log *record(struct whole_image *w, whole_operation operation)
 	}
 	byte_image_copy(log->now[REC_IMAGE], w->image);
 	rec_log_restart(log);
-	ck_assert_int_eq(open_on(w, rec_storage_new(log),
-	                         w->data == NULL ? NULL
-	                                         : rec_data_storage_new(log),
-	                         QCOWFMT_OPEN_READ_WRITE, &image, &error),
-	                 0);
+	ck_assert_int_eq(
+		open_on(w, rec_storage_new(log),
+	                w->data == NULL ? NULL : rec_data_storage_new(log),
+	                QCOWFMT_OPEN_READ_WRITE, &image, &error),
+		0);
 	ck_assert_msg(operation(image, w->kind, &error) == 0, "%s: %s",
 	              w->kind->name, qcowfmt_error_message(error));
 	expect_sound(w, image);
@@ -602,8 +604,9 @@ static bool fail_once(struct failing *f, const struct fault *fault,
 	if (w->data != NULL)
 		byte_image_copy(f->data, w->data);
 	ck_assert_int_eq(
-		open_on(w, fail_storage_new(image_storage_new(f->image, true),
-	                                    &plan),
+		open_on(w,
+	                fail_storage_new(image_storage_new(f->image, true),
+	                                 &plan),
 	                data_storage(f->data, true), QCOWFMT_OPEN_READ_WRITE,
 	                &image, NULL),
 		0);

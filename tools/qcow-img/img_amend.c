@@ -92,10 +92,12 @@ static const struct amend_option {
 };
 
 static const char *const creation_only[] = {
-	"cluster_size",       "compression_type",    "encrypt.cipher-alg",
-	"encrypt.cipher-mode", "encrypt.format",     "encrypt.hash-alg",
-	"encrypt.ivgen-alg",  "encrypt.ivgen-hash-alg", "encrypt.key-secret",
-	"encryption",         "extended_l2",         "preallocation",
+	"cluster_size",       "compression_type",
+	"encrypt.cipher-alg", "encrypt.cipher-mode",
+	"encrypt.format",     "encrypt.hash-alg",
+	"encrypt.ivgen-alg",  "encrypt.ivgen-hash-alg",
+	"encrypt.key-secret", "encryption",
+	"extended_l2",        "preallocation",
 };
 
 /* ------------------------------------------------------------------- the command */
@@ -329,16 +331,16 @@ static char *fill_options(const struct wishes *w,
 	char *reason = take_compat(w->compat, &o->version);
 
 	if (reason == NULL)
-		reason = take_refcount_bits(w->refcount_bits,
-		                            &o->refcount_bits);
+		reason =
+			take_refcount_bits(w->refcount_bits, &o->refcount_bits);
 	if (reason == NULL)
 		reason = take_raw(w->data_file_raw, info, &o->data_file_raw);
 	if (reason == NULL)
 		reason = check_backing(w, info);
 	o->data_filename = w->data_file;
 	if (w->lazy_refcounts != NULL)
-		o->lazy_refcounts = strcmp(w->lazy_refcounts, "on") == 0 ? 1
-		                                                         : -1;
+		o->lazy_refcounts =
+			strcmp(w->lazy_refcounts, "on") == 0 ? 1 : -1;
 	return reason;
 }
 
@@ -525,7 +527,8 @@ static int work(struct qcowfmt_image *image, void *opaque)
 }
 
 static const struct qcf_image_command command = {
-	{ "FILE", "Change the options of an image.", options }, take_option,
+	{ "FILE", "Change the options of an image.", options },
+	take_option,
 	work
 };
 
