@@ -1501,8 +1501,9 @@ struct qcowfmt_inspection {
 	char backing_filename[1024]; /* ended by NUL; empty = none */
 	char backing_format[16];
 	char data_filename[1024];
-	uint64_t corruptions;  /* as in struct qcowfmt_check_result, and those */
-	uint64_t leaks;        /* of the header */
+	/* As in struct qcowfmt_check_result, and those of the header. */
+	uint64_t corruptions;
+	uint64_t leaks;
 	uint64_t check_errors;
 };
 

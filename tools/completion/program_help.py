@@ -62,7 +62,7 @@ def listed_words(text):
     """The words of the first "(a, b, ...)" or "a, b or c" of a text."""
     found = re.search(r'\((?:[a-z ]+: )?(\w+(?:(?:, |/)\w+)+)\)', text)
     if not found:
-        found = re.search(r'(?:^|\bas )(\w+(?:, \w+)* or \w+)$', text)
+        found = re.search(r'(?:^|\bas )(\w+(?:, \w+)* or \w+)(?:$|:)', text)
     if not found:
         found = re.search(r"choices: ('\w+'(?:, '\w+')*)", text)
     if not found:
