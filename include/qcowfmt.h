@@ -1310,7 +1310,8 @@ struct qcowfmt_convert_options {
  * touched.  Without QCOWFMT_CONVERT_OUT_OF_ORDER a new target comes out the same,
  * byte for byte, for any number of threads, and so does the failure reported: the
  * one with the lowest offset.  Only allocated ranges are read; memory is bounded.
- * This call starts threads, at most 64 and only if told to, and ends them; fewer
+ * This call starts threads, at most 64 and only if told to, with all signals
+ * blocked, and ends them; fewer
  * do if the system has no more.  After a failure the target holds part of the
  * data.  Since 0.1.
  */
@@ -1331,10 +1332,14 @@ typedef int (*qcowfmt_stream_callback)(void *opaque, const void *buffer,
  *
  * create describes the new image, raw or qcow2; its size is that of the sources
  * if it is 0, and a data file, encryption and preallocation other than OFF are
- * -ENOTSUP.  Sources are read twice where the sizes of compressed clusters have
- * to be known in front.  Options as for qcowfmt_convert(); OUT_OF_ORDER,
- * COPY_RANGE and TARGET_IS_ZERO are -EINVAL.  The image is the same for any number
- * of threads.  Since 0.1.
+ * -ENOTSUP, as are version 1 and a backing file in version 2.  For qcow2 the
+ * sources are read twice, because tables come first that say which clusters have
+ * data and how long compressed ones are, unless everything is stored and nothing
+ * compressed; they must not change meanwhile (-EBUSY if that is noticed).  Memory:
+ * four bytes for each cluster of data.  Options as for qcowfmt_convert();
+ * OUT_OF_ORDER, COPY_RANGE, TARGET_IS_ZERO and a bitmap are -EINVAL.  The image is
+ * the same for any number of threads.  What callback returns below 0 is the
+ * result.  Since 0.1.
  */
 int qcowfmt_stream(struct qcowfmt_image *const *sources, size_t source_count,
                    const struct qcowfmt_create_options *create,

@@ -299,6 +299,15 @@ class AmendSame(CliTest):
             self.same_all('qemu-img', 'amend', '-p', '-o', options, 'a',
                           normalize=ends)
 
+    def test_progress_as_json(self):
+        self.make('a')
+        for options, status in (('compat=0.10', 0), ('refcount_bits=8', 1)):
+            ours = self.our('qemu-img', 'amend', '--progress=json', '-o',
+                            options, 'a')
+            self.assertEqual(ours.status, status)
+            last = json.loads(ours.out.splitlines()[-1])
+            self.assertEqual(last['finished'], status == 0)
+
     def test_long_options(self):
         """As newer releases have them."""
         self.make('a')

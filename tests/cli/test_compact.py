@@ -201,6 +201,16 @@ class Compact(CliTest):
         progress = self.our('qemu-img', 'compact', '-p', 'a')
         self.assertIn('(0.00/100%)', progress.out)
         self.assertIn('(100.00/100%)', progress.out)
+        shutil.copy(keep, self.our_path('a'))
+        progress = self.our('qemu-img', 'compact', '-q', '--progress=json',
+                            'a')
+        self.assertEqual((progress.status, progress.out), (0, ''))
+        shutil.copy(keep, self.our_path('a'))
+        progress = self.our('qemu-img', 'compact', '--progress=json',
+                            '--output=json', 'a')
+        self.assertIn('clusters-moved', json.loads(progress.out))
+        last = json.loads(progress.err.splitlines()[-1])
+        self.assertEqual((last['percent'], last['finished']), (100, True))
         helped = self.our('qemu-img', 'compact', '--help')
         self.assertEqual(helped.status, 0)
         for option in ('--output', '--progress', '--quiet', '--image-opts'):

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Promise: while an image is amended, a power cut at any moment, or any call to
- * storage that fails, leaves the same disk and the same snapshots, and nothing but
- * leaks; the header is the old one or the new one.
+ * storage that fails, leaves the same disk and the same snapshots, and nothing
+ * but leaks; the header is the old one or the new one.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Promise: while an image is compacted, a power cut at any moment, or any call to
- * storage that fails, leaves the same disk and the same snapshots, and nothing but
- * leaks; a second run ends what the first one began.
+ * Promise: while an image is compacted, a power cut at any moment, or any call
+ * to storage that fails, leaves the same disk and the same snapshots, and
+ * nothing but leaks; a second run ends what the first one began.
  */
 #include <stdio.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* whole_image.c - operations that rebuild an image, cut short at every moment */
+/* whole_image.c - operations that rebuild an image, cut short at every
+ * moment */
 #include <endian.h>
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ bool whole_arguments(int argc, char **argv)
 	return qemu_img != NULL;
 }
 
-/* ------------------------------------------------------------------------- making */
+/* ------------------------------------------------------------------- making */
 
 static int try_command(const char *command)
 {
@@ -69,8 +70,8 @@ static void create(const struct whole_kind *kind)
 	static const char *const encryptions[] = {
 		"",
 		",encrypt.format=aes,encrypt.key-secret=key",
-		",encrypt.format=luks,encrypt.key-secret=key,"
-		"encrypt.iter-time=10",
+		(",encrypt.format=luks,encrypt.iter-time=10,"
+		 "encrypt.key-secret=key"),
 	};
 	char command[1024];
 
@@ -124,13 +125,13 @@ static void resize(const struct whole_kind *kind)
 {
 	char command[1024];
 
-	snprintf(
-		command, sizeof(command),
-		"%s -c 'write -q -P 6 0 4k' %s && %s resize -q %s 3M && %s -c 'write -q -P 6 %uk 2M' %s && "
-		"%s resize -q --shrink %s %uk",
-		qemu_io, image_words(kind), qemu_img, image_words(kind),
-		qemu_io, kind->kib, image_words(kind), qemu_img,
-		image_words(kind), kind->kib);
+	snprintf(command, sizeof(command),
+	         "%s -c 'write -q -P 6 0 4k' %s && %s resize -q %s 3M && "
+	         "%s -c 'write -q -P 6 %uk 2M' %s && "
+	         "%s resize -q --shrink %s %uk",
+	         qemu_io, image_words(kind), qemu_img, image_words(kind),
+	         qemu_io, kind->kib, image_words(kind), qemu_img,
+	         image_words(kind), kind->kib);
 	run_command(command);
 }
 
@@ -172,7 +173,7 @@ static void use(const struct whole_kind *kind)
 	snapshot(kind, "-d s1");
 }
 
-/* ----------------------------------------------------------------------- snapshots */
+/* ---------------------------------------------------------------- snapshots */
 
 static uint64_t get(const uint8_t *bytes, size_t at, size_t width)
 {
@@ -235,7 +236,7 @@ static void show_snapshot(struct byte_image *image, uint32_t n)
 	byte_image_poke(image, 36, l1, sizeof(l1));
 }
 
-/* ------------------------------------------------------------------------- reading */
+/* ------------------------------------------------------------------ reading */
 
 static int give_reference(void *opaque,
                           const struct qcowfmt_reference *reference,
@@ -358,7 +359,7 @@ static struct whole_disk read_snapshot(struct whole_image *w,
 	return disk;
 }
 
-/* -------------------------------------------------------------------------- judging */
+/* ------------------------------------------------------------------ judging */
 
 static void ask_qemu(struct whole_image *w, const struct byte_image *image,
                      const struct byte_image *data)
@@ -440,7 +441,7 @@ static bool judge(void *opaque, const struct crash_state *state)
 	return true;
 }
 
-/* -------------------------------------------------------------------- making, whole */
+/* ------------------------------------------------------------ making, whole */
 
 static struct byte_image *load(const char *name)
 {
@@ -503,7 +504,7 @@ void whole_image_fini(struct whole_image *w)
 		byte_image_free(w->base);
 }
 
-/* --------------------------------------------------------------------------- crashes */
+/* ------------------------------------------------------------------ crashes */
 
 static struct rec_log *record(struct whole_image *w, whole_operation operation)
 {
@@ -549,7 +550,7 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 	w->operation = operation;
 
 	ck_assert(crash_states_visit(log, &options, judge, w, &totals));
-	/* The last state once more, for QEMU to see. */
+	/* QEMU sees the last state. */
 	ask_qemu(w, log->now[REC_IMAGE], log->now[REC_DATA]);
 	printf("%s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
 	       " after, %" PRIu64 " seen by QEMU\n",
@@ -560,7 +561,7 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 	rec_log_free(log);
 }
 
-/* ---------------------------------------------------------------------------- faults */
+/* ------------------------------------------------------------------- faults */
 
 static const struct fault {
 	enum storage_verb verb;

@@ -100,7 +100,7 @@ static const char *const creation_only[] = {
 	"extended_l2",        "preallocation",
 };
 
-/* ------------------------------------------------------------------- the command */
+/* -------------------------------------------------------------- the command */
 
 static bool take_option(int option, void *opaque)
 {
@@ -158,7 +158,7 @@ static int help_on_format(const char *name)
 	return reason == NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* ------------------------------------------------------------------------ wishes */
+/* ------------------------------------------------------------------- wishes */
 
 static char *refuse(const char *name)
 {
@@ -351,7 +351,7 @@ static bool wants_keys(const struct wishes *w)
 	       w->keys.iter_time != NULL;
 }
 
-/* ------------------------------------------------------------------------- amend */
+/* -------------------------------------------------------------------- amend */
 
 /* What the image is asked to become, in steps. */
 struct amending {

@@ -152,7 +152,7 @@ static char *erase_reason(int ret, const struct qcowfmt_key_options *key,
 	}
 }
 
-/* ------------------------------------------------------------------ the change */
+/* --------------------------------------------------------------- the change */
 
 static char *check_encryption(struct qcowfmt_image *image)
 {
