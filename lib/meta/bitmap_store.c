@@ -284,8 +284,6 @@ int qcf_bitmaps_open(struct qcf_meta *meta, bool repair,
 	}
 	if (ret < 0)
 		qcf_error_move(errp, qcf_take(&failure));
-	else
-		meta->bitmaps.ready = true;
 	return ret;
 }
 

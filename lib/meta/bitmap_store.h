@@ -44,14 +44,14 @@ struct qcf_bitmap {
 };
 
 struct qcf_bitmaps {
-	bool ready; /* a writer's: count and items may be used without the
-		     * lock; they change only while no request runs */
 	bool damaged;
 	_Atomic bool in_use; /* "in use" is stable on storage */
 	uint64_t max_size;   /* bytes of the directory */
 	struct qcf_bits_memory memory;
 
-	/* making the directory known and "in use" stable */
+	/* making the directory known and "in use" stable; of an image open for
+	 * writing the members below but view change only while no request runs,
+	 * and requests look at them without the lock */
 	struct qcf_mutex lock;
 	bool loaded;
 	bool flags_uncertain;      /* marking "in use" failed half way */

@@ -372,6 +372,25 @@ START_TEST(a_stale_extension_is_dropped_by_a_writer)
 
 END_TEST
 
+START_TEST(they_end_with_version_3)
+{
+	struct qcowfmt_amend_options options = {
+		.struct_size = sizeof(options),
+		.version = 2,
+	};
+
+	API_OK(add("b0", 0));
+	api_write(image, 0, 512, 1);
+	API_OK(qcowfmt_amend(image, &options, &api_error));
+	ck_assert_int_eq(flags_of("b0", NULL), -1);
+	api_write(image, UNIT, 512, 1);
+	reopen(API_RW);
+	api_expect(image, UNIT, 512, 1);
+	expect_sound();
+}
+
+END_TEST
+
 /* -------------------------------------------------------------------- changes */
 
 START_TEST(actions_see_what_those_before_did)
@@ -657,6 +676,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, the_first_write_marks_all_bitmaps);
 	tcase_add_test(tcase, inconsistent_bitmaps_can_only_be_removed);
 	tcase_add_test(tcase, a_stale_extension_is_dropped_by_a_writer);
+	tcase_add_test(tcase, they_end_with_version_3);
 	tcase_add_test(tcase, actions_see_what_those_before_did);
 	tcase_add_test(tcase, one_that_fails_takes_all_with_it);
 	tcase_add_test(tcase, bad_arguments_are_refused);
