@@ -84,6 +84,7 @@ int qcf_checker_init(struct qcf_checker *c, struct qcowfmt_storage *storage,
 void qcf_checker_fini(struct qcf_checker *c)
 {
 	qcf_counts_fini(&c->counts);
+	qcf_counts_fini(&c->dangling);
 	qcf_check_stored_forget(c);
 	free(c->tables);
 	free(c->bad_zeros);
