@@ -84,6 +84,7 @@ int qcf_checker_init(struct qcf_checker *c, struct qcowfmt_storage *storage,
 void qcf_checker_fini(struct qcf_checker *c)
 {
 	qcf_counts_fini(&c->counts);
+	qcf_counts_fini(&c->dangling);
 	qcf_check_stored_forget(c);
 	free(c->tables);
 	free(c->bad_zeros);
@@ -192,6 +193,29 @@ static int look_again(struct qcf_meta *meta,
 	return ret < 0 ? ret : clear_flags(meta, errp);
 }
 
+/* What was behind the end of the file is in it now: count that, too. */
+static int repair_grown(struct qcf_checker *first, struct qcf_meta *meta,
+                        struct qcowfmt_error **errp)
+{
+	struct qcowfmt_check_result result = { 0 };
+	struct qcf_checker c;
+	bool rewritten = false;
+	int ret = begin(&c, meta, &result, errp);
+
+	c.fix_leaks = c.fix_all = true;
+	if (ret == 0 && (c.file_clusters == first->file_clusters ||
+	                 first->dangling.low.group_count == 0)) {
+		qcf_checker_fini(&c);
+		return 0;
+	}
+	if (ret == 0)
+		ret = qcf_checker_look(&c, errp);
+	if (ret == 0)
+		ret = qcf_repair(&c, meta, &rewritten, errp);
+	qcf_checker_fini(&c);
+	return ret;
+}
+
 static int repair(struct qcf_checker *c, struct qcf_meta *meta, uint32_t flags,
                   struct qcowfmt_error **errp)
 {
@@ -199,6 +223,8 @@ static int repair(struct qcf_checker *c, struct qcf_meta *meta, uint32_t flags,
 	bool rewritten = false;
 	int ret = qcf_repair(c, plan ? NULL : meta, &rewritten, errp);
 
+	if (ret == 0 && !plan && c->fix_all)
+		ret = repair_grown(c, meta, errp);
 	if (ret == 0 && rewritten)
 		ret = free_old_tables(meta, errp);
 	return ret < 0 || plan ? ret : look_again(meta, c->result, errp);

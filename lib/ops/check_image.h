@@ -50,8 +50,10 @@ struct qcf_checker {
 	bool fix_all;
 
 	/* --- what the walk has found --- */
-	struct qcf_counts counts;  /* references, by host cluster */
-	struct qcf_l2_ref *tables; /* of all L1 tables; sorted by offset */
+	struct qcf_counts counts;   /* references, by host cluster */
+	struct qcf_counts dangling; /* clusters behind the end of the file that
+				     * something refers to */
+	struct qcf_l2_ref *tables;  /* of all L1 tables; sorted by offset */
 	size_t table_count;
 	struct qcf_bad_zero *bad_zeros; /* to be repaired */
 	size_t bad_zero_count;

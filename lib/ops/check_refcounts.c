@@ -26,10 +26,10 @@ static int walk_table(struct qcf_checker *c, struct qcowfmt_error **errp)
 	const struct qcf_geometry *g = c->geometry;
 	uint64_t before = c->result->corruptions;
 	uint64_t offset = c->header->refcount_table_offset;
-	int ret = qcf_check_count_range(
+	int ret = qcf_check_count_table(
 		c, offset,
 		(uint64_t)c->header->refcount_table_clusters << g->cluster_bits,
-		1, errp);
+		errp);
 
 	/* Nothing can be changed in a table that is not all there. */
 	if (c->result->corruptions > before) {

@@ -7,28 +7,50 @@
 #include "check_refs.h"
 #include "checked.h"
 
-int qcf_check_count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
-                          uint32_t n, struct qcowfmt_error **errp)
+/* Count what is in the file; *end is the first cluster behind the range. */
+static int count_in_file(struct qcf_checker *c, uint64_t offset, uint64_t len,
+                         uint32_t n, uint64_t *end, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = c->geometry;
 	uint64_t first = qcf_host_cluster(g, offset);
-	uint64_t end;
+	uint64_t last;
 
+	*end = first;
 	if (len == 0)
 		return 0;
-	end = qcf_host_cluster(g,
-	                       offset + QCF_MIN(len, UINT64_MAX - offset) - 1) +
-	      1;
-	if (end > c->file_clusters) {
+	last = offset + QCF_MIN(len, UINT64_MAX - offset) - 1;
+	*end = qcf_host_cluster(g, last) + 1;
+	if (*end > c->file_clusters)
 		qcf_check_report(c, QCF_CHECK_BEYOND_END, offset, n,
 		                 "ERROR: counting reference for region "
 		                 "exceeding the end of the file by one cluster "
 		                 "or more: offset 0x%" PRIx64
 		                 " size 0x%" PRIx64,
 		                 offset, len);
-		end = QCF_MAX(c->file_clusters, first);
-	}
-	return qcf_counts_add(&c->counts, first, end - first, n, errp);
+	last = QCF_MIN(*end, c->file_clusters);
+	last = QCF_MAX(last, first);
+	return qcf_counts_add(&c->counts, first, last - first, n, errp);
+}
+
+int qcf_check_count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
+                          uint32_t n, struct qcowfmt_error **errp)
+{
+	uint64_t first = qcf_host_cluster(c->geometry, offset);
+	uint64_t end = 0;
+	int ret = count_in_file(c, offset, len, n, &end, errp);
+
+	first = QCF_MAX(first, c->file_clusters);
+	return ret < 0 || first >= end ? ret
+	                               : qcf_counts_add(&c->dangling, first,
+	                                                end - first, 1, errp);
+}
+
+int qcf_check_count_table(struct qcf_checker *c, uint64_t offset, uint64_t len,
+                          struct qcowfmt_error **errp)
+{
+	uint64_t end = 0;
+
+	return count_in_file(c, offset, len, 1, &end, errp);
 }
 
 bool qcf_check_is_offset(const struct qcf_checker *c, uint64_t offset)

@@ -7,11 +7,17 @@
 
 /*
  * Count n references to each cluster that len bytes touch, as far as they are in
- * the file; what is behind its last cluster is corruption.
+ * the file; what is behind its last cluster is corruption, and nothing new may be
+ * put there.
  */
 int qcf_check_count_range(struct qcf_checker *checker, uint64_t offset,
                           uint64_t len, uint32_t n,
                           struct qcowfmt_error **errp);
+
+/* The same for a table that a repair puts elsewhere: what is behind the end of the
+ * file is not claimed. */
+int qcf_check_count_table(struct qcf_checker *checker, uint64_t offset,
+                          uint64_t len, struct qcowfmt_error **errp);
 
 /* Whether a host offset can be that of a table or a whole cluster. */
 bool qcf_check_is_offset(const struct qcf_checker *checker, uint64_t offset);

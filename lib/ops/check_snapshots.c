@@ -191,11 +191,11 @@ int qcf_check_walk_snapshots(struct qcf_checker *c,
 		check_entry(c, view, i);
 	check_missing(c, view);
 	if (view->bytes == NULL)
-		return qcf_check_count_range(
+		return qcf_check_count_table(
 			c, c->header->snapshots_offset,
 			QCF_SNAPSHOT_FIXED_LEN *
 				(uint64_t)c->header->snapshot_count,
-			1, errp);
+			errp);
 	return qcf_check_count_range(c, c->header->snapshots_offset,
 	                             QCF_MAX(view->end, (size_t)1), 1, errp);
 }

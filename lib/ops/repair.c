@@ -100,6 +100,13 @@ static int lower_count(struct qcf_checker *c, uint64_t cluster, uint64_t stored,
 
 /* ----------------------------------------------------------- missing blocks */
 
+/* Nothing refers to it, nor would if the file were longer. */
+static bool is_free(struct qcf_checker *c, uint64_t cluster)
+{
+	return qcf_counts_get(&c->counts, cluster) == 0 &&
+	       qcf_counts_get(&c->dangling, cluster) == 0;
+}
+
 /* A host cluster for the refcount block of an index: in the range it describes,
  * so that it counts itself, or behind everything. */
 static int choose_block_cluster(struct qcf_checker *c, uint64_t index,
@@ -109,10 +116,12 @@ static int choose_block_cluster(struct qcf_checker *c, uint64_t index,
 	uint64_t at = index * per_block;
 	uint64_t end = at + per_block;
 
-	while (at < end && qcf_counts_get(&c->counts, at) > 0)
+	while (at < end && !is_free(c, at))
 		at++;
 	if (at == end)
 		at = qcf_counts_end(&c->counts);
+	while (!is_free(c, at))
+		at++;
 	if (c->storage->fixed_size &&
 	    at >= c->file_size >> c->geometry->cluster_bits)
 		return qcf_fail(errp, ENOSPC, QCOWFMT_ERR_NO_SPACE,

@@ -47,6 +47,13 @@ static int no_space(struct qcowfmt_error **errp)
 	                "no host clusters are free for new refcount blocks");
 }
 
+/* Nothing refers to it, nor would if the file were longer. */
+static bool is_free(struct qcf_checker *c, uint64_t cluster)
+{
+	return qcf_counts_get(&c->counts, cluster) == 0 &&
+	       qcf_counts_get(&c->dangling, cluster) == 0;
+}
+
 /* The first of count free clusters that follow each other. */
 static int take(struct rebuilding *r, uint64_t count, uint64_t *first,
                 struct qcowfmt_error **errp)
@@ -57,7 +64,7 @@ static int take(struct rebuilding *r, uint64_t count, uint64_t *first,
 	while (run < count) {
 		if (cluster >= r->limit)
 			return no_space(errp);
-		run = qcf_counts_get(&r->c->counts, cluster) == 0 ? run + 1 : 0;
+		run = is_free(r->c, cluster) ? run + 1 : 0;
 		cluster++;
 	}
 	*first = cluster - count;

@@ -187,6 +187,9 @@ int qcf_repair_tables(struct qcf_checker *c, struct qcf_meta *meta,
 {
 	int ret = 0;
 
+	/* New clusters might be where something refers to that is not there. */
+	if (c->dangling.low.group_count > 0)
+		return 0;
 	if (c->need_snapshots)
 		ret = repair_snapshots(c, meta, rewritten, errp);
 	if (ret == 0 && c->need_bitmaps)
