@@ -960,8 +960,8 @@ struct qcowfmt_bitmap_list;
 
 /* Guest writes are recorded. */
 #define QCOWFMT_BITMAP_ENABLED 0x1u
-/* The stored content was not brought up to date when the image was used last:
- * everything may be dirty.  It can only be removed. */
+/* The stored content was not brought up to date when the image was used last, or
+ * makes no sense: everything may be dirty.  It can only be removed. */
 #define QCOWFMT_BITMAP_INCONSISTENT 0x2u
 /* Storage says that the bitmap is being used: flag of the format. */
 #define QCOWFMT_BITMAP_IN_USE 0x4u
@@ -979,7 +979,10 @@ struct qcowfmt_bitmap {
  * qcowfmt_bitmap_list - the dirty bitmaps of one image of the chain
  *
  * depth as in qcowfmt_get_info().  The list is a copy; the caller frees it with
- * qcowfmt_bitmap_list_free().  Since 0.1.
+ * qcowfmt_bitmap_list_free().  Listing reads no bits.  A bitmap whose entry makes no
+ * sense, or shares its name with another, is listed as inconsistent; a directory
+ * that cannot be told into entries is -EIO and QCOWFMT_ERR_CORRUPT.  Such an image
+ * can be read, but not opened read-write without QCOWFMT_OPEN_REPAIR.  Since 0.1.
  */
 int qcowfmt_bitmap_list(struct qcowfmt_image *image, uint32_t depth,
                         struct qcowfmt_bitmap_list **list,
@@ -1013,7 +1016,8 @@ enum qcowfmt_bitmap_kind {
 
 struct qcowfmt_bitmap_action {
 	size_t struct_size;
-	struct qcowfmt_image *image; /* opened read-write */
+	struct qcowfmt_image *image; /* opened read-write; also with
+				      * QCOWFMT_OPEN_NO_DATA */
 	const char *name;            /* 1 ... 1023 bytes */
 	int32_t kind;                /* enum qcowfmt_bitmap_kind */
 	uint32_t reserved;
@@ -1028,15 +1032,18 @@ struct qcowfmt_bitmap_action {
 /*
  * qcowfmt_bitmap_change - carry out actions on bitmaps, all of them or none
  *
- * Each action sees what those before it did.  -EEXIST, -ENOENT for names;
- * -EINVAL if a bitmap is inconsistent; -ENOTSUP for anything but version 3.
- * Stable when it returns.
+ * Each action sees what those before it did.  All actions have the same
+ * struct_size.  -EEXIST, -ENOENT for names; -EINVAL if a bitmap is inconsistent;
+ * -EFBIG if it would take more than 512 MiB; -ENOTSUP for anything but version 3.
+ * What guest writes have made dirty so far is stored, too.  Stable when it returns.
  *
  * All actions on one image take effect in one write.  With several images a
  * power cut may come between two of them: then journal has to name a file that
  * does not exist, which is written first and removed at the end.  If it is still
- * there after a crash, qcowfmt_bitmap_recover() completes what it says.  With one
- * image journal may be NULL.  Guest I/O on the images waits meanwhile.
+ * there after a crash, or after a failure (the message says so), then
+ * qcowfmt_bitmap_recover() completes what it says.  The images have to be local
+ * files then (-ENOTSUP).  With one image journal may be NULL.  Guest I/O on the
+ * images waits meanwhile.
  * Since 0.1.
  */
 int qcowfmt_bitmap_change(const struct qcowfmt_bitmap_action *actions,
@@ -1049,16 +1056,19 @@ int qcowfmt_bitmap_change(const struct qcowfmt_bitmap_action *actions,
  * The images must not be open and be where the journal says.  To be called before
  * anything else is done with them.  A journal that is not complete is removed:
  * nothing was changed then.  -ENOENT if there is no such file, which is the normal
- * case.  Since 0.1.
+ * case; -EINVAL if the file is no journal; -EIO if an image was changed since: then
+ * nothing is done and the journal stays.  No secret is needed.  Since 0.1.
  */
 int qcowfmt_bitmap_recover(const char *journal, struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_bitmap_next - the next dirty range of a bitmap
  *
- * Looks from guest_offset on.  Returns 1 and the range, whole units of the
- * granularity cut to the virtual size, or 0 if nothing dirty follows.
- * Since 0.1.
+ * Looks from guest_offset on.  Returns 1 and the range, or 0 if nothing dirty
+ * follows.  The range begins at guest_offset or, behind it, with a unit of the
+ * granularity, and ends with a unit or at the virtual size.  What is being written
+ * meanwhile may be in it or not.  Clean parts are stepped over without being read.
+ * -ENOENT for the name; -EINVAL if the bitmap is inconsistent.  Since 0.1.
  */
 int qcowfmt_bitmap_next(struct qcowfmt_image *image, const char *name,
                         uint64_t guest_offset, uint64_t *dirty_offset,
@@ -1081,12 +1091,16 @@ struct qcowfmt_amend_options {
 /*
  * qcowfmt_amend - change properties of an image
  *
- * The image must be open read-write.  -EINVAL and QCOWFMT_ERR_USAGE for what
- * contradicts itself or the image, in words; -ENOTSUP for raw and version 1.
- * Going to version 2 writes out zero clusters and drops what only version 3 has
- * (dirty bitmaps).  -EOVERFLOW if a count does not fit into refcount_bits.  Guest
- * I/O waits meanwhile.  After a failure or a power cut the guest sees the same
- * disk.  Stable when it returns.  Since 0.1.
+ * The image must be open read-write, and stays usable.  -EINVAL and
+ * QCOWFMT_ERR_USAGE, with nothing changed, for what contradicts itself or the
+ * image, in words; -ENOTSUP for raw and version 1; -ENOSPC and
+ * QCOWFMT_ERR_NO_SPACE if a name does not fit into the header.  Going to version
+ * 2 writes out zero clusters and drops what only version 3 has (dirty bitmaps,
+ * lazy refcounts, unknown header fields).  -EOVERFLOW and QCOWFMT_ERR_LIMIT if a
+ * count does not fit into refcount_bits.  All changes take effect at once; after
+ * a failure or a power cut there are all of them or none, and the guest sees the
+ * same disk, and the same snapshots, in any case.  Guest I/O waits meanwhile.
+ * Stable when it returns.  Since 0.1.
  */
 int qcowfmt_amend(struct qcowfmt_image *image,
                   const struct qcowfmt_amend_options *options,
@@ -1356,10 +1370,16 @@ struct qcowfmt_compact_result {
  *
  * Moves clusters from the end of the file into free ones, cuts the file, and
  * gives the space of free clusters back.  The guest sees the same disk all the
- * time, also after a power cut at any moment; snapshots and bitmaps stay.
- * Clusters that read as zeros everywhere are not looked for.  Guest I/O waits
- * meanwhile.  -ENOTSUP for raw and version 1.  The caller sets
- * result->struct_size.  Since 0.1.
+ * time, also after a failure or a power cut at any moment, which may leave
+ * leaked clusters; snapshots and bitmaps stay.  LUKS key slots and dirty bitmaps
+ * are not moved, and compressed clusters that share host clusters only together:
+ * the file keeps its length up to the last thing that cannot move.  A second run
+ * has nothing to do.  Clusters that read as zeros everywhere are not looked for.
+ *
+ * Takes memory of about 20 MiB, and what qcowfmt_check() takes.  Guest I/O waits
+ * meanwhile.  -ENOTSUP for raw and version 1; -EIO and QCOWFMT_ERR_CORRUPT, with
+ * nothing changed, for an image that has to be repaired first.  result may be
+ * NULL; otherwise the caller sets result->struct_size.  Since 0.1.
  */
 int qcowfmt_compact(struct qcowfmt_image *image,
                     const struct qcowfmt_compact_options *options,

@@ -46,8 +46,9 @@ bool qcf_snapshot_entry_has_disk_size(const struct qcf_snapshot_entry *entry)
 
 size_t qcf_snapshot_entry_len(const struct qcf_snapshot_entry *entry)
 {
-	size_t len = QCF_SNAPSHOT_FIXED_LEN + EXTRA_ICOUNT_END + entry->unknown_extra_len +
-	             strlen(entry->id) + strlen(entry->name);
+	size_t len = QCF_SNAPSHOT_FIXED_LEN + EXTRA_ICOUNT_END +
+	             entry->unknown_extra_len + strlen(entry->id) +
+	             strlen(entry->name);
 
 	return qcf_align_up(len, 8);
 }

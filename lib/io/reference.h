@@ -15,7 +15,7 @@ struct qcf_reference_rules {
 	int undeclared; /* enum qcowfmt_undeclared_format */
 	qcowfmt_reference_callback callback;
 	void *opaque;
-	uint32_t chain_limit; /* images of the chain to be opened at most */
+	uint32_t chain_limit;  /* images of the chain to be opened at most */
 	uint32_t max_depth;    /* images in a chain */
 	uint32_t file_flags;   /* QCOWFMT_FILE_* for files of the chain */
 	char *first_directory; /* of the image opened first; owned */

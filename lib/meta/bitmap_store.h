@@ -54,12 +54,13 @@ struct qcf_bitmaps {
 	/* making the directory known and "in use" stable */
 	struct qcf_mutex lock;
 	bool loaded;
-	bool flags_uncertain; /* marking "in use" failed half way */
+	bool flags_uncertain;      /* marking "in use" failed half way */
 	struct qcf_bitmap **items; /* in the order of the directory */
 	uint32_t count;
 	struct qcf_bitmap **enabled; /* those that record writes */
 	uint32_t enabled_count;
-	struct qcf_bitmap_view *view; /* of the bitmap that was looked at last */
+	struct qcf_bitmap_view
+		*view; /* of the bitmap that was looked at last */
 	const struct qcf_bitmap *viewed;
 };
 
@@ -96,8 +97,8 @@ int qcf_bitmaps_load(struct qcf_meta *meta, struct qcowfmt_error **errp);
 int qcf_bitmaps_open(struct qcf_meta *meta, bool repair,
                      struct qcowfmt_error **errp);
 
-/* Forget what is known, which is nothing that has to be stored: the next use
- * reads the directory again.  No request is running. */
+/* Forget what is known, and what was not stored yet, and read the directory that
+ * the header has now.  No request is running. */
 int qcf_bitmaps_reload(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
 /* The bitmap of a name, or NULL. */

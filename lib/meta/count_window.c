@@ -26,14 +26,35 @@ static size_t count_present(const struct qcf_meta *meta)
 	return present;
 }
 
+/* Blocks that lie at one place would be read again and again. */
+static int check_present(const struct qcf_meta *meta, size_t present,
+                         struct qcowfmt_error **errp)
+{
+	uint64_t size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &size, errp);
+
+	if (ret < 0)
+		return ret;
+	if (present > qcf_clusters_for(&meta->geometry, size))
+		return qcf_corruptf(errp, QCF_CHECK_BLOCK_OFFSET,
+		                    meta->header.refcount_table_offset,
+		                    "%zu refcount blocks do not fit into the "
+		                    "file",
+		                    present);
+	return 0;
+}
+
 int qcf_window_init(struct qcf_count_window *w, struct qcf_meta *meta,
                     bool note_freed, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	uint64_t limit = QCF_MIN(meta->budget->limit, UINT64_C(1) << 32);
-	size_t room = QCF_MIN(count_present(meta),
-	                      limit * BUDGETS >> g->cluster_bits);
+	size_t present = count_present(meta);
+	size_t room = QCF_MIN(present, limit * BUDGETS >> g->cluster_bits);
+	int ret = check_present(meta, present, errp);
 
+	if (ret < 0)
+		return ret;
 	room = QCF_MAX(room, (size_t)1);
 	*w = (struct qcf_count_window){ .meta = meta, .block_room = room };
 	w->positions =

@@ -300,15 +300,14 @@ int qcf_l1_move(struct qcf_meta *meta, uint64_t first,
 	uint64_t clusters =
 		qcf_clusters_for(&meta->geometry, meta->l1.entry_count * 8);
 
-	return qcf_wrap(errp, "moving the L1 table",
-	                move_table(meta, first, clusters, meta->l1.entry_count,
-	                           errp));
+	return qcf_wrap(
+		errp, "moving the L1 table",
+		move_table(meta, first, clusters, meta->l1.entry_count, errp));
 }
 
 /* Put an entry that means the same in place of another. */
 static int replace_entry(struct qcf_meta *meta, uint64_t l1_index,
-                         struct qcf_l1_entry entry,
-                         struct qcowfmt_error **errp)
+                         struct qcf_l1_entry entry, struct qcowfmt_error **errp)
 {
 	int ret = reserve_dirty(meta, errp);
 

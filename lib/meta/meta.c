@@ -316,8 +316,7 @@ int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
 }
 
 /* The snapshot table and the L1 tables it names. */
-static int protect_snapshots(struct qcf_meta *meta,
-                             struct qcowfmt_error **errp)
+static int protect_snapshots(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	struct qcf_snapshot_table table;
 	int ret = qcf_snapshot_table_load(meta, &table, errp);

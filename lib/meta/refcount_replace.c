@@ -5,8 +5,8 @@
  * The header changes in one write inside one sector (CS-6).  New blocks are known
  * as metadata before, the old ones no longer afterwards.
  */
-#include "checked.h"
 #include "refcount_replace.h"
+#include "checked.h"
 
 static int protect(struct qcf_meta *meta, const uint64_t *table, uint64_t count,
                    struct qcowfmt_error **errp)
@@ -34,9 +34,9 @@ static void drop_blocks(struct qcf_meta *meta, const uint64_t *table,
 		qcf_cache_drop(&meta->refcount_cache, table[i],
 		               meta->geometry.cluster_size);
 		if (unprotect)
-			qcf_overlap_remove(&meta->overlap, QCF_OVERLAP_BLOCK,
-			                   qcf_host_cluster(&meta->geometry,
-			                                    table[i]));
+			qcf_overlap_remove(
+				&meta->overlap, QCF_OVERLAP_BLOCK,
+				qcf_host_cluster(&meta->geometry, table[i]));
 	}
 }
 
@@ -87,8 +87,8 @@ int qcf_refcount_replace(struct qcf_meta *meta, uint64_t **table,
                          uint64_t entry_count, uint64_t host_offset,
                          struct qcowfmt_error **errp)
 {
-	uint32_t clusters = (uint32_t)qcf_clusters_for(&meta->geometry,
-	                                               entry_count * 8);
+	uint32_t clusters =
+		(uint32_t)qcf_clusters_for(&meta->geometry, entry_count * 8);
 	uint64_t size = 0;
 	int ret;
 

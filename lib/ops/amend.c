@@ -3,13 +3,13 @@
  * amend.c - changing properties of an image
  *
  * All of an amendment takes effect in one rewrite of the header: version,
- * features, names, and where the refcount table and the snapshot table are.  What
- * the new header points to is written to free space and stable before, and what
- * the old one pointed to is freed after.
+ * features, names, and where the refcount table and the snapshot table are.
+ * What the new header points to is written to free space and stable before, and
+ * what the old one pointed to is freed after.
  *
- * Only going to version 2 changes anything else before: zero clusters are written
- * out, which the guest does not notice, and which nobody minds if the rest does
- * not happen.
+ * Only going to version 2 changes anything else before: zero clusters are
+ * written out, which the guest does not notice, and which nobody minds if the
+ * rest does not happen.
  *
  * The gate is closed meanwhile: guest requests wait.
  */
@@ -43,7 +43,7 @@ int qcf_amend_progress(struct qcf_amending *a, uint64_t amount,
 	                "cancelled by the caller");
 }
 
-/* ------------------------------------------------------------- what is allowed */
+/* ---------------------------------------------------------- what is allowed */
 
 static int usage(struct qcowfmt_error **errp, const char *what)
 {
@@ -158,7 +158,7 @@ static int check_image(struct qcf_amending *a, struct qcowfmt_error **errp)
 	return ret < 0 ? ret : check_downgrade(a, errp);
 }
 
-/* -------------------------------------------------------------------- the header */
+/* --------------------------------------------------------------- the header */
 
 static int set_data_file(struct qcf_header *h, const char *name,
                          struct qcowfmt_error **errp)
@@ -230,7 +230,7 @@ static int follow_header(struct qcf_amending *a, struct qcowfmt_error **errp)
 	return qcf_header_geometry(h, &meta->geometry, errp);
 }
 
-/* ---------------------------------------------------------------- the operation */
+/* ------------------------------------------------------------ the operation */
 
 /* What the new header points to and the old one does not. */
 struct parts {
@@ -247,9 +247,9 @@ static int prepare_parts(struct qcf_amending *a, struct parts *p,
 	uint32_t bits = new_refcount_bits(a);
 	int ret = qcf_header_copy(&a->meta->header, &p->header, errp);
 
-	p->drops_bitmaps = new_version(a) != a->meta->header.version &&
-	                   qcf_header_extension(&a->meta->header,
-	                                        QCF_EXT_BITMAPS) != NULL;
+	p->drops_bitmaps =
+		new_version(a) != a->meta->header.version &&
+		qcf_header_extension(&a->meta->header, QCF_EXT_BITMAPS) != NULL;
 	if (ret == 0)
 		ret = change_header(a, &p->header, errp);
 	if (ret == 0 && is_upgrade(a))
@@ -275,11 +275,12 @@ static int install_parts(struct qcf_amending *a, struct parts *p,
 	if (ret == 0 && p->new_counts)
 		ret = qcf_new_counts_install(meta, &p->counts, errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_install(meta, &p->snapshots,
-		                                p->header.snapshots_offset,
-		                                errp);
+		ret = qcf_new_snapshots_install(
+			meta, &p->snapshots, p->header.snapshots_offset, errp);
 	if (ret == 0)
 		ret = qcf_writeback_drain(meta, errp);
+	if (ret == 0 && p->drops_bitmaps)
+		ret = qcf_bitmaps_reload(meta, errp);
 	if (ret == 0 && p->drops_bitmaps)
 		ret = qcf_reclaim_leaks(meta, false, errp);
 	return ret;

@@ -5,9 +5,9 @@
  *   ... everything in use | new blocks | new refcount table |
  *
  * The new blocks count all that the old ones count, and themselves.  The old
- * ones know nothing of the new area: to them it is free space, so that until the
- * header points to the new table nothing has happened.  Afterwards the old blocks
- * and their table are still counted, and are freed like anything else.
+ * ones know nothing of the new area: to them it is free space, so that until
+ * the header points to the new table nothing has happened.  Afterwards the old
+ * blocks and their table are still counted, and are freed like anything else.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -36,7 +36,7 @@ static uint64_t area_clusters(const struct qcf_new_counts *n)
 	return n->block_count + n->table_clusters;
 }
 
-/* --------------------------------------------------------------------- planning */
+/* ----------------------------------------------------------------- planning */
 
 static int want_block(struct qcf_new_counts *n, uint64_t cluster,
                       struct qcowfmt_error **errp)
@@ -125,7 +125,7 @@ static int plan_area(struct qcf_meta *meta, struct qcf_new_counts *n,
 	return 0;
 }
 
-/* ---------------------------------------------------------------------- writing */
+/* ------------------------------------------------------------------ writing */
 
 static int fill_block(struct qcf_meta *meta, const struct qcf_new_counts *n,
                       uint64_t index, void *block, struct qcowfmt_error **errp)
@@ -210,8 +210,8 @@ int qcf_new_counts_prepare(struct qcf_amending *a, struct qcf_new_counts *n,
 	                        errp);
 	if (ret < 0)
 		return ret;
-	n->table = calloc(n->geometry.max_reftable_entry_count,
-	                  sizeof(*n->table));
+	n->table =
+		calloc(n->geometry.max_reftable_entry_count, sizeof(*n->table));
 	if (n->table == NULL)
 		return qcf_fail_oom(errp);
 	ret = look_at_counts(a, n, errp);
@@ -234,7 +234,7 @@ void qcf_new_counts_point(const struct qcf_new_counts *n, struct qcf_header *h)
 	h->refcount_table_clusters = (uint32_t)n->table_clusters;
 }
 
-/* ------------------------------------------------------------------- installing */
+/* --------------------------------------------------------------- installing */
 
 /* Forget the blocks of a table; their clusters are still counted. */
 static void forget_blocks(struct qcf_meta *meta, const uint64_t *table,

@@ -34,8 +34,8 @@ int qcf_amend_complete_snapshots(struct qcf_meta *meta,
 	if (ret < 0)
 		return ret;
 	for (uint32_t i = 0; i < n->table.count; i++)
-		complete &= qcf_snapshot_entry_has_disk_size(
-			&n->table.entries[i]);
+		complete &=
+			qcf_snapshot_entry_has_disk_size(&n->table.entries[i]);
 	if (complete)
 		return 0;
 	ret = qcf_new_snapshots_write(meta, n, 0, errp);

@@ -10,8 +10,8 @@ int qcf_amend_check_snapshots(struct qcf_meta *meta,
                               struct qcowfmt_error **errp);
 
 /*
- * Version 3 wants entries that say how large the disk was: write a table that has
- * them, if there is one that has not, and let *h point to it.
+ * Version 3 wants entries that say how large the disk was: write a table that
+ * has them, if there is one that has not, and let *h point to it.
  */
 int qcf_amend_complete_snapshots(struct qcf_meta *meta,
                                  struct qcf_new_snapshots *n,

@@ -2,12 +2,12 @@
 /*
  * amend_zeros.c - what version 2 cannot say about clusters
  *
- * A zero cluster without host cluster becomes unallocated if there is no backing
- * file.  Otherwise it gets a host cluster with zeros in it; one that it has is
- * kept if nothing but the entry refers to it.  Each entry changes in one write and
- * means the same before and after, so nothing more is needed for crash safety
- * than the order in which writeback stores things: zeros and counts before
- * entries.
+ * A zero cluster without host cluster becomes unallocated if there is no
+ * backing file.  Otherwise it gets a host cluster with zeros in it; one that it
+ * has is kept if nothing but the entry refers to it.  Each entry changes in one
+ * write and means the same before and after, so nothing more is needed for
+ * crash safety than the order in which writeback stores things: zeros and
+ * counts before entries.
  *
  * Tables that several L1 tables share are changed where they are: that is right
  * for all of them.  What such a table refers to counts once for each of them.
@@ -41,7 +41,7 @@ struct expanding {
 	size_t drop_count;
 };
 
-/* ---------------------------------------------------------------------- dropping */
+/* ----------------------------------------------------------------- dropping */
 
 static int lower_count(struct qcf_meta *meta, const struct drop *drop,
                        struct qcowfmt_error **errp)
@@ -73,7 +73,7 @@ static int settle(struct expanding *x, struct qcowfmt_error **errp)
 	return ret;
 }
 
-/* --------------------------------------------------------------------- expanding */
+/* ---------------------------------------------------------------- expanding */
 
 static uint64_t guest_offset_of(const struct qcf_meta *meta,
                                 const struct qcf_l2_name *table, uint64_t index)
@@ -288,7 +288,7 @@ int qcf_amend_expand_zeros(struct qcf_amending *a, struct qcowfmt_error **errp)
 	return qcf_wrap(errp, "writing zero clusters out", ret);
 }
 
-/* -------------------------------------------------------------------- compressed */
+/* --------------------------------------------------------------- compressed */
 
 struct searching {
 	struct qcf_meta *meta;

@@ -32,8 +32,8 @@ static void report(struct qcf_checker *c, enum qcf_check id, uint64_t at,
 
 /* Until they are dropped nobody can tell what the bitmaps refer to. */
 static void report_directory(struct qcf_checker *c,
-                             struct qcf_bitmap_listing *view,
-                             enum qcf_check id, const char *why)
+                             struct qcf_bitmap_listing *view, enum qcf_check id,
+                             const char *why)
 {
 	report(c, id, view->ext.directory_offset, "bitmap directory", why);
 	view->broken = true;
@@ -75,8 +75,8 @@ static int read_entries(struct qcf_bitmap_listing *view, struct qcf_checker *c,
 	return 0;
 }
 
-static int read_directory(struct qcf_bitmap_listing *view, struct qcf_checker *c,
-                          struct qcowfmt_error **errp)
+static int read_directory(struct qcf_bitmap_listing *view,
+                          struct qcf_checker *c, struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE struct qcf_be64 *bytes = NULL;
 	int ret;
@@ -100,8 +100,8 @@ static int read_directory(struct qcf_bitmap_listing *view, struct qcf_checker *c
 	               : read_entries(view, c, (uint8_t *)bytes, errp);
 }
 
-int qcf_bitmap_listing_read(struct qcf_bitmap_listing *view, struct qcf_checker *c,
-                         struct qcowfmt_error **errp)
+int qcf_bitmap_listing_read(struct qcf_bitmap_listing *view,
+                            struct qcf_checker *c, struct qcowfmt_error **errp)
 {
 	const struct qcf_extension *raw =
 		qcf_header_extension(c->header, QCF_EXT_BITMAPS);
@@ -290,11 +290,11 @@ static int walk_bitmap(struct qcf_checker *c, struct qcf_bitmap_listing *view,
 	ret = qcf_check_count_range(c, entry->table_offset,
 	                            (uint64_t)entry->table_entries * 8, 1,
 	                            errp);
-	return ret < 0 ? ret
-	               : walk_table(c, entry, &view->sound[index], errp);
+	return ret < 0 ? ret : walk_table(c, entry, &view->sound[index], errp);
 }
 
-int qcf_check_walk_bitmaps(struct qcf_checker *c, struct qcf_bitmap_listing *view,
+int qcf_check_walk_bitmaps(struct qcf_checker *c,
+                           struct qcf_bitmap_listing *view,
                            struct qcowfmt_error **errp)
 {
 	uint64_t room = MAX_TABLE_ENTRIES;

@@ -70,9 +70,8 @@ static int compare_one(struct comparing *p, uint64_t cluster, uint64_t stored,
 
 	if (stored > 0 || found > 0)
 		p->end = cluster + 1;
-	return stored == found
-	               ? 0
-	               : p->visitor(p->c, cluster, stored, found, errp);
+	return stored == found ? 0
+	                       : p->visitor(p->c, cluster, stored, found, errp);
 }
 
 /* Clusters [first, first + count) of one group; block may be NULL. */
@@ -85,12 +84,11 @@ static int compare_each(struct comparing *p, const uint8_t *block,
 
 	for (uint64_t i = 0; ret == 0 && i < count; i++) {
 		uint64_t stored =
-			block == NULL
-				? 0
-				: qcf_refcount_get(
-					  block,
-					  qcf_index_in_block(g, first + i),
-					  g->refcount_order);
+			block == NULL ? 0
+				      : qcf_refcount_get(block,
+		                                         qcf_index_in_block(
+								 g, first + i),
+		                                         g->refcount_order);
 
 		ret = compare_one(p, first + i, stored, errp);
 	}
@@ -102,8 +100,7 @@ static int compare_group(struct comparing *p, const uint8_t *block,
 {
 	const struct qcf_geometry *g = p->c->geometry;
 	uint64_t first = number * QCF_COUNT_GROUP;
-	uint64_t count =
-		QCF_MIN(p->c->file_clusters - first, QCF_COUNT_GROUP);
+	uint64_t count = QCF_MIN(p->c->file_clusters - first, QCF_COUNT_GROUP);
 	bool used = false;
 
 	if (block == NULL || count < QCF_COUNT_GROUP ||
@@ -218,8 +215,8 @@ int qcf_check_each_mismatch(struct qcf_checker *c, qcf_mismatch_visitor visitor,
                             struct qcowfmt_error **errp)
 {
 	struct comparing p = { .c = c, .visitor = visitor };
-	int ret = qcf_counts_sorted(&c->counts, &p.groups, &p.group_count,
-	                            errp);
+	int ret =
+		qcf_counts_sorted(&c->counts, &p.groups, &p.group_count, errp);
 
 	p.blocks = malloc(QCF_MAX(READ_AHEAD, c->geometry->cluster_size));
 	if (ret == 0 && p.blocks == NULL)

@@ -107,10 +107,9 @@ static int check_table(struct pass *p, struct qcf_l2_ref *ref,
 		struct qcf_l2_raw raw = qcf_l2_table_get(g, words, i);
 
 		if (raw.word.raw != 0)
-			ret = check_l2_entry(p, ref, i, raw,
-			                     guest_offset +
-			                             (i << g->cluster_bits),
-			                     errp);
+			ret = check_l2_entry(
+				p, ref, i, raw,
+				guest_offset + (i << g->cluster_bits), errp);
 	}
 	return ret;
 }
@@ -132,8 +131,8 @@ static int check_l1_entry(struct pass *p, uint64_t index,
 	                      errp);
 	if (ret < 0 || e.copied == (count == 1))
 		return ret;
-	(void)snprintf(what, sizeof(what), "L2 cluster: l1_index=%" PRIu64 " l1_entry",
-	               index);
+	(void)snprintf(what, sizeof(what),
+	               "L2 cluster: l1_index=%" PRIu64 " l1_entry", index);
 	tell(p, QCF_CHECK_L2_COPIED, p->c->header->l1_table_offset + index * 8,
 	     fix, 1, what, raw, count);
 	return fix ? p->rules->fix_l1(p->c, index, count == 1, errp) : 0;
@@ -149,7 +148,8 @@ static int check_l1(struct pass *p, struct qcowfmt_error **errp)
 		p->c->tables[i].walked = false;
 	for (uint64_t i = 0; ret == 0 && i < p->l1_count; i++) {
 		struct qcf_l1_entry e = qcf_l1_entry_decode(g, p->l1[i]);
-		struct qcf_l2_ref *ref = qcf_check_find_table(p->c, e.l2_offset);
+		struct qcf_l2_ref *ref =
+			qcf_check_find_table(p->c, e.l2_offset);
 
 		ret = check_l1_entry(p, i, errp);
 		if (ret < 0 || ref == NULL || ref->walked)

@@ -89,11 +89,13 @@ static bool grow_slabs(struct qcf_count_table *t)
 	struct qcf_count_group **slabs = t->slabs;
 
 	if (slab >= t->slab_room) {
-		slabs = realloc(t->slabs, room * sizeof(struct qcf_count_group *));
+		slabs = realloc(t->slabs,
+		                room * sizeof(struct qcf_count_group *));
 		if (slabs == NULL)
 			return false;
 		memset(slabs + t->slab_room, 0,
-		       (room - t->slab_room) * sizeof(struct qcf_count_group *));
+		       (room - t->slab_room) *
+		               sizeof(struct qcf_count_group *));
 		t->slabs = slabs;
 		t->slab_room = room;
 	}
@@ -280,8 +282,8 @@ int qcf_counts_sorted(const struct qcf_counts *counts, uint64_t **numbers,
 		return qcf_fail_oom(errp);
 	for (uint32_t i = 0; i < *count; i++) {
 		(*numbers)[i] = group_at(t, i)->number;
-		sorted = sorted &&
-		         (i == 0 || (*numbers)[i - 1] < (*numbers)[i]);
+		sorted =
+			sorted && (i == 0 || (*numbers)[i - 1] < (*numbers)[i]);
 	}
 	if (!sorted)
 		qsort(*numbers, *count, sizeof(**numbers), by_number);

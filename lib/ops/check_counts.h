@@ -30,8 +30,8 @@ struct qcf_count_table {
 	struct qcf_count_group **slabs; /* groups never move */
 	size_t slab_room;
 	uint32_t group_count;
-	uint32_t *slots; /* number of a group + 1; 0 = empty */
-	uint64_t slot_count; /* a power of two; 0 at first */
+	uint32_t *slots;              /* number of a group + 1; 0 = empty */
+	uint64_t slot_count;          /* a power of two; 0 at first */
 	struct qcf_count_group *last; /* the one asked for last; may be NULL */
 };
 

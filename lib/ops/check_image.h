@@ -30,7 +30,7 @@ struct qcf_l2_ref {
 
 /* An L2 entry that a repair turns into plain zeros. */
 struct qcf_bad_zero {
-	uint64_t at; /* host offset of the entry */
+	uint64_t at;    /* host offset of the entry */
 	uint32_t names; /* of its table */
 };
 
@@ -50,7 +50,7 @@ struct qcf_checker {
 	bool fix_all;
 
 	/* --- what the walk has found --- */
-	struct qcf_counts counts; /* references, by host cluster */
+	struct qcf_counts counts;  /* references, by host cluster */
 	struct qcf_l2_ref *tables; /* of all L1 tables; sorted by offset */
 	size_t table_count;
 	struct qcf_bad_zero *bad_zeros; /* to be repaired */
@@ -58,19 +58,19 @@ struct qcf_checker {
 	size_t bad_zero_room;
 	struct qcf_be64 *reftable; /* as on storage */
 	uint64_t reftable_entries;
-	bool need_flags;    /* COPIED flags have to be looked at one by one */
-	bool need_rebuild;  /* refcount table or blocks cannot be used */
+	bool need_flags;     /* COPIED flags have to be looked at one by one */
+	bool need_rebuild;   /* refcount table or blocks cannot be used */
 	bool need_snapshots; /* their table has to be written anew */
-	bool need_bitmaps;  /* some bitmaps have to be dropped: */
+	bool need_bitmaps;   /* some bitmaps have to be dropped: */
 	bool *sound_bitmaps; /* those in the directory that may stay; owned */
 	uint32_t bitmap_count;
 	bool broken_directory; /* none may */
-	bool lost;          /* something that names clusters could not be
+	bool lost;             /* something that names clusters could not be
 			     * followed: what seems leaked need not be */
 
 	/* --- what comparing has found --- */
-	bool mismatch;  /* some stored count is wrong */
-	bool uncounted; /* a cluster in use has a count of zero */
+	bool mismatch;         /* some stored count is wrong */
+	bool uncounted;        /* a cluster in use has a count of zero */
 	uint64_t count_errors; /* corruptions of counts and their tables */
 	struct qcf_block_slice *slices; /* of refcount blocks; check_stored.h */
 };

@@ -211,8 +211,8 @@ static uint64_t plain_run(const struct qcf_checker *c,
                           const struct qcf_be64 *words, uint64_t max)
 {
 	uint64_t first = qcf_be64_decode(words[0]);
-	uint64_t cluster = (first & QCF_ENTRY_OFFSET) >>
-	                   c->geometry->cluster_bits;
+	uint64_t cluster =
+		(first & QCF_ENTRY_OFFSET) >> c->geometry->cluster_bits;
 	uint64_t size = c->geometry->cluster_size;
 	uint64_t n = 1;
 
@@ -256,9 +256,9 @@ static int walk_standard(struct walk *w, const struct qcf_be64 *words,
 			len = plain_run(w->c, words + i, count - i);
 			ret = count_run(w, word, len, errp);
 		} else {
-			ret = walk_entry(w, i,
-			                 (struct qcf_l2_raw){ .word = words[i] },
-			                 errp);
+			ret = walk_entry(
+				w, i, (struct qcf_l2_raw){ .word = words[i] },
+				errp);
 		}
 	}
 	return ret;
@@ -276,8 +276,7 @@ static int walk_other(struct walk *w, const struct qcf_be64 *words,
 }
 
 int qcf_check_walk_l2(struct qcf_checker *c, const struct qcf_l2_ref *ref,
-                      const struct qcf_be64 *words,
-                      struct qcowfmt_error **errp)
+                      const struct qcf_be64 *words, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = c->geometry;
 	struct walk w = { .c = c, .ref = ref };
@@ -296,8 +295,7 @@ int qcf_l2_reader_init(struct qcf_l2_reader *reader, struct qcf_checker *c,
                        struct qcowfmt_error **errp)
 {
 	*reader = (struct qcf_l2_reader){ .checker = c };
-	reader->words =
-		malloc(QCF_MAX(READ_AHEAD, c->geometry->cluster_size));
+	reader->words = malloc(QCF_MAX(READ_AHEAD, c->geometry->cluster_size));
 	return reader->words == NULL ? qcf_fail_oom(errp) : 0;
 }
 

@@ -26,8 +26,8 @@ bool qcf_check_is_bad_zero(const struct qcf_checker *checker,
 struct qcf_l2_reader {
 	struct qcf_checker *checker;
 	struct qcf_be64 *words; /* owned */
-	uint64_t first;  /* host offset of its first byte */
-	uint64_t len;    /* 0 = it holds nothing */
+	uint64_t first;         /* host offset of its first byte */
+	uint64_t len;           /* 0 = it holds nothing */
 };
 
 int qcf_l2_reader_init(struct qcf_l2_reader *reader,

@@ -14,11 +14,11 @@
 #include "refcount_entry.h"
 
 /* Report what makes the refcount structures unusable. */
-#define report_unusable(c, id, at, ...)                     \
-	do {                                                \
+#define report_unusable(c, id, at, ...)                            \
+	do {                                                       \
 		qcf_check_report((c), (id), (at), 1, __VA_ARGS__); \
-		(c)->count_errors++;                        \
-		(c)->need_rebuild = true;                   \
+		(c)->count_errors++;                               \
+		(c)->need_rebuild = true;                          \
 	} while (0)
 
 static int walk_table(struct qcf_checker *c, struct qcowfmt_error **errp)
@@ -43,24 +43,22 @@ static int count_block(struct qcf_checker *c, uint64_t index, uint64_t block,
                        struct qcowfmt_error **errp)
 {
 	if (!qcf_check_in_file(c, block)) {
-		qcf_finding_fixable(c, QCF_CHECK_BLOCK_BEYOND_END, block,
-		                    c->fix_all, 1,
-		                    "refcount block %" PRIu64
-		                    " is outside image",
-		                    index);
+		qcf_finding_fixable(
+			c, QCF_CHECK_BLOCK_BEYOND_END, block, c->fix_all, 1,
+			"refcount block %" PRIu64 " is outside image", index);
 		c->need_rebuild = c->need_rebuild || c->fix_all;
 		return 0;
 	}
-	return qcf_counts_add(&c->counts,
-	                      qcf_host_cluster(c->geometry, block), 1, 1, errp);
+	return qcf_counts_add(&c->counts, qcf_host_cluster(c->geometry, block),
+	                      1, 1, errp);
 }
 
 /* A block that is also something else must not be written to. */
 static void check_exclusive(struct qcf_checker *c, uint64_t index,
                             uint64_t block)
 {
-	uint64_t count = qcf_counts_get(
-		&c->counts, qcf_host_cluster(c->geometry, block));
+	uint64_t count = qcf_counts_get(&c->counts,
+	                                qcf_host_cluster(c->geometry, block));
 
 	if (count > 1)
 		report_unusable(c, QCF_CHECK_BLOCK_SHARED, block,
@@ -118,8 +116,8 @@ static bool is_counted(const struct qcf_checker *c, uint64_t index)
 static void table_clusters(const struct qcf_checker *c, uint64_t *first,
                            uint64_t *count)
 {
-	*first = qcf_host_cluster(c->geometry,
-	                          c->header->refcount_table_offset);
+	*first =
+		qcf_host_cluster(c->geometry, c->header->refcount_table_offset);
 	*count = c->header->refcount_table_clusters;
 	if (*first >= c->file_clusters)
 		*count = 0;
@@ -138,8 +136,7 @@ static void check_table_exclusive(struct qcf_checker *c)
 	}
 }
 
-int qcf_check_walk_refcounts(struct qcf_checker *c,
-                             struct qcowfmt_error **errp)
+int qcf_check_walk_refcounts(struct qcf_checker *c, struct qcowfmt_error **errp)
 {
 	int ret = walk_table(c, errp);
 

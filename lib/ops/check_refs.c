@@ -16,14 +16,15 @@ int qcf_check_count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
 
 	if (len == 0)
 		return 0;
-	end = qcf_host_cluster(g, offset + QCF_MIN(len, UINT64_MAX - offset) -
-	                                  1) +
+	end = qcf_host_cluster(g,
+	                       offset + QCF_MIN(len, UINT64_MAX - offset) - 1) +
 	      1;
 	if (end > c->file_clusters) {
 		qcf_check_report(c, QCF_CHECK_BEYOND_END, offset, n,
 		                 "ERROR: counting reference for region "
 		                 "exceeding the end of the file by one cluster "
-		                 "or more: offset 0x%" PRIx64 " size 0x%" PRIx64,
+		                 "or more: offset 0x%" PRIx64
+		                 " size 0x%" PRIx64,
 		                 offset, len);
 		end = QCF_MAX(c->file_clusters, first);
 	}
@@ -65,8 +66,8 @@ int qcf_check_read(struct qcf_checker *c, const char *what, uint64_t offset,
 }
 
 int qcf_check_read_table(struct qcf_checker *c, const char *what,
-                         uint64_t offset, uint64_t len,
-                         struct qcf_be64 **table, struct qcowfmt_error **errp)
+                         uint64_t offset, uint64_t len, struct qcf_be64 **table,
+                         struct qcowfmt_error **errp)
 {
 	QCF_AUTO_FREE struct qcf_be64 *bytes = malloc(len);
 	bool ok = false;

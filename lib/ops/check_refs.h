@@ -20,10 +20,10 @@ bool qcf_check_is_offset(const struct qcf_checker *checker, uint64_t offset);
 bool qcf_check_in_file(const struct qcf_checker *checker, uint64_t offset);
 
 /* Report and count a corruption that no repair takes away, n times. */
-#define qcf_check_report(checker, id, at, n, ...)           \
-	do {                                                \
+#define qcf_check_report(checker, id, at, n, ...)                \
+	do {                                                     \
 		qcf_finding((checker), (id), (at), __VA_ARGS__); \
-		(checker)->result->corruptions += (n);      \
+		(checker)->result->corruptions += (n);           \
 	} while (0)
 
 /*
@@ -36,7 +36,7 @@ int qcf_check_read(struct qcf_checker *checker, const char *what,
 
 /* The same into memory that the caller frees; NULL if it could not be read. */
 int qcf_check_read_table(struct qcf_checker *checker, const char *what,
-                         uint64_t offset, uint64_t len,
-                         struct qcf_be64 **table, struct qcowfmt_error **errp);
+                         uint64_t offset, uint64_t len, struct qcf_be64 **table,
+                         struct qcowfmt_error **errp);
 
 #endif

@@ -44,8 +44,7 @@ static int read_bytes(struct qcf_snapshot_view *view, struct qcf_checker *c,
 int qcf_snapshot_view_read(struct qcf_snapshot_view *view,
                            struct qcf_checker *c, struct qcowfmt_error **errp)
 {
-	uint32_t count =
-		QCF_MIN(c->header->snapshot_count, QCF_MAX_SNAPSHOTS);
+	uint32_t count = QCF_MIN(c->header->snapshot_count, QCF_MAX_SNAPSHOTS);
 	struct qcf_reader reader;
 	int ret;
 
@@ -138,13 +137,11 @@ static void check_entry(struct qcf_checker *c,
 	uint64_t at = c->header->snapshots_offset + p->start;
 
 	if (p->extra_len > QCF_MAX_SNAPSHOT_EXTRA) {
-		qcf_finding_fixable(c, QCF_CHECK_SNAPSHOT_EXTRA, at, c->fix_all,
-		                    1,
-		                    "snapshot table entry %" PRIu32
-		                    " has too much extra data (%" PRIu32
-		                    " > %u)",
-		                    index, p->extra_len,
-		                    QCF_MAX_SNAPSHOT_EXTRA);
+		qcf_finding_fixable(
+			c, QCF_CHECK_SNAPSHOT_EXTRA, at, c->fix_all, 1,
+			"snapshot table entry %" PRIu32
+			" has too much extra data (%" PRIu32 " > %u)",
+			index, p->extra_len, QCF_MAX_SNAPSHOT_EXTRA);
 		c->need_snapshots = c->need_snapshots || c->fix_all;
 	} else if ((c->geometry->version >= 3 &&
 	            p->extra_len < QCF_MIN_SNAPSHOT_EXTRA) ||

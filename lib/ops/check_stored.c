@@ -28,7 +28,8 @@ int qcf_check_read_reftable(struct qcf_checker *c, struct qcowfmt_error **errp)
 
 	/* Only an image that cannot be opened has a larger one. */
 	size = QCF_MIN(size, QCF_MAX_REFTABLE_SIZE);
-	if (size == 0 || !qcf_check_in_file(c, c->header->refcount_table_offset))
+	if (size == 0 ||
+	    !qcf_check_in_file(c, c->header->refcount_table_offset))
 		return 0;
 	ret = qcf_check_read_table(c, "refcount table",
 	                           c->header->refcount_table_offset, size,

@@ -158,8 +158,8 @@ static int walk_l2(struct walk *w, uint64_t offset, struct qcowfmt_error **errp)
 	if (ret == 0 && offset < w->c->file_size)
 		ret = qcf_check_read_table(w->c, "L2 table", offset,
 		                           g->l2_table_size, &words, errp);
-	for (uint64_t i = 0;
-	     ret == 0 && words != NULL && i < g->l2_entry_count; i++)
+	for (uint64_t i = 0; ret == 0 && words != NULL && i < g->l2_entry_count;
+	     i++)
 		ret = walk_entry(w, offset + i * 8,
 		                 qcf_l2_table_get(g, words, i), errp);
 	return ret;
@@ -213,8 +213,8 @@ static int walk_l1_chunk(struct walk *w, uint64_t at, uint64_t count,
 {
 	struct qcf_be64 raw[L1_CHUNK];
 	bool ok = false;
-	int ret = qcf_check_read(w->c, "L1 table", at, raw, count * 8, &ok,
-	                         errp);
+	int ret =
+		qcf_check_read(w->c, "L1 table", at, raw, count * 8, &ok, errp);
 
 	for (uint64_t i = 0; ret == 0 && ok && i < count; i++)
 		ret = walk_l1_entry(w, at + i * 8, qcf_be64_decode(raw[i]),
@@ -233,8 +233,8 @@ static int walk_l1(struct walk *w, struct qcowfmt_error **errp)
 	end = QCF_MIN(h->l1_table_offset + end, w->c->file_size);
 	for (uint64_t at = h->l1_table_offset; ret == 0 && at < end;
 	     at += L1_CHUNK * 8)
-		ret = walk_l1_chunk(w, at,
-		                    QCF_MIN((end - at + 7) / 8, L1_CHUNK), errp);
+		ret = walk_l1_chunk(
+			w, at, QCF_MIN((end - at + 7) / 8, L1_CHUNK), errp);
 	return ret;
 }
 

@@ -197,8 +197,7 @@ static int join_names(struct qcf_checker *c, const struct l2_names *names,
 
 /* The tables in the order in which they are named first. */
 static int order_tables(struct qcf_checker *c, const struct l2_names *names,
-                        struct qcf_l2_ref ***order,
-                        struct qcowfmt_error **errp)
+                        struct qcf_l2_ref ***order, struct qcowfmt_error **errp)
 {
 	size_t count = 0;
 

@@ -25,13 +25,6 @@
 #include "writeback.h"
 #include "zero_discard.h"
 
-/* What is read and written at once: as large as makes the number of requests not
- * matter, but in the caches of a processor when it is written. */
-#define CHUNK (UINT64_C(512) << 10)
-
-/* For direct I/O. */
-#define BUFFER_ALIGNMENT 4096
-
 struct committing {
 	struct qcowfmt_image *image;
 	struct qcowfmt_image *base;
@@ -40,7 +33,8 @@ struct committing {
 	struct qcf_scan overlays; /* of image */
 	struct qcf_scan target;   /* of base */
 	struct qcf_pace pace;
-	uint8_t *buffer; /* CHUNK bytes; owned */
+	uint64_t chunk;  /* bytes read at once */
+	uint8_t *buffer; /* for a chunk; owned */
 	bool keep_top;
 };
 
@@ -111,7 +105,7 @@ static int copy_data(struct committing *c, uint64_t guest_offset, uint64_t len,
 	int ret = 0;
 
 	while (ret == 0 && len > 0) {
-		uint64_t part = QCF_MIN(len, CHUNK);
+		uint64_t part = QCF_MIN(len, c->chunk);
 		struct iovec iov = { c->buffer, part };
 
 		ret = qcf_scan_read(&c->overlays, c->buffer, guest_offset, part,
@@ -145,9 +139,8 @@ static int copy_zeros(struct committing *c, uint64_t guest_offset, uint64_t len,
 			ret = qcf_write_zeroes(&c->to, guest_offset,
 			                       piece.length, true, errp);
 		if (ret == 0)
-			ret = qcf_pace_to(&c->pace,
-			                      guest_offset + piece.length,
-			                      errp);
+			ret = qcf_pace_to(&c->pace, guest_offset + piece.length,
+			                  errp);
 		guest_offset += piece.length;
 		len -= piece.length;
 	}
@@ -166,8 +159,7 @@ static int copy_piece(struct committing *c, uint64_t guest_offset,
 	case QCF_CONTENT_BELOW:
 		break;
 	}
-	return qcf_pace_to(&c->pace, guest_offset + piece->length,
-	                       errp);
+	return qcf_pace_to(&c->pace, guest_offset + piece->length, errp);
 }
 
 static int copy_all(struct committing *c, struct qcowfmt_error **errp)
@@ -193,7 +185,8 @@ static int copy(struct committing *c, struct qcowfmt_error **errp)
 
 	if (ret == 0)
 		ret = qcf_scan_init(&c->target, c->base, errp);
-	c->buffer = aligned_alloc(BUFFER_ALIGNMENT, CHUNK);
+	c->chunk = QCF_MAX(qcf_scan_chunk(c->image), qcf_scan_chunk(c->base));
+	c->buffer = aligned_alloc(QCF_SCAN_ALIGNMENT, c->chunk);
 	if (ret == 0 && c->buffer == NULL)
 		ret = qcf_fail_oom(errp);
 	c->pace.total = c->overlays.size;

@@ -3,13 +3,14 @@
  * compact.c - making an image file shorter, in place
  *
  *   1. check the image: only a sound one is touched; free what nothing uses
- *   2. round by round, move what is at the end of the file into free clusters in
- *      front of it (compact_plan.c, compact_move.c), until nothing can move
+ *   2. round by round, move what is at the end of the file into free
+ *      clusters in front of it (compact_plan.c, compact_move.c), until nothing
+ *      can move
  *   3. cut the file, and give back the space of clusters that are still free
  *
- * What stays where it is: the header, LUKS key slots, dirty bitmaps, and compressed
- * clusters that no free range is long enough for.  The file does not get shorter
- * than up to the last of those.
+ * What stays where it is: the header, LUKS key slots, dirty bitmaps, and
+ * compressed clusters that no free range is long enough for.  The file does not
+ * get shorter than up to the last of those.
  *
  * The gate is closed meanwhile: guest requests wait.
  */
@@ -42,7 +43,7 @@ static int check_image(const struct qcf_compaction *c,
 	return 0;
 }
 
-/* ------------------------------------------------------------------------- moving */
+/* ------------------------------------------------------------------- moving */
 
 /* One window; c->end is where it ended, and where the next one does. */
 static int move_window(struct qcf_compaction *c, struct qcowfmt_error **errp)
@@ -89,7 +90,7 @@ static int move_until_done(struct qcf_compaction *c, uint64_t *end,
 	return ret;
 }
 
-/* ------------------------------------------------------------------- giving space back */
+/* -------------------------------------------------------- giving space back */
 
 static int cut_file(struct qcf_compaction *c, uint64_t end,
                     struct qcowfmt_error **errp)
@@ -174,7 +175,7 @@ static int punch_free(struct qcf_compaction *c, uint64_t end,
 	return ret;
 }
 
-/* ------------------------------------------------------------------------ the operation */
+/* ------------------------------------------------------------ the operation */
 
 /* Only a sound image is touched. */
 static int prepare(struct qcf_compaction *c, struct qcowfmt_error **errp)
@@ -185,7 +186,8 @@ static int prepare(struct qcf_compaction *c, struct qcowfmt_error **errp)
 	return ret < 0 ? ret : qcf_reclaim_leaks(c->meta, true, errp);
 }
 
-/* New places that were not used, or old ones that are used no more, are leaks. */
+/* New places that were not used, or old ones that are used no more, are
+ * leaks. */
 static void clean_up(struct qcf_meta *meta)
 {
 	if (qcf_writeback_drain(meta, NULL) == 0)

@@ -12,11 +12,11 @@
  *   5. tables of several clusters, one header write each
  *   6. counts of the old places become 0
  *
- * From 1 to 6 old and new place hold the same bytes and have the same count, so it
- * does not matter which of the references to a cluster a power cut leaves
- * changed: each leads to the right bytes, counts are as high as they have to be or
- * higher (CS-1), and a COPIED flag, which says that the count is 1, is true for
- * both.  Old places are not written to before 6 is stable.
+ * From 1 to 6 old and new place hold the same bytes and have the same count, so
+ * it does not matter which of the references to a cluster a power cut leaves
+ * changed: each leads to the right bytes, counts are as high as they have to be
+ * or higher (CS-1), and a COPIED flag, which says that the count is 1, is true
+ * for both.  Old places are not written to before 6 is stable.
  */
 #include <errno.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static int report(struct qcf_compaction *c, uint64_t done,
 	                "cancelled by the caller");
 }
 
-/* ---------------------------------------------------------------------- guest data */
+/* --------------------------------------------------------------- guest data */
 
 static bool is_luks_data(const struct qcf_compaction *c, uint64_t cluster)
 {
@@ -180,7 +180,7 @@ static int switch_data(struct qcf_compaction *c, struct qcowfmt_error **errp)
 	return ret < 0 ? ret : qcf_writeback_drain(c->meta, errp);
 }
 
-/* -------------------------------------------------------------------- metadata blocks */
+/* ---------------------------------------------------------- metadata blocks */
 
 /* Guest data must not be written there.  Of L2 tables only active ones are
  * watched. */
@@ -278,7 +278,7 @@ static int move_blocks(struct qcf_compaction *c, struct qcowfmt_error **errp)
 	return ret;
 }
 
-/* --------------------------------------------------------------------------- freeing */
+/* ------------------------------------------------------------------ freeing */
 
 static int free_old_places(struct qcf_compaction *c,
                            struct qcowfmt_error **errp)

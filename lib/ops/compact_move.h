@@ -6,8 +6,8 @@
 #include "compact_plan.h"
 
 /*
- * Move what the window's plan says, and free the old places.  On failure part of
- * it may have been done: old and new places are counted then.
+ * Move what the window's plan says, and free the old places.  On failure part
+ * of it may have been done: old and new places are counted then.
  */
 int qcf_compact_move_window(struct qcf_compaction *c,
                             struct qcowfmt_error **errp);

@@ -53,7 +53,7 @@ void qcf_compact_plan_fini(struct qcf_compaction *c)
 	free(c->uses);
 }
 
-/* ------------------------------------------------------------------- what there is */
+/* ------------------------------------------------------------ what there is */
 
 static void add_table(struct qcf_compaction *c, enum qcf_table_kind kind,
                       uint32_t snapshot, uint64_t offset, uint64_t len)
@@ -137,7 +137,7 @@ int qcf_compact_find_end(struct qcf_meta *meta, uint64_t *end,
 	return 0;
 }
 
-/* ----------------------------------------------------------------------- the window */
+/* --------------------------------------------------------------- the window */
 
 static void mark(struct qcf_compaction *c, uint64_t cluster, enum qcf_use use,
                  bool may_repeat)
@@ -213,7 +213,7 @@ static int mark_uses(struct qcf_compaction *c, struct qcowfmt_error **errp)
 	return qcf_l2_visit_all(meta, &c->list, mark_slice, c, errp);
 }
 
-/* ----------------------------------------------------------------------- new places */
+/* --------------------------------------------------------------- new places */
 
 /* The first free cluster from one on, and how many follow it.  A refcount block
  * that is missing is made, if the cluster lies before limit. */
@@ -234,8 +234,8 @@ static int find_free(struct qcf_meta *meta, uint64_t from, uint64_t max,
 	}
 }
 
-/* The first count free clusters in a row that end at or before limit; 0 if there
- * are none. */
+/* The first count free clusters in a row that end at or before limit; 0 if
+ * there are none. */
 static int find_place(struct qcf_compaction *c, uint64_t count, uint64_t limit,
                       uint64_t *place, struct qcowfmt_error **errp)
 {
@@ -299,7 +299,7 @@ static int place_unit(struct qcf_compaction *c, uint64_t from, uint64_t n,
 	return count_place(c, from, *to, n, errp);
 }
 
-/* -------------------------------------------------------------------------- units */
+/* -------------------------------------------------------------------- units */
 
 static int any_counted(struct qcf_compaction *c, uint64_t first, uint64_t end,
                        bool *counted, struct qcowfmt_error **errp)
@@ -317,8 +317,8 @@ static int any_counted(struct qcf_compaction *c, uint64_t first, uint64_t end,
 }
 
 /*
- * Whether a refcount block counts nothing that stays: what is behind it has a new
- * place already, and nothing is in front of it.
+ * Whether a refcount block counts nothing that stays: what is behind it has a
+ * new place already, and nothing is in front of it.
  */
 static int is_needless(struct qcf_compaction *c, uint64_t cluster,
                        bool *needless, struct qcowfmt_error **errp)
@@ -329,9 +329,9 @@ static int is_needless(struct qcf_compaction *c, uint64_t cluster,
 	bool counted = true;
 	int ret = 0;
 
-	*needless = index < c->meta->refcounts.entry_count &&
-	            c->meta->refcounts.table[index] ==
-	                    qcf_host_offset(g, cluster);
+	*needless =
+		index < c->meta->refcounts.entry_count &&
+		c->meta->refcounts.table[index] == qcf_host_offset(g, cluster);
 	if (*needless)
 		ret = any_counted(c, start, cluster, &counted, errp);
 	*needless &= !counted;
@@ -342,13 +342,19 @@ static int is_needless(struct qcf_compaction *c, uint64_t cluster,
 static struct qcf_table_place *table_at(struct qcf_compaction *c,
                                         uint64_t cluster)
 {
-	for (size_t i = c->table_count; i-- > 0;) {
-		struct qcf_table_place *t = &c->tables[i];
+	size_t low = 0;
+	size_t high = c->table_count;
 
-		if (cluster >= t->first && cluster - t->first < t->count)
-			return t;
+	/* The first table behind the cluster: what counts is the one before. */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (c->tables[middle].first <= cluster)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return &c->tables[low - 1];
 }
 
 static int plan_table(struct qcf_compaction *c, uint64_t cluster,
@@ -438,9 +444,9 @@ static bool is_single(const struct qcf_compaction *c, uint64_t cluster)
 }
 
 /*
- * Places were given away from the end on, the lowest first.  Exchange them so that
- * what follows each other keeps doing so.  Both have the same count of 1, or they
- * stay as they are.
+ * Places were given away from the end on, the lowest first.  Exchange them so
+ * that what follows each other keeps doing so.  Both have the same count of 1,
+ * or they stay as they are.
  */
 static void keep_order(struct qcf_compaction *c)
 {
@@ -477,9 +483,9 @@ static int recount(struct qcf_compaction *c, struct qcowfmt_error **errp)
 			continue;
 		ret = qcf_refcount_read(c->meta, i, &count, errp);
 		if (ret == 0)
-			ret = qcf_refcount_write(
-				c->meta, qcf_compact_new_place(c, i), count,
-				errp);
+			ret = qcf_refcount_write(c->meta,
+			                         qcf_compact_new_place(c, i),
+			                         count, errp);
 	}
 	return ret;
 }

@@ -2,11 +2,12 @@
 /*
  * compact_plan.h - which host clusters move, and where to
  *
- * A window is a part of the file that fits into memory.  For each of its clusters
- * it is found out what it is used for; from the end towards the beginning each
- * unit gets a place in front of it, as long as there is one: a cluster, a run of
- * compressed clusters that must stay together, or a whole table.  The first unit
- * that cannot move ends the plan, because the file would not become shorter.
+ * A window is a part of the file that fits into memory.  For each of its
+ * clusters it is found out what it is used for; from the end towards the
+ * beginning each unit gets a place in front of it, as long as there is one: a
+ * cluster, a run of compressed clusters that must stay together, or a whole
+ * table.  The first unit that cannot move ends the plan, because the file would
+ * not become shorter.
  */
 #ifndef QCF_COMPACT_PLAN_H
 #define QCF_COMPACT_PLAN_H
@@ -63,9 +64,9 @@ struct qcf_compaction {
 	/* the window: host clusters [first, end) */
 	uint64_t first;
 	uint64_t end;
-	uint64_t *to;  /* by cluster: the new one, or QCF_STAYS, QCF_VANISH */
-	uint8_t *uses; /* by cluster: enum qcf_use, and LINKED */
-	bool linked_in; /* compressed data crosses the start of the window */
+	uint64_t *to;    /* by cluster: the new one, or QCF_STAYS, QCF_VANISH */
+	uint8_t *uses;   /* by cluster: enum qcf_use, and LINKED */
+	bool linked_in;  /* compressed data crosses the start of the window */
 	uint64_t moving; /* clusters that have a new place */
 	bool blocked;    /* a unit of the window cannot move */
 	/* no run of so many clusters, the index, is free in front of it */
@@ -84,8 +85,8 @@ void qcf_compact_plan_fini(struct qcf_compaction *c);
 int qcf_compact_look(struct qcf_compaction *c, struct qcowfmt_error **errp);
 
 /*
- * Plan the window that ends at c->end.  New places are counted in memory like the
- * old ones, so that each is given away once.
+ * Plan the window that ends at c->end.  New places are counted in memory like
+ * the old ones, so that each is given away once.
  */
 int qcf_compact_plan_window(struct qcf_compaction *c,
                             struct qcowfmt_error **errp);

@@ -3,8 +3,8 @@
  * compact_tables.c - tables of several clusters, and what names L2 tables
  *
  * A table is copied as it is, and one header write switches to the copy (CS-6).
- * L1 tables of snapshots are named by the snapshot table, so if any of them moves
- * a new snapshot table does, too.
+ * L1 tables of snapshots are named by the snapshot table, so if any of them
+ * moves a new snapshot table does, too.
  */
 #include <errno.h>
 
@@ -16,15 +16,15 @@
 #include "snapshot_rewrite.h"
 #include "writeback.h"
 
-/* ---------------------------------------------------------------------- L1 entries */
+/* --------------------------------------------------------------- L1 entries */
 
 /* The new offset of an L2 table, or 0. */
 static uint64_t new_l2_offset(const struct qcf_compaction *c,
                               struct qcf_l1_entry entry)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
-	uint64_t to = qcf_compact_new_place(
-		c, qcf_host_cluster(g, entry.l2_offset));
+	uint64_t to =
+		qcf_compact_new_place(c, qcf_host_cluster(g, entry.l2_offset));
 
 	return entry.l2_offset == 0 ? 0 : qcf_host_offset(g, to);
 }
@@ -71,8 +71,7 @@ static int switch_snapshot(struct qcf_compaction *c,
 	if (ret < 0)
 		return ret;
 	for (uint32_t i = 0; i < snapshot->l1_size; i++) {
-		struct qcf_l1_entry entry =
-			qcf_l1_entry_decode(g, entries[i]);
+		struct qcf_l1_entry entry = qcf_l1_entry_decode(g, entries[i]);
 		uint64_t to = new_l2_offset(c, entry);
 
 		if (to == 0)
@@ -94,7 +93,7 @@ int qcf_compact_switch_l1(struct qcf_compaction *c, struct qcowfmt_error **errp)
 	return ret;
 }
 
-/* -------------------------------------------------------------------------- tables */
+/* ------------------------------------------------------------------- tables */
 
 static int copy_table(struct qcf_meta *meta, const struct qcf_table_place *t,
                       struct qcowfmt_error **errp)
@@ -176,8 +175,8 @@ static int replace_snapshots(struct qcf_compaction *c, uint64_t first,
 	return ret;
 }
 
-/* Move snapshot L1 tables and the table that names them, if any of them has a new
- * place. */
+/* Move snapshot L1 tables and the table that names them, if any of them has
+ * a new place. */
 static int move_snapshot_tables(struct qcf_compaction *c,
                                 struct qcowfmt_error **errp)
 {

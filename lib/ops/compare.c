@@ -5,28 +5,22 @@
  * Goes through both disks in step.  What both say are zeros, and what both take
  * from the same bytes of the same file, is not read.
  */
-#include "checked.h"
 #include "compare.h"
+#include "checked.h"
 #include "convert_pace.h"
 #include "scan.h"
 #include "zeros.h"
-
-/* Two buffers of this size fit the caches of a processor core, so that what was
- * just read is compared from there. */
-#define CHUNK (UINT64_C(256) << 10)
-
-/* For direct I/O. */
-#define BUFFER_ALIGNMENT 4096
 
 struct side {
 	struct qcf_request request;
 	struct qcf_scan scan;
 	struct qcf_piece piece;
-	uint8_t *buffer; /* CHUNK bytes; owned */
+	uint8_t *buffer; /* of the size of a chunk; owned */
 };
 
 struct comparing {
 	struct side sides[2];
+	uint64_t chunk; /* bytes read at once */
 	bool strict;
 	struct qcf_pace pace;
 	struct qcowfmt_compare_result *result;
@@ -113,9 +107,8 @@ static int compare_chunk(struct comparing *c, uint64_t guest_offset,
 		if (ret < 0)
 			return ret;
 	}
-	same = reads[0] && reads[1]
-	               ? find_difference(c, len)
-	               : find_data(c->sides[reads[1]].buffer, len);
+	same = reads[0] && reads[1] ? find_difference(c, len)
+	                            : find_data(c->sides[reads[1]].buffer, len);
 	if (same < len)
 		*found = differ(c, QCOWFMT_DIFFERENT_CONTENT,
 		                guest_offset + same);
@@ -236,7 +229,7 @@ static int compare_pieces(struct comparing *c, uint64_t at, uint64_t end,
 	int ret = qcf_pace_to(&c->pace, at, errp);
 
 	while (ret == 0 && !*found && at < end) {
-		uint64_t len = QCF_MIN(end - at, CHUNK);
+		uint64_t len = QCF_MIN(end - at, c->chunk);
 
 		ret = compare_chunk(c, at, len, found, errp);
 		at += len;
@@ -274,14 +267,14 @@ static int compare_disks(struct comparing *c, struct qcowfmt_error **errp)
 
 /* ---------------------------------------------------------------- the operation */
 
-static int begin_side(struct side *side, struct qcowfmt_image *image,
-                      struct qcowfmt_error **errp)
+static int begin_side(struct comparing *c, struct side *side,
+                      struct qcowfmt_image *image, struct qcowfmt_error **errp)
 {
 	int ret = qcf_scan_init(&side->scan, image, errp);
 
 	if (ret < 0)
 		return ret;
-	side->buffer = aligned_alloc(BUFFER_ALIGNMENT, CHUNK);
+	side->buffer = aligned_alloc(QCF_SCAN_ALIGNMENT, c->chunk);
 	return side->buffer == NULL ? qcf_fail_oom(errp) : 0;
 }
 
@@ -295,14 +288,13 @@ static void end_side(struct side *side)
 static int compare(struct comparing *c, struct qcowfmt_image *first,
                    struct qcowfmt_image *second, struct qcowfmt_error **errp)
 {
-	int ret = begin_side(&c->sides[0], first, errp);
+	int ret = begin_side(c, &c->sides[0], first, errp);
 
 	if (ret == 0)
-		ret = begin_side(&c->sides[1], second, errp);
+		ret = begin_side(c, &c->sides[1], second, errp);
 	if (ret < 0)
 		return ret;
-	c->pace.total =
-		QCF_MAX(c->sides[0].scan.size, c->sides[1].scan.size);
+	c->pace.total = QCF_MAX(c->sides[0].scan.size, c->sides[1].scan.size);
 	if (c->strict && c->sides[0].scan.size != c->sides[1].scan.size) {
 		differ(c, QCOWFMT_DIFFERENT_SIZE,
 		       QCF_MIN(c->sides[0].scan.size, c->sides[1].scan.size));
@@ -317,6 +309,7 @@ int qcf_compare(struct qcowfmt_image *first, struct qcowfmt_image *second,
                 struct qcowfmt_error **errp)
 {
 	struct comparing c = {
+		.chunk = QCF_MAX(qcf_scan_chunk(first), qcf_scan_chunk(second)),
 		.strict = (options->flags & QCOWFMT_COMPARE_STRICT) != 0,
 		.result = result,
 	};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cut_file.c - giving back the end of an image file */
-#include "alloc.h"
 #include "cut_file.h"
+#include "alloc.h"
 
 int qcf_cut_file(struct qcf_layer *layer, struct qcowfmt_error **errp)
 {

@@ -51,8 +51,8 @@ static int note_entry(struct dehydrating *d, struct qcf_l2_raw raw,
 {
 	const struct qcf_geometry *g = d->c.geometry;
 	struct qcf_mapping m = qcf_l2_entry_decode(g, raw);
-	uint64_t len = m.kind == QCF_COMPRESSED ? m.compressed_len
-	                                        : g->cluster_size;
+	uint64_t len =
+		m.kind == QCF_COMPRESSED ? m.compressed_len : g->cluster_size;
 
 	if (g->data_file || m.host_offset == 0 ||
 	    m.host_offset >= d->c.file_size)
@@ -72,8 +72,8 @@ static int note_table(struct dehydrating *d, uint64_t offset,
 	if (offset < d->c.file_size)
 		ret = qcf_check_read_table(&d->c, "L2 table", offset,
 		                           g->l2_table_size, &words, errp);
-	for (uint64_t i = 0;
-	     ret == 0 && words != NULL && i < g->l2_entry_count; i++)
+	for (uint64_t i = 0; ret == 0 && words != NULL && i < g->l2_entry_count;
+	     i++)
 		ret = note_entry(d, qcf_l2_table_get(g, words, i), errp);
 	return ret;
 }
@@ -128,8 +128,8 @@ static int copy(struct dehydrating *d, uint64_t offset, uint64_t len,
 	len = QCF_MIN(len, d->c.file_size - offset);
 	for (uint64_t at = 0; ret == 0 && at < len; at += PIECE) {
 		size_t n = (size_t)QCF_MIN(len - at, (uint64_t)PIECE);
-		int64_t got = qcf_storage_pread_padded(
-			d->source, d->buffer, n, offset + at, errp);
+		int64_t got = qcf_storage_pread_padded(d->source, d->buffer, n,
+		                                       offset + at, errp);
 
 		ret = got < 0 ? (int)got
 		              : put(d, offset + at, d->buffer, n, errp);

@@ -58,9 +58,9 @@ void qcf_dehydrate_header(const struct qcf_header *h, uint8_t *bytes,
 	if (h == NULL || !qcf_range_within(name_offset, name_len, len))
 		name_offset = name_len = 0;
 	if (h != NULL && h->version > 1)
-		end = mask_extensions(
-			bytes, QCF_MIN(h->header_length, len),
-			name_offset != 0 ? (size_t)name_offset : len);
+		end = mask_extensions(bytes, QCF_MIN(h->header_length, len),
+		                      name_offset != 0 ? (size_t)name_offset
+		                                       : len);
 	else if (h == NULL)
 		end = QCF_HEADER_LEN_V3;
 	if (end < len)

@@ -12,10 +12,10 @@
  *   version 1       the L1 table becomes zeros where it is, any part of it first,
  *                   and the file ends behind it
  */
+#include "empty.h"
 #include "alloc.h"
 #include "area.h"
 #include "cut_file.h"
-#include "empty.h"
 #include "header_switch.h"
 #include "l1_table.h"
 #include "recount.h"
@@ -89,9 +89,9 @@ static int put_empty_table(struct emptying *e, bool only_lower,
 	QCF_AUTO_FREE struct qcf_be64 *zeros =
 		calloc(count + 1, sizeof(*zeros));
 	struct qcf_area area = { 0 };
-	int ret = zeros == NULL ? qcf_fail_oom(errp)
-	                        : qcf_area_write(meta, zeros, count * 8, &area,
-	                                         errp);
+	int ret = zeros == NULL
+	                  ? qcf_fail_oom(errp)
+	                  : qcf_area_write(meta, zeros, count * 8, &area, errp);
 
 	if (ret < 0)
 		return ret;

@@ -19,10 +19,9 @@
 #include "meta.h"
 #include "probe.h"
 
-#define KNOWN_INCOMPATIBLE                                           \
-	(QCF_INCOMPAT_DIRTY | QCF_INCOMPAT_CORRUPT |                 \
-	 QCF_INCOMPAT_DATA_FILE | QCF_INCOMPAT_COMPRESSION |         \
-	 QCF_INCOMPAT_EXTENDED_L2)
+#define KNOWN_INCOMPATIBLE                                                    \
+	(QCF_INCOMPAT_DIRTY | QCF_INCOMPAT_CORRUPT | QCF_INCOMPAT_DATA_FILE | \
+	 QCF_INCOMPAT_COMPRESSION | QCF_INCOMPAT_EXTENDED_L2)
 
 /* Tables held in memory as a whole while it is tried to open the image. */
 #define MAX_TABLE_SIZE (UINT64_C(64) << 20)
@@ -213,9 +212,9 @@ static int try_to_open(struct inspecting *i, struct qcowfmt_error **errp)
 	QCF_AUTO_FREE struct qcf_meta *meta = aligned_alloc(
 		_Alignof(struct qcf_meta),
 		qcf_align_up(sizeof(*meta), _Alignof(struct qcf_meta)));
-	int ret = meta == NULL ? qcf_fail_oom(errp)
-	                       : qcf_meta_open(meta, i->storage, &options,
-	                                       &error);
+	int ret = meta == NULL
+	                  ? qcf_fail_oom(errp)
+	                  : qcf_meta_open(meta, i->storage, &options, &error);
 
 	if (ret == 0) {
 		qcf_meta_abandon(meta);
@@ -303,8 +302,8 @@ int qcf_inspect(struct qcowfmt_storage *storage,
 		return (int)len;
 	found->format = qcf_probe(sector, (size_t)len);
 	if (found->format == QCOWFMT_FORMAT_RAW) {
-		found->flags |= QCOWFMT_INSPECT_CAN_OPEN |
-		                QCOWFMT_INSPECT_COMPLETE;
+		found->flags |=
+			QCOWFMT_INSPECT_CAN_OPEN | QCOWFMT_INSPECT_COMPLETE;
 		found->virtual_size =
 			qcf_align_up(found->file_size, QCF_SECTOR_SIZE);
 		return 0;

@@ -2,8 +2,9 @@
 /*
  * l2_list.h - every L2 table of an image, active or of a snapshot, once
  *
- * For operations that look at, or change, the entries of all tables.  Nothing is
- * dirty while the list is made, and no request is running as long as it is used.
+ * For operations that look at, or change, the entries of all tables.  Nothing
+ * is dirty while the list is made, and no request is running as long as it is
+ * used.
  */
 #ifndef QCF_L2_LIST_H
 #define QCF_L2_LIST_H
@@ -34,8 +35,8 @@ const struct qcf_l2_name *qcf_l2_list_find(const struct qcf_l2_list *list,
                                            uint64_t l2_offset);
 
 /*
- * Call visit for the entries of a table, one slice of the cache after the other.
- * The slice begins with entry first and is pinned meanwhile.
+ * Call visit for the entries of a table, one slice of the cache after the
+ * other. The slice begins with entry first and is pinned meanwhile.
  */
 typedef int (*qcf_l2_visitor)(void *opaque, const struct qcf_l2_name *table,
                               struct qcf_block *slice, uint64_t first,

@@ -20,7 +20,7 @@
 /* ------------------------------------------------------------------- the source */
 
 /* Bytes of the clusters that hold data of the source. */
-static int count_data(const struct qcf_scan *scan, struct qcf_request *request,
+static int count_data(struct qcf_scan *scan, struct qcf_request *request,
                       uint64_t cluster_size, uint64_t *bytes,
                       struct qcowfmt_error **errp)
 {
@@ -70,8 +70,7 @@ static uint64_t bitmap_bytes(const struct qcf_bitmap_entry *entry,
 {
 	uint64_t bits =
 		qcf_bitmap_bits_for(virtual_size, entry->granularity_bits);
-	uint64_t bytes =
-		qcf_align_up(qcf_div_ceil(bits, 8), cluster_size);
+	uint64_t bytes = qcf_align_up(qcf_div_ceil(bits, 8), cluster_size);
 
 	return bytes + qcf_align_up(bytes / cluster_size * sizeof(uint64_t),
 	                            cluster_size);
@@ -145,8 +144,8 @@ static int measure_bitmaps(struct qcowfmt_image *source,
 		return 0;
 	result->has_bitmaps = 1;
 	raw = qcf_header_extension(&meta->header, QCF_EXT_BITMAPS);
-	if (raw == NULL || (meta->header.autoclear_features &
-	                    QCF_AUTOCLEAR_BITMAPS) == 0)
+	if (raw == NULL ||
+	    (meta->header.autoclear_features & QCF_AUTOCLEAR_BITMAPS) == 0)
 		return 0;
 	ret = qcf_bitmap_ext_decode(&ext, raw, &meta->geometry, errp);
 	if (ret == 0)

@@ -26,15 +26,9 @@
 #include "zero_discard.h"
 #include "zeros.h"
 
-/* Both buffers fit the caches of a processor; a cluster has at most 2 MiB. */
-#define CHUNK (UINT64_C(512) << 10)
-
-/* For direct I/O. */
-#define BUFFER_ALIGNMENT 4096
-
 struct rebasing {
 	struct qcf_request request;
-	struct qcf_layer *layer; /* of the image itself */
+	struct qcf_layer *layer;  /* of the image itself */
 	struct qcf_request below; /* of the new backing file */
 	struct qcf_scan old;      /* the image with its old chain */
 	struct qcf_scan new;
@@ -63,8 +57,7 @@ static int check_names(const struct qcowfmt_rebase_options *o,
 
 	if (ret == 0 && o->backing_format != NULL &&
 	    strlen(o->backing_format) > QCF_MAX_FORMAT_NAME)
-		ret = usage(errp,
-		            "the backing format is longer than 15 bytes");
+		ret = usage(errp, "the backing format is longer than 15 bytes");
 	return ret;
 }
 
@@ -72,8 +65,7 @@ static int check_flags(const struct qcowfmt_rebase_options *o,
                        const struct qcowfmt_image *new_base,
                        struct qcowfmt_error **errp)
 {
-	const uint32_t known =
-		QCOWFMT_REBASE_UNSAFE | QCOWFMT_REBASE_COMPRESS;
+	const uint32_t known = QCOWFMT_REBASE_UNSAFE | QCOWFMT_REBASE_COMPRESS;
 	bool unsafe = (o->flags & QCOWFMT_REBASE_UNSAFE) != 0;
 
 	if ((o->flags & ~known) != 0)
@@ -85,8 +77,7 @@ static int check_flags(const struct qcowfmt_rebase_options *o,
 		return usage(errp, "an unsafe rebase copies nothing that could "
 		                   "be compressed");
 	if (!unsafe && (new_base == NULL) != (o->backing_filename == NULL))
-		return usage(errp,
-		             "a new base and its name belong together");
+		return usage(errp, "a new base and its name belong together");
 	return 0;
 }
 
@@ -99,9 +90,8 @@ static int check_image(const struct rebasing *r,
 	if (meta == NULL)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "a raw image cannot have a backing file");
-	if (o->backing_filename != NULL &&
-	    (meta->header.autoclear_features & QCF_AUTOCLEAR_RAW_DATA_FILE) !=
-	            0)
+	if (o->backing_filename != NULL && (meta->header.autoclear_features &
+	                                    QCF_AUTOCLEAR_RAW_DATA_FILE) != 0)
 		return usage(errp, "an image whose data file is raw cannot "
 		                   "have a backing file");
 	if ((o->flags & QCOWFMT_REBASE_UNSAFE) == 0 &&
@@ -122,8 +112,7 @@ static int check_loop(const struct rebasing *r,
 
 		if (qcf_storage_is_same(layer->storage, r->layer->storage) ||
 		    (layer->data_file != NULL &&
-		     qcf_storage_is_same(layer->data_file,
-		                         r->layer->storage)))
+		     qcf_storage_is_same(layer->data_file, r->layer->storage)))
 			return qcf_fail(errp, ELOOP, QCOWFMT_ERR_USAGE,
 			                "the image would be its own backing "
 			                "file");
@@ -301,9 +290,10 @@ static int copy(struct rebasing *r, struct qcowfmt_image *new_base,
 	if (ret == 0)
 		ret = qcf_scan_init(&r->new, new_base, errp);
 	r->pace.total = r->old.size;
-	r->buffer_size = QCF_MAX(CHUNK, geometry(r)->cluster_size);
-	r->old_bytes = aligned_alloc(BUFFER_ALIGNMENT, r->buffer_size);
-	r->new_bytes = aligned_alloc(BUFFER_ALIGNMENT, r->buffer_size);
+	r->buffer_size = QCF_MAX(qcf_scan_chunk(r->request.image),
+	                         geometry(r)->cluster_size);
+	r->old_bytes = aligned_alloc(QCF_SCAN_ALIGNMENT, r->buffer_size);
+	r->new_bytes = aligned_alloc(QCF_SCAN_ALIGNMENT, r->buffer_size);
 	if (ret == 0 && (r->old_bytes == NULL || r->new_bytes == NULL))
 		ret = qcf_fail_oom(errp);
 	if (ret == 0)

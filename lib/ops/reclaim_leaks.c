@@ -9,10 +9,11 @@
 #include "refcount.h"
 #include "writeback.h"
 
-static int check_sound(const struct qcowfmt_check_result *result,
-                       struct qcowfmt_error **errp)
+static int check_sound(const struct qcf_checker *c, struct qcowfmt_error **errp)
 {
-	if (result->corruptions == 0 && result->check_errors == 0)
+	const struct qcowfmt_check_result *result = c->result;
+
+	if (result->corruptions == 0 && result->check_errors == 0 && !c->lost)
 		return 0;
 	return qcf_fail(errp, EIO, QCOWFMT_ERR_CORRUPT,
 	                "%" PRIu64 " corruptions and %" PRIu64
@@ -67,7 +68,7 @@ static int look(struct qcf_checker *c, bool strict, struct qcowfmt_error **errp)
 		ret = qcf_check_compare_counts(c, errp);
 	if (ret == 0 && strict)
 		ret = qcf_checker_look_at_flags(c, errp);
-	return ret < 0 ? ret : check_sound(c->result, errp);
+	return ret < 0 ? ret : check_sound(c, errp);
 }
 
 int qcf_reclaim_leaks(struct qcf_meta *meta, bool strict,

@@ -82,18 +82,16 @@ static int write_count(struct qcf_checker *c, uint64_t cluster, uint64_t count,
 	return ret;
 }
 
-static int raise_count(struct qcf_checker *c, uint64_t cluster,
-                       uint64_t stored, uint64_t found,
-                       struct qcowfmt_error **errp)
+static int raise_count(struct qcf_checker *c, uint64_t cluster, uint64_t stored,
+                       uint64_t found, struct qcowfmt_error **errp)
 {
 	uint64_t target = target_count(c, stored, found);
 
 	return target > stored ? write_count(c, cluster, target, errp) : 0;
 }
 
-static int lower_count(struct qcf_checker *c, uint64_t cluster,
-                       uint64_t stored, uint64_t found,
-                       struct qcowfmt_error **errp)
+static int lower_count(struct qcf_checker *c, uint64_t cluster, uint64_t stored,
+                       uint64_t found, struct qcowfmt_error **errp)
 {
 	uint64_t target = target_count(c, stored, found);
 
@@ -115,7 +113,8 @@ static int choose_block_cluster(struct qcf_checker *c, uint64_t index,
 		at++;
 	if (at == end)
 		at = qcf_counts_end(&c->counts);
-	if (c->storage->fixed_size && at >= c->file_size >> c->geometry->cluster_bits)
+	if (c->storage->fixed_size &&
+	    at >= c->file_size >> c->geometry->cluster_bits)
 		return qcf_fail(errp, ENOSPC, QCOWFMT_ERR_NO_SPACE,
 		                "no host cluster is free for a refcount "
 		                "block");
@@ -222,9 +221,8 @@ static int raise_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
 
 	if (ret < 0)
 		return ret;
-	return c->need_rebuild
-	               ? rebuild(c, errp)
-	               : qcf_check_each_mismatch(c, raise_count, errp);
+	return c->need_rebuild ? rebuild(c, errp)
+	                       : qcf_check_each_mismatch(c, raise_count, errp);
 }
 
 static int correct_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
@@ -241,9 +239,8 @@ static int correct_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
 	if (!c->mismatch)
 		return 0;
 	ret = qcf_check_each_mismatch(c, announce, errp);
-	return ret == 0 && c->meta != NULL && c->fix_all
-	               ? raise_counts(c, errp)
-	               : ret;
+	return ret == 0 && c->meta != NULL && c->fix_all ? raise_counts(c, errp)
+	                                                 : ret;
 }
 
 static int lower_counts(struct qcf_checker *c, struct qcowfmt_error **errp)

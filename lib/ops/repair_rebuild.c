@@ -105,7 +105,8 @@ static int need_block(struct rebuilding *r, uint64_t index,
 		r->blocks = blocks;
 		r->room = room;
 	}
-	memmove(blocks + at + 1, blocks + at, (r->count - at) * sizeof(*blocks));
+	memmove(blocks + at + 1, blocks + at,
+	        (r->count - at) * sizeof(*blocks));
 	blocks[at] = (struct new_block){ .index = index };
 	r->count++;
 	return 0;
@@ -301,9 +302,9 @@ static int write_table(struct rebuilding *r, const uint64_t *table,
 		return qcf_fail_oom(errp);
 	for (uint64_t i = 0; i < count; i++)
 		raw[i] = qcf_reftable_entry_encode(table[i]);
-	ret = qcf_storage_pwrite(r->c->storage, raw, count * sizeof(*raw),
-	                         qcf_host_offset(r->c->geometry, r->table_first),
-	                         errp);
+	ret = qcf_storage_pwrite(
+		r->c->storage, raw, count * sizeof(*raw),
+		qcf_host_offset(r->c->geometry, r->table_first), errp);
 	return qcf_wrap(errp, "writing a new refcount table", ret);
 }
 

@@ -70,9 +70,9 @@ static int make_table(struct qcf_checker *c, struct qcf_snapshot_table *table,
 	int ret = qcf_snapshot_view_read(&view, c, errp);
 	/* A table that is not in the file has no entries; one that could not be
 	 * read this time may have. */
-	bool whole = c->result->check_errors == errors &&
-	             (view.bytes == NULL ||
-	              view.count == c->header->snapshot_count);
+	bool whole =
+		c->result->check_errors == errors &&
+		(view.bytes == NULL || view.count == c->header->snapshot_count);
 
 	for (uint32_t i = 0; ret == 0 && whole && i < view.count; i++) {
 		if (qcf_snapshot_view_is_empty(&view, i))
@@ -158,8 +158,8 @@ static int keep_sound(struct qcf_checker *c, struct qcf_meta *meta,
                       struct qcowfmt_error **errp)
 {
 	struct qcf_bitmap_draft draft;
-	int ret = qcf_draft_begin(&draft, meta, meta->header.virtual_size,
-	                          errp);
+	int ret =
+		qcf_draft_begin(&draft, meta, meta->header.virtual_size, errp);
 
 	if (ret == 0) {
 		remove_unsound(c, &draft);

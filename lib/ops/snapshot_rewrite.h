@@ -18,8 +18,8 @@ struct qcf_new_snapshots {
 
 /*
  * Write n->table to clusters of its own, which first says, or to free ones if
- * that is 0, and make table and counts stable.  *n needs qcf_new_snapshots_fini()
- * in any case.
+ * that is 0, and make table and counts stable.  *n needs
+ * qcf_new_snapshots_fini() in any case.
  */
 int qcf_new_snapshots_write(struct qcf_meta *meta, struct qcf_new_snapshots *n,
                             uint64_t first, struct qcowfmt_error **errp);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Promise: amend changes what it is asked to and nothing else; the handle goes on
- * working with what the image has become; what contradicts itself or the image is
- * refused, and then nothing has changed.
+ * Promise: amend changes what it is asked to and nothing else; the handle goes
+ * on working with what the image has become; what contradicts itself or the
+ * image is refused, and then nothing has changed.
  */
 #include "api_test.h"
 

@@ -87,8 +87,8 @@ static void commit(const char *base_name, uint32_t depth, uint32_t flags)
 	};
 	struct qcowfmt_image *base = open_part(base_name, API_RW, 0);
 	struct qcowfmt_image *top = open_part(
-		"top",
-		(flags & QCOWFMT_COMMIT_KEEP_TOP) != 0 ? 0 : API_RW, depth);
+		"top", (flags & QCOWFMT_COMMIT_KEEP_TOP) != 0 ? 0 : API_RW,
+		depth);
 
 	API_OK(qcowfmt_commit(top, base, &options, &api_error));
 	api_close(base);

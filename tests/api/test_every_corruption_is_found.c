@@ -19,10 +19,10 @@
 /* ------------------------------------------------------------------ images */
 
 enum base {
-	PLAIN,      /* version 3 with data in guest clusters 0 to 7 */
+	PLAIN, /* version 3 with data in guest clusters 0 to 7 */
 	VERSION_2,
-	SNAPSHOTS,  /* two of them, and data written in between */
-	BITMAPS,    /* "one" and "two", both with bits */
+	SNAPSHOTS, /* two of them, and data written in between */
+	BITMAPS,   /* "one" and "two", both with bits */
 	EXTENDED,
 	COMPRESSED, /* guest clusters 0 to 3 */
 	DATA_FILE,
@@ -289,8 +289,8 @@ static struct api_disk damaged(const struct row *row)
 		const struct change *c = &row->changes[i];
 		size_t width = c->width & ~(size_t)FLIP;
 		uint64_t at = anchor_at(&disk, c->anchor) + c->at;
-		uint64_t old = (c->width & FLIP) != 0 ? get(&disk, at, width)
-		                                      : 0;
+		uint64_t old =
+			(c->width & FLIP) != 0 ? get(&disk, at, width) : 0;
 
 		put(&disk, at, width, old ^ c->value);
 	}
@@ -308,27 +308,43 @@ static const struct row rows[] = {
 	/* Header */
 	{ "cluster bits", PLAIN, 1, { { HEADER, 20, 4, 3 } } },
 	{ "header length", PLAIN, 2, { { HEADER, 100, 4, 50 } } },
-	{ "backing name too far", PLAIN, 3,
+	{ "backing name too far",
+	  PLAIN,
+	  3,
 	  { { HEADER, 8, 8, 5000 }, { HEADER, 16, 4, 5 } } },
-	{ "backing name of zeros", PLAIN, 4,
+	{ "backing name of zeros",
+	  PLAIN,
+	  4,
 	  { { HEADER, 8, 8, 3000 }, { HEADER, 16, 4, 5 } } },
 	{ "refcount order", PLAIN, 5, { { HEADER, 96, 4, 9 } } },
 	{ "L1 size", PLAIN, 6, { { HEADER, 36, 4, 0 } } },
 	{ "L1 offset", PLAIN, 7, { { HEADER, 40, 8 | FLIP, 512 } } },
-	{ "no refcount table", PLAIN, 8, { { HEADER, 56, 4, 0 } },
+	{ "no refcount table",
+	  PLAIN,
+	  8,
+	  { { HEADER, 56, 4, 0 } },
 	  .whole = true },
 	{ "refcount table too long", PLAIN, 8, { { HEADER, 56, 4, 99999 } } },
-	{ "refcount table unaligned", PLAIN, 9,
+	{ "refcount table unaligned",
+	  PLAIN,
+	  9,
 	  { { HEADER, 48, 8 | FLIP, 512 } } },
-	{ "snapshot table unaligned", SNAPSHOTS, 10,
+	{ "snapshot table unaligned",
+	  SNAPSHOTS,
+	  10,
 	  { { HEADER, 64, 8 | FLIP, 512 } } },
-	{ "extension too long", PLAIN, 11,
+	{ "extension too long",
+	  PLAIN,
+	  11,
 	  { { HEADER, 112, 4, 0x12345678 }, { HEADER, 116, 4, 99999 } } },
 	{ "compression type", PLAIN, 12, { { HEADER, 104, 1, 1 } } },
 	{ "short file", PLAIN, 13, .cut = 60 },
 	{ "L1 table not in the file", PLAIN, 14, { { HEADER, 40, 8, FAR } } },
-	{ "refcount table not in the file", PLAIN, 14,
-	  { { HEADER, 48, 8, FAR } }, .whole = true },
+	{ "refcount table not in the file",
+	  PLAIN,
+	  14,
+	  { { HEADER, 48, 8, FAR } },
+	  .whole = true },
 	{ "virtual size", PLAIN, 15, { { HEADER, 24, 8, BIT(62) } } },
 	/* Mapping */
 	{ "L2 table unaligned", PLAIN, 20, { { L1, 0, 8 | FLIP, 512 } } },
@@ -336,80 +352,149 @@ static const struct row rows[] = {
 	{ "zero flag in version 2", VERSION_2, 22, { { L2, 0, 8 | FLIP, 1 } } },
 	{ "reserved bit of L1", PLAIN, 23, { { L1, 0, 8 | FLIP, BIT(60) } } },
 	{ "reserved bit of L2", PLAIN, 24, { { L2, 0, 8 | FLIP, BIT(60) } } },
-	{ "compressed and COPIED", COMPRESSED, 25,
+	{ "compressed and COPIED",
+	  COMPRESSED,
+	  25,
 	  { { L2, 0, 8 | FLIP, BIT(63) } } },
 	{ "data beyond the end", PLAIN, 26, { { L2, 0, 8, BIT(63) | FAR } } },
 	{ "L2 beyond the end", PLAIN, 26, { { L1, 0, 8, BIT(63) | FAR } } },
-	{ "COPIED of data", PLAIN, 27, { { L2, 0, 8 | FLIP, BIT(63) } },
+	{ "COPIED of data",
+	  PLAIN,
+	  27,
+	  { { L2, 0, 8 | FLIP, BIT(63) } },
 	  .whole = true },
-	{ "COPIED of L2", PLAIN, 28, { { L1, 0, 8 | FLIP, BIT(63) } },
+	{ "COPIED of L2",
+	  PLAIN,
+	  28,
+	  { { L1, 0, 8 | FLIP, BIT(63) } },
 	  .whole = true },
-	{ "COPIED with snapshots", SNAPSHOTS, 27,
-	  { { L2, 3 * 8, 8 | FLIP, BIT(63) } }, .whole = true },
+	{ "COPIED with snapshots",
+	  SNAPSHOTS,
+	  27,
+	  { { L2, 3 * 8, 8 | FLIP, BIT(63) } },
+	  .whole = true },
 	{ "subcluster bitmap", EXTENDED, 29, { { L2, 8, 8, UINT64_MAX } } },
-	{ "wrong place in the data file", DATA_FILE, 31,
+	{ "wrong place in the data file",
+	  DATA_FILE,
+	  31,
 	  { { L2, 0, 8, BIT(63) | 8192 } } },
-	{ "compressed in a data file", DATA_FILE, 32,
+	{ "compressed in a data file",
+	  DATA_FILE,
+	  32,
 	  { { L2, 0, 8, BIT(62) | 8192 } } },
-	{ "snapshots and a data file", DATA_FILE, 33,
+	{ "snapshots and a data file",
+	  DATA_FILE,
+	  33,
 	  { { HEADER, 60, 4, 1 }, { HEADER, 64, 8, 4096 } } },
-	{ "unaligned zeros", PLAIN, 34, { { L2, 0, 8 | FLIP, 513 } },
+	{ "unaligned zeros",
+	  PLAIN,
+	  34,
+	  { { L2, 0, 8 | FLIP, 513 } },
 	  .whole = true },
 	/* Counts */
-	{ "refcount block unaligned", PLAIN, 40,
-	  { { REFTABLE, 0, 8 | FLIP, 512 } }, .whole = true },
-	{ "reserved bit of the refcount table", PLAIN, 41,
-	  { { REFTABLE, 0, 8 | FLIP, 1 } }, .whole = true },
-	{ "count too low", SNAPSHOTS, 42, { { BLOCK, 8 * 2, 2, 1 } },
+	{ "refcount block unaligned",
+	  PLAIN,
+	  40,
+	  { { REFTABLE, 0, 8 | FLIP, 512 } },
 	  .whole = true },
-	{ "count of zero", PLAIN, 42, { { BLOCK, 8 * 2, 2, 0 } },
+	{ "reserved bit of the refcount table",
+	  PLAIN,
+	  41,
+	  { { REFTABLE, 0, 8 | FLIP, 1 } },
 	  .whole = true },
-	{ "no counts at all", PLAIN, 42, { { REFTABLE, 0, 8, 0 } },
+	{ "count too low",
+	  SNAPSHOTS,
+	  42,
+	  { { BLOCK, 8 * 2, 2, 1 } },
+	  .whole = true },
+	{ "count of zero",
+	  PLAIN,
+	  42,
+	  { { BLOCK, 8 * 2, 2, 0 } },
+	  .whole = true },
+	{ "no counts at all",
+	  PLAIN,
+	  42,
+	  { { REFTABLE, 0, 8, 0 } },
 	  .whole = true },
 	{ "leak", PLAIN, 43, { { BLOCK, 8 * 2, 2, 7 } }, .whole = true },
-	{ "refcount block beyond the end", PLAIN, 46,
-	  { { REFTABLE, 8, 8, FAR } }, .whole = true },
-	{ "refcount block is the L2 table", PLAIN, 47,
-	  { { REFTABLE, 8, 8, 4 * 4096 } }, .whole = true },
-	{ "refcount table is guest data", PLAIN, 42,
-	  { { L2, 0, 8, BIT(63) | 4096 } }, .whole = true, .shared = true },
-	{ "two to one cluster", PLAIN, 42,
-	  { { L2, 0, 8 | FLIP, 0x5000 ^ 0x6000 } }, .whole = true },
+	{ "refcount block beyond the end",
+	  PLAIN,
+	  46,
+	  { { REFTABLE, 8, 8, FAR } },
+	  .whole = true },
+	{ "refcount block is the L2 table",
+	  PLAIN,
+	  47,
+	  { { REFTABLE, 8, 8, 4 * 4096 } },
+	  .whole = true },
+	{ "refcount table is guest data",
+	  PLAIN,
+	  42,
+	  { { L2, 0, 8, BIT(63) | 4096 } },
+	  .whole = true,
+	  .shared = true },
+	{ "two to one cluster",
+	  PLAIN,
+	  42,
+	  { { L2, 0, 8 | FLIP, 0x5000 ^ 0x6000 } },
+	  .whole = true },
 	/* Snapshots */
 	{ "NUL in a name", SNAPSHOTS, 70, { { SNAPSHOT_TABLE, 65, 1, 0 } } },
-	{ "entry that does not end", SNAPSHOTS, 70,
+	{ "entry that does not end",
+	  SNAPSHOTS,
+	  70,
 	  { { SNAPSHOT_ENTRY_2, 36, 4, 100000 } } },
-	{ "missing extra data", SNAPSHOTS, 71, { { HEADER, 60, 4, 3 } },
+	{ "missing extra data",
+	  SNAPSHOTS,
+	  71,
+	  { { HEADER, 60, 4, 3 } },
 	  .whole = true },
-	{ "table beyond the end", SNAPSHOTS, 71, { { HEADER, 64, 8, FAR } },
+	{ "table beyond the end",
+	  SNAPSHOTS,
+	  71,
+	  { { HEADER, 64, 8, FAR } },
 	  .whole = true },
-	{ "too much extra data", SNAPSHOTS, 72,
+	{ "too much extra data",
+	  SNAPSHOTS,
+	  72,
 	  { { SNAPSHOT_ENTRY_2, 36, 4, 1200 } } },
-	{ "L1 of a snapshot unaligned", SNAPSHOTS, 73,
+	{ "L1 of a snapshot unaligned",
+	  SNAPSHOTS,
+	  73,
 	  { { SNAPSHOT_TABLE, 0, 8 | FLIP, 512 } } },
-	{ "L1 of a snapshot too large", SNAPSHOTS, 73,
+	{ "L1 of a snapshot too large",
+	  SNAPSHOTS,
+	  73,
 	  { { SNAPSHOT_TABLE, 8, 4, UINT32_MAX } } },
-	{ "reserved bit of a snapshot", SNAPSHOTS, 23,
+	{ "reserved bit of a snapshot",
+	  SNAPSHOTS,
+	  23,
 	  { { SNAPSHOT_L1, 0, 8 | FLIP, BIT(60) } } },
 	/* LUKS */
 	{ "LUKS area", LUKS, 80, { { LUKS_EXT, 0, 8 | FLIP, 512 } } },
 	{ "LUKS magic", LUKS, 81, { { LUKS_HEADER, 0, 1, 0 } } },
 	{ "LUKS area too short", LUKS, 82, { { LUKS_EXT, 8, 8, 100 } } },
-	{ "LUKS hash without end", LUKS, 83,
+	{ "LUKS hash without end",
+	  LUKS,
+	  83,
 	  { { LUKS_HEADER, 72, 8, UINT64_C(0x6161616161616161) },
 	    { LUKS_HEADER, 80, 8, UINT64_C(0x6161616161616161) },
 	    { LUKS_HEADER, 88, 8, UINT64_C(0x6161616161616161) },
 	    { LUKS_HEADER, 96, 8, UINT64_C(0x6161616161616161) } } },
 	{ "LUKS mode", LUKS, 84, { { LUKS_HEADER, 43, 1, 'x' } } },
-	{ "LUKS payload", LUKS, 85,
-	  { { LUKS_HEADER, 104, 4, 1 } } },
+	{ "LUKS payload", LUKS, 85, { { LUKS_HEADER, 104, 4, 1 } } },
 	{ "LUKS key length", LUKS, 86, { { LUKS_HEADER, 108, 4, 0 } } },
 	{ "LUKS digest iterations", LUKS, 87, { { LUKS_HEADER, 164, 4, 0 } } },
 	{ "LUKS slot state", LUKS, 88, { { LUKS_HEADER, 208, 4, 1 } } },
 	{ "LUKS stripes", LUKS, 89, { { LUKS_HEADER, 208 + 44, 4, 0 } } },
-	{ "LUKS slot offset", LUKS, 90,
+	{ "LUKS slot offset",
+	  LUKS,
+	  90,
 	  { { LUKS_HEADER, 208 + 40, 4, UINT32_MAX } } },
-	{ "LUKS slots overlap", LUKS, 91,
+	{ "LUKS slots overlap",
+	  LUKS,
+	  91,
 	  { { LUKS_HEADER, 208 + 48, 4, 0x00ac71f3 },
 	    { LUKS_HEADER, 208 + 52, 4, 1000 },
 	    { LUKS_HEADER, 208 + 88, 4, 8 } } },
@@ -417,29 +502,56 @@ static const struct row rows[] = {
 	/* Version 1; the L1 table is at 48, the L2 table follows it */
 	{ "l2_bits", VERSION_1, 100, { { HEADER, 33, 1, 3 } } },
 	{ "encryption of version 1", VERSION_1, 101, { { HEADER, 36, 4, 2 } } },
-	{ "backing name over the header", VERSION_1, 102,
+	{ "backing name over the header",
+	  VERSION_1,
+	  102,
 	  { { HEADER, 8, 8, 16 }, { HEADER, 16, 4, 4 } } },
 	{ "L1 over the header", VERSION_1, 103, { { HEADER, 40, 8, 8 } } },
-	{ "two clusters in one place", VERSION_1, 104,
+	{ "two clusters in one place",
+	  VERSION_1,
+	  104,
 	  { { L2, 0, 8 | FLIP, 0x2000 ^ 0x3000 } } },
-	{ "compressed without length", VERSION_1, 30,
+	{ "compressed without length",
+	  VERSION_1,
+	  30,
 	  { { L2, 0, 8, BIT(63) | 0x2000 } } },
 	/* Bitmaps */
-	{ "bitmaps extension", BITMAPS, 110, { { BITMAP_EXT, 0, 4, 0 } },
+	{ "bitmaps extension",
+	  BITMAPS,
+	  110,
+	  { { BITMAP_EXT, 0, 4, 0 } },
 	  .whole = true },
-	{ "bitmap directory", BITMAPS, 111, { { BITMAP_ENTRY, 18, 2, 900 } },
+	{ "bitmap directory",
+	  BITMAPS,
+	  111,
+	  { { BITMAP_ENTRY, 18, 2, 900 } },
 	  .whole = true },
-	{ "bitmap type", BITMAPS, 112, { { BITMAP_ENTRY, 16, 1, 2 } },
+	{ "bitmap type",
+	  BITMAPS,
+	  112,
+	  { { BITMAP_ENTRY, 16, 1, 2 } },
 	  .whole = true },
-	{ "bitmap names", BITMAPS, 113,
+	{ "bitmap names",
+	  BITMAPS,
+	  113,
 	  { { BITMAP_ENTRY_2, 24, 1, 'o' },
 	    { BITMAP_ENTRY_2, 25, 1, 'n' },
-	    { BITMAP_ENTRY_2, 26, 1, 'e' } }, .whole = true },
-	{ "reserved bit of a bitmap table", BITMAPS, 114,
-	  { { BITMAP_TABLE, 0, 8 | FLIP, 2 } }, .whole = true },
-	{ "bits unaligned", BITMAPS, 115,
-	  { { BITMAP_TABLE, 0, 8 | FLIP, 512 } }, .whole = true },
-	{ "bits beyond the end", BITMAPS, 26, { { BITMAP_TABLE, 0, 8, FAR } },
+	    { BITMAP_ENTRY_2, 26, 1, 'e' } },
+	  .whole = true },
+	{ "reserved bit of a bitmap table",
+	  BITMAPS,
+	  114,
+	  { { BITMAP_TABLE, 0, 8 | FLIP, 2 } },
+	  .whole = true },
+	{ "bits unaligned",
+	  BITMAPS,
+	  115,
+	  { { BITMAP_TABLE, 0, 8 | FLIP, 512 } },
+	  .whole = true },
+	{ "bits beyond the end",
+	  BITMAPS,
+	  26,
+	  { { BITMAP_TABLE, 0, 8, FAR } },
 	  .whole = true },
 };
 
@@ -557,8 +669,7 @@ static void try_dehydrated(const struct row *row, struct api_disk *disk,
 		ck_assert_msg(again.corruptions == found->corruptions &&
 		                      again.leaks == found->leaks,
 		              "%s: dehydrated %" PRIu64 ", want %" PRIu64,
-		              row->what, again.corruptions,
-		              found->corruptions);
+		              row->what, again.corruptions, found->corruptions);
 		ck_assert_uint_eq(again.flags, found->flags);
 	}
 	api_disk_fini(&copy);
@@ -567,16 +678,15 @@ static void try_dehydrated(const struct row *row, struct api_disk *disk,
 static void expect_plan(const struct row *row, const struct seen *plan,
                         const struct seen *repair)
 {
-	ck_assert_msg(plan->result.corruptions_fixed ==
-	                              repair->result.corruptions_fixed &&
-	                      plan->result.leaks_fixed ==
-	                              repair->result.leaks_fixed,
-	              "%s: planned %" PRIu64 "+%" PRIu64 ", done %" PRIu64
-	              "+%" PRIu64,
-	              row->what, plan->result.corruptions_fixed,
-	              plan->result.leaks_fixed,
-	              repair->result.corruptions_fixed,
-	              repair->result.leaks_fixed);
+	ck_assert_msg(
+		plan->result.corruptions_fixed ==
+				repair->result.corruptions_fixed &&
+			plan->result.leaks_fixed == repair->result.leaks_fixed,
+		"%s: planned %" PRIu64 "+%" PRIu64 ", done %" PRIu64
+		"+%" PRIu64,
+		row->what, plan->result.corruptions_fixed,
+		plan->result.leaks_fixed, repair->result.corruptions_fixed,
+		repair->result.leaks_fixed);
 }
 
 /* Nothing changes: neither by a plan nor by a second repair. */
@@ -600,21 +710,19 @@ static void try_repair(const struct row *row, struct api_disk *disk)
 	static uint8_t after[DISK_SIZE];
 	struct seen seen = { 0 };
 	struct seen plan = { 0 };
-	bool readable =
-		read_disk(disk, QCOWFMT_OPEN_REPAIR, before, &seen);
+	bool readable = read_disk(disk, QCOWFMT_OPEN_REPAIR, before, &seen);
 
-	expect_unchanged(row, disk, 0, QCOWFMT_CHECK_REPAIR_ALL |
-	                                       QCOWFMT_CHECK_PLAN, &plan);
+	expect_unchanged(row, disk, 0,
+	                 QCOWFMT_CHECK_REPAIR_ALL | QCOWFMT_CHECK_PLAN, &plan);
 	if (!check(disk, API_RW, QCOWFMT_CHECK_REPAIR_ALL, &seen))
 		return;
 	expect_plan(row, &plan, &seen);
 	if (row->whole)
-		ck_assert_msg(seen.result.corruptions == 0 &&
-		                      seen.result.leaks == 0,
-		              "%s: %" PRIu64 " corruptions, %" PRIu64
-		              " leaks are left",
-		              row->what, seen.result.corruptions,
-		              seen.result.leaks);
+		ck_assert_msg(
+			seen.result.corruptions == 0 && seen.result.leaks == 0,
+			"%s: %" PRIu64 " corruptions, %" PRIu64
+			" leaks are left",
+			row->what, seen.result.corruptions, seen.result.leaks);
 	else
 		ck_assert_msg(row->base == VERSION_1 ||
 		                      row->id == QCF_CHECK_ZERO_FLAG_V2 ||

@@ -132,8 +132,8 @@ START_TEST(refusals)
 	struct qcowfmt_measure_result result = { .struct_size =
 		                                         sizeof(result) };
 
-	API_FAILS(qcowfmt_measure(NULL, &options, &result, &api_error),
-	          ENOTSUP, QCOWFMT_ERR_UNSUPPORTED);
+	API_FAILS(qcowfmt_measure(NULL, &options, &result, &api_error), ENOTSUP,
+	          QCOWFMT_ERR_UNSUPPORTED);
 	options.format = QCOWFMT_FORMAT_QCOW2;
 	options.cluster_size = 3000;
 	API_FAILS(qcowfmt_measure(NULL, &options, &result, &api_error), EINVAL,

@@ -263,6 +263,9 @@ class CommitSame(CliTest):
         self.same_all('qemu-img', 'commit', '-p', 'c1',
                       normalize=without_progress)
         self.chain(('2M', '4M'))
+        out = self.our('qemu-img', 'commit', '--progress=json', 'c1').out
+        self.assertIn('"percent": 100.00', out)
+        self.chain(('2M', '4M'))
         self.same_all('qemu-img', 'commit', '--image-opts',
                       'driver=qcow2,file.filename=c1')
         self.assertEqual(self.our('qemu-img', 'commit', '--help').status, 0)

@@ -131,6 +131,21 @@ class Compact(CliTest):
         self.compact()
         self.same_disks()
 
+    def test_bitmaps_stay(self):
+        self.make()
+        self.qemu('qemu-img', 'bitmap', '--add', 'a', 'b0')
+        self.io('a', 'write -P 4 0 64k', 'discard 600k 100k')
+        self.share('a')
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'b', '2M')
+        first = self.compact()
+        self.assertGreater(first['clusters-moved'], 0)
+        self.same_disks()
+        # Merging is reading.
+        self.qemu('qemu-img', 'bitmap', '--add', '-g', '64k', 'b', 'b0')
+        self.qemu('qemu-img', 'bitmap', '--merge', 'b0', '-b', 'a', '-F',
+                  'qcow2', 'b', 'b0')
+        self.same_bytes('b')
+
     def test_data_file(self):
         self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-o',
                   'cluster_size=4k,data_file=d', 'a', '1M')
@@ -186,6 +201,16 @@ class Compact(CliTest):
         progress = self.our('qemu-img', 'compact', '-p', 'a')
         self.assertIn('(0.00/100%)', progress.out)
         self.assertIn('(100.00/100%)', progress.out)
+        shutil.copy(keep, self.our_path('a'))
+        progress = self.our('qemu-img', 'compact', '-q', '--progress=json',
+                            'a')
+        self.assertEqual((progress.status, progress.out), (0, ''))
+        shutil.copy(keep, self.our_path('a'))
+        progress = self.our('qemu-img', 'compact', '--progress=json',
+                            '--output=json', 'a')
+        self.assertIn('clusters-moved', json.loads(progress.out))
+        last = json.loads(progress.err.splitlines()[-1])
+        self.assertEqual((last['percent'], last['finished']), (100, True))
         helped = self.our('qemu-img', 'compact', '--help')
         self.assertEqual(helped.status, 0)
         for option in ('--output', '--progress', '--quiet', '--image-opts'):

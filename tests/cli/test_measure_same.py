@@ -116,6 +116,31 @@ class MeasureSame(CliTest):
                             'extended_l2=on'):
                 self.same_json('-O', 'qcow2', '-o', options, name)
 
+    def test_snapshots(self):
+        self.make_source()
+        self.qemu('qemu-img', 'snapshot', '-c', 's1', 'src')
+        self.io('src', 'write 2M 1M')
+        self.check('-O', 'qcow2', 'src')
+        for name in ('s1', '1', 'snapshot.name=s1', 'snapshot.id=1',
+                     'snapshot.id=1,snapshot.name=s1'):
+            self.check('-l', name, '-O', 'qcow2', 'src')
+        for name in ('none', 'snapshot.id=2', 'snapshot.name=x',
+                     'snapshot.id=1,snapshot.name=x'):
+            self.same_all('qemu-img', 'measure', '-l', name, '-O', 'qcow2',
+                          'src')
+
+    def test_bitmaps(self):
+        self.make_source()
+        self.qemu('qemu-img', 'bitmap', '--add', 'src', 'b0')
+        self.check('-O', 'qcow2', 'src')
+        self.qemu('qemu-img', 'bitmap', '--add', '-g', '512', 'src', 'b1')
+        self.qemu('qemu-img', 'bitmap', '--add', '-g', '2G', 'src', 'x' * 99)
+        self.io('src', 'write 0 1M')
+        self.check('-O', 'qcow2', 'src')
+        self.check('src')
+        for options in ('compat=0.10', 'cluster_size=512', 'cluster_size=2M'):
+            self.check('-O', 'qcow2', '-o', options, 'src')
+
     def test_raw_sources(self):
         self.file('raw', 4 * MIB, [(MIB, noise(1, 100 * KIB)),
                                    (3000 * KIB, b'x')])

@@ -59,12 +59,11 @@ void chain_fill(struct qcowfmt_image *image, uint8_t seed, unsigned density)
 		stamp(bytes, seed, at, len);
 		if (choice < density)
 			ck_assert_int_eq(
-				qcowfmt_pwrite(image, bytes, len, at, NULL),
-				0);
+				qcowfmt_pwrite(image, bytes, len, at, NULL), 0);
 		else if (choice == 7)
-			ck_assert_int_eq(qcowfmt_write_zeroes(image, at, len, 0,
-			                                      NULL),
-			                 0);
+			ck_assert_int_eq(
+				qcowfmt_write_zeroes(image, at, len, 0, NULL),
+				0);
 		at += len;
 	}
 }
@@ -96,9 +95,8 @@ struct qcowfmt_image *chain_open(struct qcowfmt_storage *storage,
 		.struct_size = sizeof(options),
 		.format = format,
 		.flags = flags,
-		.reference_policy = files == NULL
-		                            ? QCOWFMT_REFERENCES_IGNORE
-		                            : QCOWFMT_REFERENCES_CALLBACK,
+		.reference_policy = files == NULL ? QCOWFMT_REFERENCES_IGNORE
+		                                  : QCOWFMT_REFERENCES_CALLBACK,
 		.reference_callback = supply,
 		.reference_opaque = files,
 		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
@@ -164,8 +162,7 @@ bool chain_is_empty(struct qcowfmt_image *image)
 		struct qcowfmt_extent extent;
 
 		ck_assert_int_eq(qcowfmt_map(image, at, size - at,
-		                             QCOWFMT_MAP_TOP, &extent, 1,
-		                             NULL),
+		                             QCOWFMT_MAP_TOP, &extent, 1, NULL),
 		                 1);
 		if (extent.kind != QCOWFMT_EXTENT_UNALLOCATED)
 			return false;

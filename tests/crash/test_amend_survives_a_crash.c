@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Promise: while an image is amended, a power cut at any moment, or any call to
- * storage that fails, leaves the same disk and the same snapshots, and nothing but
- * leaks; the header is the old one or the new one.
+ * storage that fails, leaves the same disk and the same snapshots, and nothing
+ * but leaks; the header is the old one or the new one.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,9 @@
 #define V2 "compat=0.10,"
 
 static const struct whole_kind kinds[] = {
-	{ .name = "down_512", .options = "cluster_size=512", .kib = 96,
+	{ .name = "down_512",
+	  .options = "cluster_size=512",
+	  .kib = 96,
 	  .amend = "v2" },
 	{ .name = "down_4096_overlay",
 	  .options = "cluster_size=4k,lazy_refcounts=on",
@@ -40,7 +42,9 @@ static const struct whole_kind kinds[] = {
 	  .kib = 256,
 	  .backing = true,
 	  .amend = "v2 bits=16" },
-	{ .name = "up_512", .options = V2 "cluster_size=512", .kib = 96,
+	{ .name = "up_512",
+	  .options = V2 "cluster_size=512",
+	  .kib = 96,
 	  .amend = "v3" },
 	{ .name = "up_4096_old_snapshots",
 	  .options = V2 "cluster_size=4k",
@@ -52,7 +56,9 @@ static const struct whole_kind kinds[] = {
 	  .kib = 2048,
 	  .old_snapshots = true,
 	  .amend = "v3 bits=8 lazy" },
-	{ .name = "wider_512", .options = "cluster_size=512", .kib = 96,
+	{ .name = "wider_512",
+	  .options = "cluster_size=512",
+	  .kib = 96,
 	  .amend = "bits=64" },
 	{ .name = "narrower_512",
 	  .options = "cluster_size=512",
@@ -70,7 +76,9 @@ static const struct whole_kind kinds[] = {
 	  .data_file = true,
 	  .no_snapshots = true,
 	  .amend = "bits=1 name=data" },
-	{ .name = "lazy_4096", .options = "cluster_size=4k", .kib = 256,
+	{ .name = "lazy_4096",
+	  .options = "cluster_size=4k",
+	  .kib = 256,
 	  .amend = "lazy" },
 	{ .name = "eager_4096",
 	  .options = "cluster_size=4k,lazy_refcounts=on",
@@ -95,7 +103,9 @@ static int amend(struct qcowfmt_image *image, const struct whole_kind *kind,
 	const char *bits = strstr(kind->amend, "bits=");
 	struct qcowfmt_amend_options o = {
 		.struct_size = sizeof(o),
-		.version = wants(kind, "v2") ? 2 : wants(kind, "v3") ? 3 : 0,
+		.version = wants(kind, "v2")   ? 2
+		           : wants(kind, "v3") ? 3
+		                               : 0,
 		.refcount_bits = bits == NULL ? 0 : (uint32_t)atoi(bits + 5),
 		.lazy_refcounts = wants(kind, "lazy")    ? 1
 		                  : wants(kind, "eager") ? -1

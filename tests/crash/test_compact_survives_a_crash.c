@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Promise: while an image is compacted, a power cut at any moment, or any call to
- * storage that fails, leaves the same disk and the same snapshots, and nothing but
- * leaks; a second run ends what the first one began.
+ * Promise: while an image is compacted, a power cut at any moment, or any call
+ * to storage that fails, leaves the same disk and the same snapshots, and
+ * nothing but leaks; a second run ends what the first one began.
  */
 #include <stdio.h>
 
@@ -13,7 +13,8 @@
 
 static const struct whole_kind kinds[] = {
 	{ .name = "v3_512", .options = "cluster_size=512", .kib = 96 },
-	{ .name = "v2_512", .options = "cluster_size=512,compat=0.10",
+	{ .name = "v2_512",
+	  .options = "cluster_size=512,compat=0.10",
 	  .kib = 96 },
 	{ .name = "v3_512_1bit",
 	  .options = "cluster_size=512,refcount_bits=1",

@@ -23,17 +23,17 @@
 
 /* Ways to damage an image. */
 enum damage {
-	COUNT_ZERO,      /* clusters in use that count 0 */
-	COUNT_WRONG,     /* some too high, some too low */
-	NO_BLOCK,        /* the entry of the first block is gone */
-	BLOCK_RESERVED,  /* reserved bits of a refcount table entry */
+	COUNT_ZERO,     /* clusters in use that count 0 */
+	COUNT_WRONG,    /* some too high, some too low */
+	NO_BLOCK,       /* the entry of the first block is gone */
+	BLOCK_RESERVED, /* reserved bits of a refcount table entry */
 	BLOCK_UNALIGNED,
-	BLOCK_IS_L2,     /* the block of another range is an L2 table */
-	NO_TABLE,        /* a refcount table of no clusters */
-	TABLE_BEYOND,    /* a refcount table behind the end of the file */
-	FLAGS,           /* COPIED flags */
-	SHARED_CLUSTER,  /* two entries for one cluster */
-	SNAPSHOT_EXTRA,  /* a snapshot table entry of zeros */
+	BLOCK_IS_L2,    /* the block of another range is an L2 table */
+	NO_TABLE,       /* a refcount table of no clusters */
+	TABLE_BEYOND,   /* a refcount table behind the end of the file */
+	FLAGS,          /* COPIED flags */
+	SHARED_CLUSTER, /* two entries for one cluster */
+	SNAPSHOT_EXTRA, /* a snapshot table entry of zeros */
 	BITMAP_BROKEN,
 	BITMAP_DIRECTORY,
 	DAMAGE_COUNT
@@ -148,8 +148,7 @@ static void make_image(struct repairing *r, struct rec_log *log)
 	}
 	write_disk(image, 0, DISK_SIZE / 2);
 	if (has_snapshot(r))
-		ck_assert_int_eq(qcowfmt_snapshot_create(image, NULL, NULL),
-		                 0);
+		ck_assert_int_eq(qcowfmt_snapshot_create(image, NULL, NULL), 0);
 	write_disk(image, DISK_SIZE / 4, DISK_SIZE / 2);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
@@ -196,8 +195,8 @@ static uint64_t extension_at(const struct byte_image *image, uint32_t type)
 static void spoil_counts(const struct repairing *r, struct byte_image *image,
                          uint64_t block)
 {
-	size_t width = r->shape->refcount_bits < 8 ? 1
-	                                           : r->shape->refcount_bits / 8;
+	size_t width =
+		r->shape->refcount_bits < 8 ? 1 : r->shape->refcount_bits / 8;
 
 	if (r->damage == COUNT_ZERO) {
 		for (uint64_t i = 0; i < 6; i++)
@@ -281,7 +280,8 @@ static void expect_disk(struct repairing *r, struct qcowfmt_image *image)
 }
 
 /* The snapshot has what was written first, and zeros behind it. */
-static void expect_snapshot(struct repairing *r, struct qcowfmt_storage *storage)
+static void expect_snapshot(struct repairing *r,
+                            struct qcowfmt_storage *storage)
 {
 	struct qcowfmt_open_options options = {
 		.struct_size = sizeof(options),
@@ -409,7 +409,8 @@ START_TEST(power_cuts)
 		                .damage = (enum damage)(_i / SHAPES) };
 	begin(&r, log);
 	image = open_on(rec_storage_new(log), QCOWFMT_OPEN_READ_WRITE);
-	ck_assert(check(image, QCOWFMT_CHECK_REPAIR_ALL).corruptions_fixed > 0 ||
+	ck_assert(check(image, QCOWFMT_CHECK_REPAIR_ALL).corruptions_fixed >
+	                  0 ||
 	          !can_be_repaired(&r));
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 	ck_assert(crash_states_visit(log, &options, judge, &r, &totals));
@@ -439,8 +440,9 @@ static bool fail_nth(struct repairing *r, struct rec_log *log,
 	plan->nth = 0;
 	atomic_store(&plan->calls, 0);
 	atomic_store(&plan->failures, 0);
-	image = open_on(fail_storage_new(image_storage_new(damaged, true), plan),
-	                QCOWFMT_OPEN_READ_WRITE);
+	image = open_on(
+		fail_storage_new(image_storage_new(damaged, true), plan),
+		QCOWFMT_OPEN_READ_WRITE);
 	plan->nth = atomic_load(&plan->calls) + n;
 	(void)qcowfmt_check(image, QCOWFMT_CHECK_REPAIR_ALL, NULL, NULL,
 	                    &result, NULL);

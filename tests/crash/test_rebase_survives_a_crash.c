@@ -158,11 +158,11 @@ static void rebase(struct rebasing *r, struct rec_log *log)
 		chain_open(rec_storage_new(log), row->top.format,
 	                   QCOWFMT_OPEN_READ_WRITE, 0, &r->files);
 	struct qcowfmt_image *new =
-		has_new(row) ? chain_open(image_storage_new(
-						  r->files.files[1].bytes,
-						  false),
-	                                  row->new.format, 0, 0, NULL)
-			     : NULL;
+		has_new(row)
+			? chain_open(image_storage_new(r->files.files[1].bytes,
+	                                               false),
+	                             row->new.format, 0, 0, NULL)
+			: NULL;
 	struct qcowfmt_error *error = NULL;
 
 	ck_assert_msg(qcowfmt_rebase(top, new, &how, &error) == 0, "%s: %s",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* whole_image.c - operations that rebuild an image, cut short at every moment */
+/* whole_image.c - operations that rebuild an image, cut short at every
+ * moment */
 #include <endian.h>
 #include <errno.h>
 #include <stdio.h>
@@ -36,15 +37,15 @@ bool whole_arguments(int argc, char **argv)
 	return qemu_img != NULL;
 }
 
-/* ------------------------------------------------------------------------- making */
+/* ------------------------------------------------------------------- making */
 
 static int try_command(const char *command)
 {
 	char line[4096];
 	int status;
 
-	snprintf(line, sizeof(line), "cd %s && %s >>log 2>&1", scratch_path("."),
-	         command);
+	snprintf(line, sizeof(line), "cd %s && %s >>log 2>&1",
+	         scratch_path("."), command);
 	status = system(line);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
@@ -69,8 +70,8 @@ static void create(const struct whole_kind *kind)
 	static const char *const encryptions[] = {
 		"",
 		",encrypt.format=aes,encrypt.key-secret=key",
-		",encrypt.format=luks,encrypt.key-secret=key,"
-		"encrypt.iter-time=10",
+		(",encrypt.format=luks,encrypt.iter-time=10,"
+		 "encrypt.key-secret=key"),
 	};
 	char command[1024];
 
@@ -125,10 +126,12 @@ static void resize(const struct whole_kind *kind)
 	char command[1024];
 
 	snprintf(command, sizeof(command),
-	         "%s -c 'write -q -P 6 0 4k' %s && %s resize -q %s 3M && %s -c 'write -q -P 6 %uk 2M' %s && "
+	         "%s -c 'write -q -P 6 0 4k' %s && %s resize -q %s 3M && "
+	         "%s -c 'write -q -P 6 %uk 2M' %s && "
 	         "%s resize -q --shrink %s %uk",
 	         qemu_io, image_words(kind), qemu_img, image_words(kind),
-	         qemu_io, kind->kib, image_words(kind), qemu_img, image_words(kind), kind->kib);
+	         qemu_io, kind->kib, image_words(kind), qemu_img,
+	         image_words(kind), kind->kib);
 	run_command(command);
 }
 
@@ -145,8 +148,7 @@ static void recount(const struct whole_kind *kind)
 /* Holes at the beginning, data at the end, and two snapshots. */
 static void use(const struct whole_kind *kind)
 {
-	bool compresses =
-		kind->encryption == WHOLE_PLAIN && !kind->data_file;
+	bool compresses = kind->encryption == WHOLE_PLAIN && !kind->data_file;
 
 	if (kind->resized)
 		resize(kind);
@@ -171,7 +173,7 @@ static void use(const struct whole_kind *kind)
 	snapshot(kind, "-d s1");
 }
 
-/* ----------------------------------------------------------------------- snapshots */
+/* ---------------------------------------------------------------- snapshots */
 
 static uint64_t get(const uint8_t *bytes, size_t at, size_t width)
 {
@@ -234,7 +236,7 @@ static void show_snapshot(struct byte_image *image, uint32_t n)
 	byte_image_poke(image, 36, l1, sizeof(l1));
 }
 
-/* ------------------------------------------------------------------------- reading */
+/* ------------------------------------------------------------------ reading */
 
 static int give_reference(void *opaque,
                           const struct qcowfmt_reference *reference,
@@ -357,7 +359,7 @@ static struct whole_disk read_snapshot(struct whole_image *w,
 	return disk;
 }
 
-/* -------------------------------------------------------------------------- judging */
+/* ------------------------------------------------------------------ judging */
 
 static void ask_qemu(struct whole_image *w, const struct byte_image *image,
                      const struct byte_image *data)
@@ -379,7 +381,8 @@ static void ask_qemu(struct whole_image *w, const struct byte_image *image,
 	status = try_command(command);
 	ck_assert_msg(status == 0 || status == 3, "%s: qemu-img check: %d",
 	              w->kind->name, status);
-	snprintf(command, sizeof(command), "%s convert -O raw %s got && cmp "
+	snprintf(command, sizeof(command),
+	         "%s convert -O raw %s got && cmp "
 	         "got want",
 	         qemu_img, image_words(w->kind));
 	run_command(command);
@@ -438,7 +441,7 @@ static bool judge(void *opaque, const struct crash_state *state)
 	return true;
 }
 
-/* -------------------------------------------------------------------- making, whole */
+/* ------------------------------------------------------------ making, whole */
 
 static struct byte_image *load(const char *name)
 {
@@ -501,7 +504,7 @@ void whole_image_fini(struct whole_image *w)
 		byte_image_free(w->base);
 }
 
-/* --------------------------------------------------------------------------- crashes */
+/* ------------------------------------------------------------------ crashes */
 
 static struct rec_log *record(struct whole_image *w, whole_operation operation)
 {
@@ -515,11 +518,11 @@ static struct rec_log *record(struct whole_image *w, whole_operation operation)
 	}
 	byte_image_copy(log->now[REC_IMAGE], w->image);
 	rec_log_restart(log);
-	ck_assert_int_eq(open_on(w, rec_storage_new(log),
-	                         w->data == NULL ? NULL
-	                                         : rec_data_storage_new(log),
-	                         QCOWFMT_OPEN_READ_WRITE, &image, &error),
-	                 0);
+	ck_assert_int_eq(
+		open_on(w, rec_storage_new(log),
+	                w->data == NULL ? NULL : rec_data_storage_new(log),
+	                QCOWFMT_OPEN_READ_WRITE, &image, &error),
+		0);
 	ck_assert_msg(operation(image, w->kind, &error) == 0, "%s: %s",
 	              w->kind->name, qcowfmt_error_message(error));
 	expect_sound(w, image);
@@ -547,7 +550,7 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 	w->operation = operation;
 
 	ck_assert(crash_states_visit(log, &options, judge, w, &totals));
-	/* The last state once more, for QEMU to see. */
+	/* QEMU sees the last state. */
 	ask_qemu(w, log->now[REC_IMAGE], log->now[REC_DATA]);
 	printf("%s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
 	       " after, %" PRIu64 " seen by QEMU\n",
@@ -558,7 +561,7 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 	rec_log_free(log);
 }
 
-/* ---------------------------------------------------------------------------- faults */
+/* ------------------------------------------------------------------- faults */
 
 static const struct fault {
 	enum storage_verb verb;
@@ -602,8 +605,9 @@ static bool fail_once(struct failing *f, const struct fault *fault,
 	if (w->data != NULL)
 		byte_image_copy(f->data, w->data);
 	ck_assert_int_eq(
-		open_on(w, fail_storage_new(image_storage_new(f->image, true),
-	                                    &plan),
+		open_on(w,
+	                fail_storage_new(image_storage_new(f->image, true),
+	                                 &plan),
 	                data_storage(f->data, true), QCOWFMT_OPEN_READ_WRITE,
 	                &image, NULL),
 		0);

@@ -4,8 +4,8 @@
  *
  * QEMU's programs make an image with whatever a kind of image can have: old
  * clusters freed, snapshots taken and deleted, zeros, compressed clusters.  An
- * operation runs on it, on storage that records or fails; afterwards the disk and
- * every snapshot have to hold what they held before.
+ * operation runs on it, on storage that records or fails; afterwards the disk
+ * and every snapshot have to hold what they held before.
  */
 #ifndef QCF_WHOLE_IMAGE_H
 #define QCF_WHOLE_IMAGE_H
@@ -31,7 +31,8 @@ struct whole_kind {
 	bool resized; /* it was much larger once: tables are far behind */
 	bool emptied; /* most of the front is free in the end */
 	const char *recount; /* change of refcount_bits before; NULL = none */
-	bool old_snapshots; /* whose entries do not say how large the disk was */
+	bool old_snapshots; /* whose entries do not say how large the disk
+			     * was */
 	enum whole_encryption encryption;
 	const char *amend; /* for the program of this name: what to change */
 };
@@ -63,7 +64,8 @@ struct whole_image {
 	uint64_t judged_by_qemu;
 };
 
-/* Find QEMU's programs in the arguments of main(); false if they are not there. */
+/* Find QEMU's programs in the arguments of main(); false if they are not
+ * there. */
 bool whole_arguments(int argc, char **argv);
 
 /* Ends the test on failure. */

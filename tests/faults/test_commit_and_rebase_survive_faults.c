@@ -106,8 +106,8 @@ static void make_world(struct world *w)
 	files = (struct chain_files){ { { "base", w->made[BASE] } } };
 	storage = image_storage_new(w->made[TOP], true);
 	chain_create(storage, &w->row->top, "base", backing_format(w));
-	image = chain_open(storage, w->row->top.format,
-	                   QCOWFMT_OPEN_READ_WRITE, 0, &files);
+	image = chain_open(storage, w->row->top.format, QCOWFMT_OPEN_READ_WRITE,
+	                   0, &files);
 	chain_fill(image, 100, 3);
 	w->size = chain_read(image, w->disk);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
@@ -123,9 +123,8 @@ static void free_world(struct world *w)
 
 static void judge(struct world *w)
 {
-	struct chain_files files = {
-		{ { "base", w->now[BASE] }, { "new", w->now[NEW] } }
-	};
+	struct chain_files files = { { { "base", w->now[BASE] },
+		                       { "new", w->now[NEW] } } };
 	struct qcowfmt_image *image = chain_open(
 		image_storage_new(w->now[BASE], true), w->row->base.format,
 		QCOWFMT_OPEN_READ_WRITE, 0, NULL);

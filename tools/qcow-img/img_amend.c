@@ -92,13 +92,15 @@ static const struct amend_option {
 };
 
 static const char *const creation_only[] = {
-	"cluster_size",       "compression_type",    "encrypt.cipher-alg",
-	"encrypt.cipher-mode", "encrypt.format",     "encrypt.hash-alg",
-	"encrypt.ivgen-alg",  "encrypt.ivgen-hash-alg", "encrypt.key-secret",
-	"encryption",         "extended_l2",         "preallocation",
+	"cluster_size",       "compression_type",
+	"encrypt.cipher-alg", "encrypt.cipher-mode",
+	"encrypt.format",     "encrypt.hash-alg",
+	"encrypt.ivgen-alg",  "encrypt.ivgen-hash-alg",
+	"encrypt.key-secret", "encryption",
+	"extended_l2",        "preallocation",
 };
 
-/* ------------------------------------------------------------------- the command */
+/* -------------------------------------------------------------- the command */
 
 static bool take_option(int option, void *opaque)
 {
@@ -156,7 +158,7 @@ static int help_on_format(const char *name)
 	return reason == NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* ------------------------------------------------------------------------ wishes */
+/* ------------------------------------------------------------------- wishes */
 
 static char *refuse(const char *name)
 {
@@ -329,16 +331,16 @@ static char *fill_options(const struct wishes *w,
 	char *reason = take_compat(w->compat, &o->version);
 
 	if (reason == NULL)
-		reason = take_refcount_bits(w->refcount_bits,
-		                            &o->refcount_bits);
+		reason =
+			take_refcount_bits(w->refcount_bits, &o->refcount_bits);
 	if (reason == NULL)
 		reason = take_raw(w->data_file_raw, info, &o->data_file_raw);
 	if (reason == NULL)
 		reason = check_backing(w, info);
 	o->data_filename = w->data_file;
 	if (w->lazy_refcounts != NULL)
-		o->lazy_refcounts = strcmp(w->lazy_refcounts, "on") == 0 ? 1
-		                                                         : -1;
+		o->lazy_refcounts =
+			strcmp(w->lazy_refcounts, "on") == 0 ? 1 : -1;
 	return reason;
 }
 
@@ -349,7 +351,7 @@ static bool wants_keys(const struct wishes *w)
 	       w->keys.iter_time != NULL;
 }
 
-/* ------------------------------------------------------------------------- amend */
+/* -------------------------------------------------------------------- amend */
 
 /* What the image is asked to become, in steps. */
 struct amending {
@@ -525,7 +527,8 @@ static int work(struct qcowfmt_image *image, void *opaque)
 }
 
 static const struct qcf_image_command command = {
-	{ "FILE", "Change the options of an image.", options }, take_option,
+	{ "FILE", "Change the options of an image.", options },
+	take_option,
 	work
 };
 

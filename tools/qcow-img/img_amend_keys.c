@@ -42,7 +42,8 @@ static char *check_state(const struct img_key_change *c, bool *active)
 	return NULL;
 }
 
-static char *take_slot(const struct img_key_change *c, struct qcowfmt_key_options *key)
+static char *take_slot(const struct img_key_change *c,
+                       struct qcowfmt_key_options *key)
 {
 	uint32_t slot;
 
@@ -60,7 +61,8 @@ static char *take_slot(const struct img_key_change *c, struct qcowfmt_key_option
 }
 
 /* No time at all means the shortest; the library takes 0 for its default. */
-static char *take_time(const struct img_key_change *c, struct qcowfmt_key_options *key)
+static char *take_time(const struct img_key_change *c,
+                       struct qcowfmt_key_options *key)
 {
 	uint64_t milliseconds;
 
@@ -150,7 +152,7 @@ static char *erase_reason(int ret, const struct qcowfmt_key_options *key,
 	}
 }
 
-/* ------------------------------------------------------------------ the change */
+/* --------------------------------------------------------------- the change */
 
 static char *check_encryption(struct qcowfmt_image *image)
 {

@@ -26,7 +26,7 @@ static const struct qcf_tool_option options[] = {
 	{ 'r', "rate-limit", "RATE", "copy at most so many bytes a second",
 	  false, NULL },
 	QCF_OPTION_CACHE,
-	QCF_OPTION_PROGRESS,
+	{ 'p', "progress", QCF_PROGRESS_ARG, QCF_PROGRESS_HELP, false, NULL },
 	QCF_OPTION_QUIET,
 	QCF_OPTION_OBJECT,
 	QCF_OPTION_IMAGE_OPTS,
@@ -43,6 +43,7 @@ struct request {
 	uint32_t depth; /* of the base */
 	char *base_path;
 	const char *base_format; /* NULL: to be probed */
+	int progress_mode;
 	struct img_progress progress;
 };
 
@@ -58,6 +59,8 @@ static bool take_option(int option, void *opaque)
 	case 'd':
 		r->drop = true;
 		break;
+	case 'p':
+		return qcf_progress_parse(optarg, &r->progress_mode);
 	default:
 		return qcf_parse_size_argument(optarg, "rate limit",
 		                               &r->rate_limit);
@@ -81,8 +84,7 @@ static bool is_same_file(const char *a, const char *b)
 static bool is_called(const char *name, const struct qcowfmt_info *above,
                       const struct qcowfmt_info *info)
 {
-	QCF_AUTO_FREE char *path =
-		qcf_resolve_reference(above->filename, name);
+	QCF_AUTO_FREE char *path = qcf_resolve_reference(above->filename, name);
 
 	return (above->backing_filename != NULL &&
 	        strcmp(above->backing_filename, name) == 0) ||
@@ -128,8 +130,7 @@ static int look_at_chain(struct qcowfmt_image *image, void *opaque)
 	r->base_path = qcf_tool_printf("%s", base.filename);
 	/* What was only probed has to be probed again: a raw image must not
 	 * become something else. */
-	if (above.backing_format != NULL ||
-	    base.format != QCOWFMT_FORMAT_RAW)
+	if (above.backing_format != NULL || base.format != QCOWFMT_FORMAT_RAW)
 		r->base_format = qcowfmt_format_name(base.format);
 	return EXIT_SUCCESS;
 }
@@ -222,15 +223,6 @@ static bool open_parts(struct request *r, struct qcowfmt_image **image,
 
 /* ----------------------------------------------------------------- committing */
 
-static int report_progress(void *opaque, uint64_t done, uint64_t total)
-{
-	struct img_progress *progress = opaque;
-
-	progress->total = total;
-	qcf_progress_add(progress, done - progress->done);
-	return 0;
-}
-
 static int commit(struct request *r, struct qcowfmt_image *image,
                   struct qcowfmt_image *base)
 {
@@ -239,12 +231,14 @@ static int commit(struct request *r, struct qcowfmt_image *image,
 		.struct_size = sizeof(how),
 		.flags = r->drop ? QCOWFMT_COMMIT_KEEP_TOP : 0,
 		.rate_limit = r->rate_limit,
-		.progress = report_progress,
+		.progress = qcf_progress_callback,
 		.progress_opaque = &r->progress,
 	};
 	int ret;
 
-	qcf_progress_begin(&r->progress, r->image.progress && !r->image.quiet,
+	qcf_progress_begin(&r->progress,
+	                   r->image.quiet ? IMG_PROGRESS_NONE
+	                                  : r->progress_mode,
 	                   qcowfmt_get_size(image));
 	ret = qcowfmt_commit(image, base, &how, &error);
 	qcf_progress_end(&r->progress, ret == 0);
@@ -295,14 +289,13 @@ int qcf_img_commit(int argc, char **argv)
 	};
 	int status;
 
-	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv,
-	                         &status)) {
+	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
 		status = EXIT_FAILURE;
 		if (argc - optind != 1)
 			qcf_tool_usage_error("Expecting one image file name");
 		else if (qcf_image_args_take(&r.image, argv[optind]))
-			status = qcf_image_args_work(&r.image, command.work,
-			                             &r);
+			status =
+				qcf_image_args_work(&r.image, command.work, &r);
 		if (r.depth > 0 && status == EXIT_SUCCESS)
 			status = run(&r);
 	}

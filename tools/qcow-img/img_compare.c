@@ -31,6 +31,7 @@ struct request {
 	const char *cache;
 	bool strict;
 	bool bad_value; /* an option was known, what it said was not */
+	int progress_mode;
 	struct img_progress progress;
 };
 
@@ -51,7 +52,7 @@ static const struct qcf_tool_option options[] = {
 	  "sizes and what is allocated have to be the same, too", false, NULL },
 	{ 'T', "cache", "MODE", QCF_CACHE_HELP, false, NULL },
 	QCF_OPTION_FORCE_SHARE,
-	QCF_OPTION_PROGRESS,
+	{ 'p', "progress", QCF_PROGRESS_ARG, QCF_PROGRESS_HELP, false, NULL },
 	QCF_OPTION_QUIET,
 	{ QCF_OPTION_SHARED_OBJECT, "object", "OBJDEF",
 	  "define a secret, as in secret,id=ID,data=TEXT or file=NAME", false,
@@ -73,6 +74,8 @@ static bool take_option(int option, void *opaque)
 	case 's':
 		r->strict = true;
 		break;
+	case 'p':
+		return qcf_progress_parse(optarg, &r->progress_mode);
 	default:
 		r->cache = optarg;
 		break;
@@ -87,15 +90,6 @@ static const struct qcf_image_command command = {
 };
 
 /* ------------------------------------------------------------------ comparing */
-
-static int report_progress(void *opaque, uint64_t done, uint64_t total)
-{
-	struct img_progress *progress = opaque;
-
-	progress->total = total;
-	qcf_progress_add(progress, done - progress->done);
-	return 0;
-}
 
 static void say(const struct request *r, const char *text)
 {
@@ -164,7 +158,7 @@ static int compare(struct request *r, struct qcowfmt_image *const images[2])
 	struct qcowfmt_compare_options how = {
 		.struct_size = sizeof(how),
 		.flags = r->strict ? QCOWFMT_COMPARE_STRICT : 0,
-		.progress = report_progress,
+		.progress = qcf_progress_callback,
 		.progress_opaque = &r->progress,
 	};
 	int ret = qcowfmt_compare(images[0], images[1], &how, &result, &error);
@@ -203,7 +197,9 @@ static int open_and_compare(struct request *r,
 		return EXIT_NOT_OPENED;
 	images[0] = a;
 	images[1] = b;
-	qcf_progress_begin(&r->progress, r->image.progress && !r->image.quiet,
+	qcf_progress_begin(&r->progress,
+	                   r->image.quiet ? IMG_PROGRESS_NONE
+	                                  : r->progress_mode,
 	                   qcf_max(qcowfmt_get_size(a), qcowfmt_get_size(b)));
 	status = compare(r, images);
 	qcf_progress_end(&r->progress, false);

@@ -74,8 +74,8 @@ static bool is_same_file(const char *a, const char *b)
 {
 	char *real_a = realpath(a, NULL);
 	char *real_b = realpath(b, NULL);
-	bool same = real_a != NULL && real_b != NULL &&
-	            strcmp(real_a, real_b) == 0;
+	bool same =
+		real_a != NULL && real_b != NULL && strcmp(real_a, real_b) == 0;
 
 	free(real_a);
 	free(real_b);
@@ -101,8 +101,8 @@ int qcf_img_dehydrate(int argc, char **argv)
 		qcf_tool_error("'%s' cannot be its own copy", argv[optind]);
 		return EXIT_FAILURE;
 	}
-	source = open_storage(argv[optind], QCOWFMT_FILE_READ_ONLY |
-	                                            QCOWFMT_FILE_NO_LOCK);
+	source = open_storage(argv[optind],
+	                      QCOWFMT_FILE_READ_ONLY | QCOWFMT_FILE_NO_LOCK);
 	if (source == NULL)
 		return EXIT_FAILURE;
 	done = dehydrate(source, argv[optind + 1], flags);

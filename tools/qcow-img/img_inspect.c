@@ -77,9 +77,9 @@ static void take_finding(void *opaque, uint32_t id, uint64_t host_offset,
 		r->omitted++;
 		return;
 	}
-	r->findings[r->count++] = (struct finding){
-		id, host_offset, qcf_tool_printf("%s", message)
-	};
+	r->findings[r->count++] =
+		(struct finding){ id, host_offset,
+		                  qcf_tool_printf("%s", message) };
 }
 
 /* ------------------------------------------------------------------ verdict */

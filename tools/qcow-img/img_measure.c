@@ -13,6 +13,7 @@
 #include "img_command.h"
 #include "img_create_encryption.h"
 #include "img_create_options.h"
+#include "img_snapshot_choice.h"
 #include "tool_driver.h"
 #include "tool_error.h"
 #include "tool_image_command.h"
@@ -31,8 +32,8 @@ static const struct qcf_tool_option options[] = {
 	  false, NULL },
 	{ 'O', "target-format", "FMT", "format of the image (default: raw)",
 	  false, NULL },
-	{ 'o', "options", "OPTS",
-	  "options of the image, as for create", false, NULL },
+	{ 'o', "options", "OPTS", "options of the image, as for create", false,
+	  NULL },
 	{ 's', "size", "SIZE", "measure an empty disk of this size", false,
 	  NULL },
 	QCF_OPTION_OUTPUT,
@@ -45,9 +46,8 @@ static const struct qcf_tool_option options[] = {
 struct request {
 	struct qcf_image_args image;
 	struct qcf_keyval_list list; /* of -o */
-	struct qcf_keyval_list snapshot;
+	struct img_snapshot_choice snapshot;
 	const char *target_format;
-	const char *snapshot_text;
 	bool has_size;
 	uint64_t size;
 	uint32_t version;
@@ -73,8 +73,7 @@ static bool take_option(int option, void *opaque)
 
 	switch (option) {
 	case 'l':
-		r->snapshot_text = optarg;
-		break;
+		return qcf_snapshot_choice_parse(&r->snapshot, optarg);
 	case 'O':
 		r->target_format = optarg;
 		break;
@@ -99,7 +98,7 @@ static bool check_operands(const struct request *r, int count)
 
 	if (count > 1)
 		problem = "At most one filename argument is allowed.";
-	else if (count == 0 && (r->image.image_opts || r->snapshot_text ||
+	else if (count == 0 && (r->image.image_opts || r->snapshot.is_set ||
 	                        r->image.open.format))
 		problem = "--image-opts, -f, and -l require a filename "
 			  "argument.";
@@ -295,9 +294,20 @@ static int measure(struct request *r, struct qcowfmt_image *source)
 	return EXIT_FAILURE;
 }
 
-static int measure_source(struct qcowfmt_image *source, void *opaque)
+static int measure_source(struct request *r)
 {
-	return measure(opaque, source);
+	QCF_AUTO_IMAGE struct qcowfmt_image *source = NULL;
+	QCF_AUTO_FREE char *reason = NULL;
+
+	if (qcf_tool_open(&r->image.open, &source, &reason) < 0) {
+		qcf_tool_error("Could not open '%s': %s", r->image.open.path,
+		               reason);
+		return EXIT_FAILURE;
+	}
+	if (r->snapshot.is_set &&
+	    !qcf_snapshot_choice_open(&r->snapshot, &r->image.open, &source))
+		return EXIT_FAILURE;
+	return measure(r, source);
 }
 
 static int measure_size(struct request *r)
@@ -316,7 +326,7 @@ static int run(struct request *r, int argc, char **argv)
 		return measure_size(r);
 	if (!qcf_image_args_take(&r->image, argv[optind]))
 		return EXIT_FAILURE;
-	return qcf_image_args_work(&r->image, measure_source, r);
+	return measure_source(r);
 }
 
 int qcf_img_measure(int argc, char **argv)
@@ -331,7 +341,7 @@ int qcf_img_measure(int argc, char **argv)
 		status = run(&r, argc, argv);
 	qcf_create_values_fini(&r.values);
 	qcf_keyval_fini(&r.list);
-	qcf_keyval_fini(&r.snapshot);
+	qcf_snapshot_choice_fini(&r.snapshot);
 	qcf_image_args_fini(&r.image);
 	return status;
 }

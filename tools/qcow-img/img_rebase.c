@@ -14,8 +14,8 @@ static const struct qcf_tool_option options[] = {
 	QCF_OPTION_FORMAT,
 	{ 'b', "backing", "NAME",
 	  "the new backing file; an empty name for none", false, NULL },
-	{ 'F', "backing-format", "FMT", "format of the new backing file",
-	  false, NULL },
+	{ 'F', "backing-format", "FMT", "format of the new backing file", false,
+	  NULL },
 	{ 'B', "backing-format", "FMT", NULL, false, NULL },
 	{ 'u', "backing-unsafe", NULL,
 	  "change the name only: both backing files hold the same", false,
@@ -27,7 +27,7 @@ static const struct qcf_tool_option options[] = {
 	  false, NULL },
 	{ 'U', "force-share", NULL,
 	  "open a new backing file that others may change", false, NULL },
-	QCF_OPTION_PROGRESS,
+	{ 'p', "progress", QCF_PROGRESS_ARG, QCF_PROGRESS_HELP, false, NULL },
 	QCF_OPTION_QUIET,
 	QCF_OPTION_OBJECT,
 	QCF_OPTION_IMAGE_OPTS,
@@ -42,6 +42,7 @@ struct request {
 	bool force_share;
 	bool unsafe;
 	bool compress;
+	int progress_mode;
 	struct img_progress progress;
 };
 
@@ -74,6 +75,8 @@ static bool take_option(int option, void *opaque)
 	case 'U':
 		r->force_share = true;
 		break;
+	case 'p':
+		return qcf_progress_parse(optarg, &r->progress_mode);
 	default:
 		return take_backing_cache(optarg, r);
 	}
@@ -81,15 +84,6 @@ static bool take_option(int option, void *opaque)
 }
 
 /* ------------------------------------------------------------------- rebasing */
-
-static int report_progress(void *opaque, uint64_t done, uint64_t total)
-{
-	struct img_progress *progress = opaque;
-
-	progress->total = total;
-	qcf_progress_add(progress, done - progress->done);
-	return 0;
-}
 
 static bool has_backing(const struct request *r)
 {
@@ -142,12 +136,14 @@ static int rebase(struct request *r, struct qcowfmt_image *image,
 		         (r->compress ? QCOWFMT_REBASE_COMPRESS : 0),
 		.backing_filename = has_backing(r) ? r->backing : NULL,
 		.backing_format = has_backing(r) ? r->backing_format : NULL,
-		.progress = report_progress,
+		.progress = qcf_progress_callback,
 		.progress_opaque = &r->progress,
 	};
 	int ret;
 
-	qcf_progress_begin(&r->progress, r->image.progress && !r->image.quiet,
+	qcf_progress_begin(&r->progress,
+	                   r->image.quiet ? IMG_PROGRESS_NONE
+	                                  : r->progress_mode,
 	                   qcowfmt_get_size(image));
 	ret = qcowfmt_rebase(image, base, &how, &error);
 	qcf_progress_end(&r->progress, ret == 0);
@@ -205,8 +201,7 @@ int qcf_img_rebase(int argc, char **argv)
 	};
 	int status;
 
-	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv,
-	                         &status)) {
+	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
 		status = EXIT_FAILURE;
 		r.image.open.no_references = r.unsafe;
 		if (argc - optind != 1)
