@@ -174,7 +174,7 @@ bool convert_no_thread_left(void)
 {
 	const struct timespec nap = { .tv_nsec = 10000000 };
 
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (thread_count() <= OWN_THREADS)
 			return true;
 		nanosleep(&nap, NULL);
