@@ -960,8 +960,8 @@ struct qcowfmt_bitmap_list;
 
 /* Guest writes are recorded. */
 #define QCOWFMT_BITMAP_ENABLED 0x1u
-/* The stored content was not brought up to date when the image was used last:
- * everything may be dirty.  It can only be removed. */
+/* The stored content was not brought up to date when the image was used last, or
+ * makes no sense: everything may be dirty.  It can only be removed. */
 #define QCOWFMT_BITMAP_INCONSISTENT 0x2u
 /* Storage says that the bitmap is being used: flag of the format. */
 #define QCOWFMT_BITMAP_IN_USE 0x4u
@@ -979,7 +979,10 @@ struct qcowfmt_bitmap {
  * qcowfmt_bitmap_list - the dirty bitmaps of one image of the chain
  *
  * depth as in qcowfmt_get_info().  The list is a copy; the caller frees it with
- * qcowfmt_bitmap_list_free().  Since 0.1.
+ * qcowfmt_bitmap_list_free().  Listing reads no bits.  A bitmap whose entry makes no
+ * sense, or shares its name with another, is listed as inconsistent; a directory
+ * that cannot be told into entries is -EIO and QCOWFMT_ERR_CORRUPT.  Such an image
+ * can be read, but not opened read-write without QCOWFMT_OPEN_REPAIR.  Since 0.1.
  */
 int qcowfmt_bitmap_list(struct qcowfmt_image *image, uint32_t depth,
                         struct qcowfmt_bitmap_list **list,
@@ -1013,7 +1016,8 @@ enum qcowfmt_bitmap_kind {
 
 struct qcowfmt_bitmap_action {
 	size_t struct_size;
-	struct qcowfmt_image *image; /* opened read-write */
+	struct qcowfmt_image *image; /* opened read-write; also with
+				      * QCOWFMT_OPEN_NO_DATA */
 	const char *name;            /* 1 ... 1023 bytes */
 	int32_t kind;                /* enum qcowfmt_bitmap_kind */
 	uint32_t reserved;
@@ -1028,15 +1032,18 @@ struct qcowfmt_bitmap_action {
 /*
  * qcowfmt_bitmap_change - carry out actions on bitmaps, all of them or none
  *
- * Each action sees what those before it did.  -EEXIST, -ENOENT for names;
- * -EINVAL if a bitmap is inconsistent; -ENOTSUP for anything but version 3.
- * Stable when it returns.
+ * Each action sees what those before it did.  All actions have the same
+ * struct_size.  -EEXIST, -ENOENT for names; -EINVAL if a bitmap is inconsistent;
+ * -EFBIG if it would take more than 512 MiB; -ENOTSUP for anything but version 3.
+ * What guest writes have made dirty so far is stored, too.  Stable when it returns.
  *
  * All actions on one image take effect in one write.  With several images a
  * power cut may come between two of them: then journal has to name a file that
  * does not exist, which is written first and removed at the end.  If it is still
- * there after a crash, qcowfmt_bitmap_recover() completes what it says.  With one
- * image journal may be NULL.  Guest I/O on the images waits meanwhile.
+ * there after a crash, or after a failure (the message says so), then
+ * qcowfmt_bitmap_recover() completes what it says.  The images have to be local
+ * files then (-ENOTSUP).  With one image journal may be NULL.  Guest I/O on the
+ * images waits meanwhile.
  * Since 0.1.
  */
 int qcowfmt_bitmap_change(const struct qcowfmt_bitmap_action *actions,
@@ -1049,16 +1056,19 @@ int qcowfmt_bitmap_change(const struct qcowfmt_bitmap_action *actions,
  * The images must not be open and be where the journal says.  To be called before
  * anything else is done with them.  A journal that is not complete is removed:
  * nothing was changed then.  -ENOENT if there is no such file, which is the normal
- * case.  Since 0.1.
+ * case; -EINVAL if the file is no journal; -EIO if an image was changed since: then
+ * nothing is done and the journal stays.  No secret is needed.  Since 0.1.
  */
 int qcowfmt_bitmap_recover(const char *journal, struct qcowfmt_error **errp);
 
 /*
  * qcowfmt_bitmap_next - the next dirty range of a bitmap
  *
- * Looks from guest_offset on.  Returns 1 and the range, whole units of the
- * granularity cut to the virtual size, or 0 if nothing dirty follows.
- * Since 0.1.
+ * Looks from guest_offset on.  Returns 1 and the range, or 0 if nothing dirty
+ * follows.  The range begins at guest_offset or, behind it, with a unit of the
+ * granularity, and ends with a unit or at the virtual size.  What is being written
+ * meanwhile may be in it or not.  Clean parts are stepped over without being read.
+ * -ENOENT for the name; -EINVAL if the bitmap is inconsistent.  Since 0.1.
  */
 int qcowfmt_bitmap_next(struct qcowfmt_image *image, const char *name,
                         uint64_t guest_offset, uint64_t *dirty_offset,
@@ -1300,7 +1310,8 @@ struct qcowfmt_convert_options {
  * touched.  Without QCOWFMT_CONVERT_OUT_OF_ORDER a new target comes out the same,
  * byte for byte, for any number of threads, and so does the failure reported: the
  * one with the lowest offset.  Only allocated ranges are read; memory is bounded.
- * This call starts threads, at most 64 and only if told to, and ends them; fewer
+ * This call starts threads, at most 64 and only if told to, with all signals
+ * blocked, and ends them; fewer
  * do if the system has no more.  After a failure the target holds part of the
  * data.  Since 0.1.
  */
@@ -1321,10 +1332,14 @@ typedef int (*qcowfmt_stream_callback)(void *opaque, const void *buffer,
  *
  * create describes the new image, raw or qcow2; its size is that of the sources
  * if it is 0, and a data file, encryption and preallocation other than OFF are
- * -ENOTSUP.  Sources are read twice where the sizes of compressed clusters have
- * to be known in front.  Options as for qcowfmt_convert(); OUT_OF_ORDER,
- * COPY_RANGE and TARGET_IS_ZERO are -EINVAL.  The image is the same for any number
- * of threads.  Since 0.1.
+ * -ENOTSUP, as are version 1 and a backing file in version 2.  For qcow2 the
+ * sources are read twice, because tables come first that say which clusters have
+ * data and how long compressed ones are, unless everything is stored and nothing
+ * compressed; they must not change meanwhile (-EBUSY if that is noticed).  Memory:
+ * four bytes for each cluster of data.  Options as for qcowfmt_convert();
+ * OUT_OF_ORDER, COPY_RANGE, TARGET_IS_ZERO and a bitmap are -EINVAL.  The image is
+ * the same for any number of threads.  What callback returns below 0 is the
+ * result.  Since 0.1.
  */
 int qcowfmt_stream(struct qcowfmt_image *const *sources, size_t source_count,
                    const struct qcowfmt_create_options *create,

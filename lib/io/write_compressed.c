@@ -51,10 +51,10 @@ int qcf_check_compressed(const struct qcowfmt_image *image,
 		return unsupported(image, "an image with a data file", errp);
 	type = meta->header.compression_type;
 	if (!qcf_compression_is_built_in(type))
-		return qcf_fail(
-			errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
-			"%s: compression type %" PRIu32 " is not built in",
-			qcf_image_top(image)->storage->name, type);
+		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+		                "%s: compression type %" PRIu32
+		                " is not built in",
+		                qcf_image_top(image)->storage->name, type);
 	return 0;
 }
 
@@ -123,7 +123,8 @@ static int store(struct qcf_request *request, const struct qcf_slice *slice,
 	return 0;
 }
 
-static int store_claimed(struct qcf_request *request, const struct qcf_packed *p,
+static int store_claimed(struct qcf_request *request,
+                         const struct qcf_packed *p,
                          struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = meta_of(request);
@@ -162,7 +163,8 @@ static int store_or_make_space(struct qcf_request *request,
 }
 
 /* What does not get smaller is an ordinary write. */
-static int write_as_it_is(struct qcf_request *request, const struct qcf_packed *p,
+static int write_as_it_is(struct qcf_request *request,
+                          const struct qcf_packed *p,
                           struct qcowfmt_error **errp)
 {
 	struct iovec iov = {

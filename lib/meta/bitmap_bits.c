@@ -7,10 +7,10 @@
 #include "bitmap_bits.h"
 #include "checked.h"
 
-#define WORD_BITS      64u
-#define INDEX_MASK     (QCF_BITS_FANOUT - 1)
-#define BITS_IN_LEAF   (UINT64_C(1) << QCF_BITS_LEAF_SHIFT)
-#define BITS_IN_NODE   (UINT64_C(1) << QCF_BITS_NODE_SHIFT)
+#define WORD_BITS    64u
+#define INDEX_MASK   (QCF_BITS_FANOUT - 1)
+#define BITS_IN_LEAF (UINT64_C(1) << QCF_BITS_LEAF_SHIFT)
+#define BITS_IN_NODE (UINT64_C(1) << QCF_BITS_NODE_SHIFT)
 
 static uint64_t leaf_index(uint64_t bit)
 {
@@ -72,22 +72,22 @@ static void unmake(struct qcf_bits_memory *memory, void *made, size_t size)
 }
 
 /* What a slot points to, made if it was empty: into the variable result. */
-#define GET_OR_MAKE(bits, slot, result, errp)                              \
-	({                                                                 \
-		int ret_ = 0;                                              \
-		*(result) = atomic_load(slot);                             \
-		if (*(result) == NULL) {                                   \
-			void *made_ = NULL;                                \
-			ret_ = make((bits)->memory, sizeof(**(result)),    \
-		                    &made_, errp);                         \
-			if (ret_ == 0 && atomic_compare_exchange_strong(   \
-						 slot, result, made_))     \
-				*(result) = made_;                         \
-			else if (ret_ == 0)                                \
-				unmake((bits)->memory, made_,              \
-			               sizeof(**(result)));                \
-		}                                                          \
-		ret_;                                                      \
+#define GET_OR_MAKE(bits, slot, result, errp)                            \
+	({                                                               \
+		int ret_ = 0;                                            \
+		*(result) = atomic_load(slot);                           \
+		if (*(result) == NULL) {                                 \
+			void *made_ = NULL;                              \
+			ret_ = make((bits)->memory, sizeof(**(result)),  \
+			            &made_, errp);                       \
+			if (ret_ == 0 && atomic_compare_exchange_strong( \
+						 slot, result, made_))   \
+				*(result) = made_;                       \
+			else if (ret_ == 0)                              \
+				unmake((bits)->memory, made_,            \
+				       sizeof(**(result)));              \
+		}                                                        \
+		ret_;                                                    \
 	})
 
 static void free_node(struct qcf_bits *bits, struct qcf_bits_node *node)
@@ -153,8 +153,7 @@ int qcf_bits_set(struct qcf_bits *bits, uint64_t first, uint64_t count,
 	uint64_t end = first + count;
 
 	while (first < end) {
-		uint64_t next =
-			QCF_MIN(end, (first | (BITS_IN_LEAF - 1)) + 1);
+		uint64_t next = QCF_MIN(end, (first | (BITS_IN_LEAF - 1)) + 1);
 		struct qcf_bits_leaf *leaf;
 		int ret = leaf_to_set(bits, first, &leaf, errp);
 
@@ -193,9 +192,9 @@ static uint64_t next_in_leaf(const struct qcf_bits_leaf *leaf, uint64_t bit,
 	uint64_t flip = value ? 0 : UINT64_MAX;
 
 	while (bit < end) {
-		uint64_t word = (atomic_load(&leaf->words[word_index(bit)]) ^
-		                 flip) >>
-		                bit % WORD_BITS;
+		uint64_t word =
+			(atomic_load(&leaf->words[word_index(bit)]) ^ flip) >>
+			bit % WORD_BITS;
 
 		if (word != 0)
 			return QCF_MIN(end,
@@ -210,8 +209,7 @@ static uint64_t find(const struct qcf_bits *bits, uint64_t from, uint64_t end,
 {
 	while (from < end) {
 		uint64_t next;
-		const struct qcf_bits_leaf *leaf =
-			find_leaf(bits, from, &next);
+		const struct qcf_bits_leaf *leaf = find_leaf(bits, from, &next);
 		uint64_t stop = QCF_MIN(end, next);
 		uint64_t found = stop;
 
@@ -241,9 +239,9 @@ static void or_leaf(const struct qcf_bits_leaf *leaf, uint64_t bit,
                     uint64_t end, uint8_t *bytes)
 {
 	for (; bit < end; bit += 8)
-		*bytes++ |= (uint8_t)(atomic_load(&leaf->words[word_index(
-					      bit)]) >>
-		                      bit % WORD_BITS);
+		*bytes++ |=
+			(uint8_t)(atomic_load(&leaf->words[word_index(bit)]) >>
+		                  bit % WORD_BITS);
 }
 
 void qcf_bits_or_into(const struct qcf_bits *bits, uint64_t first,

@@ -95,7 +95,8 @@ struct qcf_draft_item *qcf_draft_find(struct qcf_bitmap_draft *draft,
 	return NULL;
 }
 
-static int make_room(struct qcf_bitmap_draft *draft, struct qcowfmt_error **errp)
+static int make_room(struct qcf_bitmap_draft *draft,
+                     struct qcowfmt_error **errp)
 {
 	struct qcf_draft_item *grown;
 
@@ -153,8 +154,8 @@ void qcf_draft_clear(struct qcf_draft_item *item)
 }
 
 /* The entry whose table says what an item has on storage; NULL if none does. */
-static const struct qcf_bitmap_entry *
-stored_entry(const struct qcf_draft_item *item)
+static const struct qcf_bitmap_entry *stored_entry(
+	const struct qcf_draft_item *item)
 {
 	return item->base == NULL || item->emptied ? NULL : &item->base->entry;
 }
@@ -353,8 +354,9 @@ static int write_content(struct qcf_bitmap_draft *draft,
 		.draft = draft,
 		.item = item,
 		.view = view,
-		.bit_count = qcf_bitmap_bits_for(
-			draft->virtual_size, item->next->entry.granularity_bits),
+		.bit_count =
+			qcf_bitmap_bits_for(draft->virtual_size,
+		                            item->next->entry.granularity_bits),
 		.old_bytes = buffers,
 		.bytes = buffers + size,
 	};
@@ -403,10 +405,9 @@ static int write_item(struct qcf_bitmap_draft *draft,
 
 	if (!qcf_bitmap_is_good(next))
 		return 0;
-	if (!qcf_bitmap_table_entries_for(&draft->meta->geometry,
-	                                  draft->virtual_size,
-	                                  next->entry.granularity_bits,
-	                                  &entries))
+	if (!qcf_bitmap_table_entries_for(
+		    &draft->meta->geometry, draft->virtual_size,
+		    next->entry.granularity_bits, &entries))
 		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_LIMIT,
 		                "bitmap '%s' of granularity %" PRIu64
 		                " would take more than 512 MiB",
@@ -534,7 +535,8 @@ static void adopt(struct qcf_bitmap_draft *draft)
 	atomic_store(&meta->bitmaps.in_use, false);
 }
 
-int qcf_draft_switch(struct qcf_bitmap_draft *draft, struct qcowfmt_error **errp)
+int qcf_draft_switch(struct qcf_bitmap_draft *draft,
+                     struct qcowfmt_error **errp)
 {
 	struct qcf_meta *meta = draft->meta;
 	const struct qcf_extension *raw = qcf_bitmaps_extension(&meta->header);

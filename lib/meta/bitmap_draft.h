@@ -21,9 +21,10 @@
 
 struct qcf_draft_item {
 	struct qcf_bitmap *base; /* what it was; NULL for a new one */
-	struct qcf_bitmap *next; /* what it will be: entry, no dirty bits; owned */
-	bool emptied;            /* the content of base does not count */
-	struct qcf_bits merged;  /* dirty besides */
+	struct qcf_bitmap
+		*next; /* what it will be: entry, no dirty bits; owned */
+	bool emptied;  /* the content of base does not count */
+	struct qcf_bits merged; /* dirty besides */
 };
 
 struct qcf_bitmap_draft {
@@ -38,8 +39,8 @@ struct qcf_bitmap_draft {
 	struct qcf_bitmap **enabled;
 	uint8_t *directory;
 	size_t directory_len;
-	struct qcf_bitmap_ext ext; /* count 0: no bitmaps are left */
-	struct qcf_header header;  /* with them */
+	struct qcf_bitmap_ext ext;        /* count 0: no bitmaps are left */
+	struct qcf_header header;         /* with them */
 	struct qcf_cluster_run *reserved; /* new clusters */
 	size_t reserved_count;
 	size_t reserved_room;
@@ -64,7 +65,8 @@ void qcf_draft_view(struct qcf_bitmap_draft *draft,
                     const struct qcf_draft_item *item,
                     struct qcf_bitmap_view *view);
 
-int qcf_draft_write(struct qcf_bitmap_draft *draft, struct qcowfmt_error **errp);
+int qcf_draft_write(struct qcf_bitmap_draft *draft,
+                    struct qcowfmt_error **errp);
 int qcf_draft_switch(struct qcf_bitmap_draft *draft,
                      struct qcowfmt_error **errp);
 void qcf_draft_fini(struct qcf_bitmap_draft *draft);

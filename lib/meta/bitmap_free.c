@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* bitmap_free.c - giving back the clusters of dirty bitmaps */
-#include "alloc.h"
 #include "bitmap_free.h"
+#include "alloc.h"
 #include "refcount.h"
 
 static void free_cluster(struct qcf_meta *meta, uint64_t host_cluster)

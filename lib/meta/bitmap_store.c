@@ -137,18 +137,18 @@ static int decode_item(struct loading *l, struct qcf_reader *reader,
 {
 	struct qcf_meta *meta = l->meta;
 	struct qcf_bitmap *bitmap = calloc(1, sizeof(*bitmap));
-	int ret = bitmap == NULL
-	                  ? qcf_fail_oom(errp)
-	                  : qcf_bitmap_entry_decode(&bitmap->entry, reader, errp);
+	int ret = bitmap == NULL ? qcf_fail_oom(errp)
+	                         : qcf_bitmap_entry_decode(&bitmap->entry,
+	                                                   reader, errp);
 
 	if (ret < 0) {
 		free(bitmap);
 		return ret;
 	}
 	qcf_bits_init(&bitmap->dirty, &meta->bitmaps.memory);
-	bitmap->broken = qcf_bitmap_entry_check(&bitmap->entry, &meta->geometry,
-	                                        meta->header.virtual_size,
-	                                        NULL) < 0;
+	bitmap->broken =
+		qcf_bitmap_entry_check(&bitmap->entry, &meta->geometry,
+	                               meta->header.virtual_size, NULL) < 0;
 	bitmap->inconsistent = (bitmap->entry.flags & QCF_BITMAP_IN_USE) != 0;
 	l->items[l->count++] = bitmap;
 	return 0;

@@ -54,12 +54,13 @@ struct qcf_bitmaps {
 	/* making the directory known and "in use" stable */
 	struct qcf_mutex lock;
 	bool loaded;
-	bool flags_uncertain; /* marking "in use" failed half way */
+	bool flags_uncertain;      /* marking "in use" failed half way */
 	struct qcf_bitmap **items; /* in the order of the directory */
 	uint32_t count;
 	struct qcf_bitmap **enabled; /* those that record writes */
 	uint32_t enabled_count;
-	struct qcf_bitmap_view *view; /* of the bitmap that was looked at last */
+	struct qcf_bitmap_view
+		*view; /* of the bitmap that was looked at last */
 	const struct qcf_bitmap *viewed;
 };
 

@@ -122,9 +122,8 @@ static int find_in_piece(struct qcf_bitmap_view *view, uint64_t host_offset,
 	uint64_t piece = QCF_MIN(g->cluster_size, QCF_VIEW_PIECE) * 8;
 	uint64_t base = qcf_align_down(from, piece);
 	uint64_t end = QCF_MIN(*stop, base + piece);
-	int ret = load_data(view,
-	                    host_offset + qcf_offset_in_cluster(g, base / 8),
-	                    errp);
+	int ret = load_data(
+		view, host_offset + qcf_offset_in_cluster(g, base / 8), errp);
 
 	if (ret < 0)
 		return ret;

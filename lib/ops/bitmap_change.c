@@ -250,9 +250,9 @@ static int view_source(struct change *c, const struct qcowfmt_bitmap_action *a,
 		qcf_draft_view(&p->draft, item, view);
 		return 0;
 	}
-	qcf_bitmap_view_init(view, meta, &bitmap->entry,
-	                     qcf_bitmap_bits_for(meta->header.virtual_size,
-	                                         *shift));
+	qcf_bitmap_view_init(
+		view, meta, &bitmap->entry,
+		qcf_bitmap_bits_for(meta->header.virtual_size, *shift));
 	view->bits[0] = &bitmap->dirty;
 	return 0;
 }
@@ -421,8 +421,8 @@ static int switch_several(struct change *c, const char *path,
 		return ret;
 	ret = switch_all(c, &done, errp);
 	if (ret == 0 || nothing_happened(c, done)) {
-		int removed = qcf_bitmap_journal_remove(
-			path, ret == 0 ? errp : NULL);
+		int removed =
+			qcf_bitmap_journal_remove(path, ret == 0 ? errp : NULL);
 
 		return ret < 0 ? ret : removed;
 	}

@@ -131,8 +131,8 @@ int qcf_bitmap_list_get(const struct qcowfmt_bitmap_list *list, uint32_t index,
 {
 	if (index >= list->count)
 		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
-		                "there are %" PRIu32
-		                " bitmaps, number %" PRIu32 " is not one",
+		                "there are %" PRIu32 " bitmaps, number %" PRIu32
+		                " is not one",
 		                list->count, index);
 	*bitmap = list->bitmaps[index];
 	return 0;

@@ -69,7 +69,8 @@ static int changed_since(const struct qcf_bitmap_switch *s,
                          struct qcowfmt_error **errp)
 {
 	return qcf_fail(errp, EIO, QCOWFMT_ERR_CORRUPT,
-	                "%s was changed after the journal was written", s->path);
+	                "%s was changed after the journal was written",
+	                s->path);
 }
 
 /* The draft must still be counted. */

@@ -226,10 +226,9 @@ static int wait_for_slot(struct pipe *pipe, uint64_t n,
 		    !(pipe->at_end && n == pipe->taken))
 			qcf_cond_wait_for(&pipe->changed, &pipe->lock,
 			                  POLL_MSEC);
-		ret = slot->state == SLOT_READY ? 1
-		      : pipe->at_end && n == pipe->taken
-		              ? 0
-		              : -EAGAIN;
+		ret = slot->state == SLOT_READY          ? 1
+		      : pipe->at_end && n == pipe->taken ? 0
+		                                         : -EAGAIN;
 		qcf_mutex_unlock(&pipe->lock);
 		if (ret >= 0)
 			return ret;
@@ -328,9 +327,8 @@ static int make_slots(struct pipe *pipe, struct qcowfmt_error **errp)
 	const struct qcf_pipe_options *o = pipe->o;
 	/* One for each worker, and two so that neither side waits for the
 	 * other. */
-	size_t count = o->threads == 0
-	                       ? 1
-	                       : QCF_MIN(o->threads, QCF_MAX_WORKERS) + 2;
+	size_t count =
+		o->threads == 0 ? 1 : QCF_MIN(o->threads, QCF_MAX_WORKERS) + 2;
 	int ret = 0;
 
 	pipe->ring = calloc(count, sizeof(*pipe->ring));

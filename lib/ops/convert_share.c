@@ -133,16 +133,14 @@ static int copy_to_places(struct qcf_target *t, const struct lying *from,
 		uint64_t to = 0;
 		bool has_place = false;
 
-		ret = find_place(t, offset + done, &len, &to, &has_place,
-		                 errp);
+		ret = find_place(t, offset + done, &len, &to, &has_place, errp);
 		*copied &= has_place;
 		if (ret == 0 && has_place && top->meta != NULL)
 			ret = grow_file(top->data, to, len, errp);
 		if (ret == 0 && *copied)
-			ret = qcf_storage_copy_range(top->data, to,
-			                             from->storage,
-			                             from->host_offset + done,
-			                             len, errp);
+			ret = qcf_storage_copy_range(
+				top->data, to, from->storage,
+				from->host_offset + done, len, errp);
 		/* The rest has to be in the file all the same. */
 		if (ret == -ENOTSUP) {
 			atomic_store(&t->cannot_share, true);

@@ -16,9 +16,9 @@ int qcf_slot_init(struct qcf_slot *slot, uint64_t buffer_size, uint64_t unit,
 	uint64_t units = buffer_size / unit;
 
 	*slot = (struct qcf_slot){
-		.buffer = aligned_alloc(BUFFER_ALIGNMENT,
-		                        qcf_align_up(buffer_size,
-		                                     BUFFER_ALIGNMENT)),
+		.buffer = aligned_alloc(
+			BUFFER_ALIGNMENT,
+			qcf_align_up(buffer_size, BUFFER_ALIGNMENT)),
 		.zeros = malloc(units),
 	};
 	if (pack) {
@@ -126,8 +126,7 @@ static void find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 
 	for (uint64_t i = 0; i < units; i++) {
 		uint64_t start = i * fill->unit;
-		uint64_t len =
-			QCF_MIN(fill->unit, slot->piece.length - start);
+		uint64_t len = QCF_MIN(fill->unit, slot->piece.length - start);
 
 		slot->zeros[i] = !fill->write_all &&
 		                 qcf_is_zero(slot->buffer + start, len);
@@ -138,9 +137,9 @@ int qcf_slot_fill(const struct qcf_fill *fill, struct qcf_slot *slot,
                   struct qcowfmt_error **errp)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	int ret = qcf_source_read(fill->source, slot->buffer,
-	                          slot->piece.length, slot->piece.offset,
-	                          &error);
+	int ret =
+		qcf_source_read(fill->source, slot->buffer, slot->piece.length,
+	                        slot->piece.offset, &error);
 
 	if (ret < 0 && fill->salvage)
 		ret = salvage(fill, slot, errp);

@@ -62,8 +62,8 @@ void qcf_source_fini(struct qcf_source *source)
 	source->images = NULL;
 }
 
-const struct qcf_source_image *
-qcf_source_image_at(const struct qcf_source *source, uint64_t offset)
+const struct qcf_source_image *qcf_source_image_at(
+	const struct qcf_source *source, uint64_t offset)
 {
 	size_t first = 0;
 	size_t end = source->count;
@@ -192,9 +192,8 @@ static int read_image(struct qcowfmt_image *image, void *buffer, uint64_t len,
 	return ret;
 }
 
-int qcf_source_read(const struct qcf_source *source, void *buffer,
-                    uint64_t len, uint64_t offset,
-                    struct qcowfmt_error **errp)
+int qcf_source_read(const struct qcf_source *source, void *buffer, uint64_t len,
+                    uint64_t offset, struct qcowfmt_error **errp)
 {
 	uint8_t *to = buffer;
 	int ret = 0;

@@ -56,11 +56,10 @@ int qcf_source_content(struct qcf_source *source, uint64_t offset,
 
 /* The image that an offset of the disk lies in; for any number of threads, as
  * the next. */
-const struct qcf_source_image *
-qcf_source_image_at(const struct qcf_source *source, uint64_t offset);
+const struct qcf_source_image *qcf_source_image_at(
+	const struct qcf_source *source, uint64_t offset);
 
-int qcf_source_read(const struct qcf_source *source, void *buffer,
-                    uint64_t len, uint64_t offset,
-                    struct qcowfmt_error **errp);
+int qcf_source_read(const struct qcf_source *source, void *buffer, uint64_t len,
+                    uint64_t offset, struct qcowfmt_error **errp);
 
 #endif

@@ -16,8 +16,8 @@ struct qcf_target {
 			       * nothing is written */
 	bool compress;        /* units are clusters then */
 	const struct qcf_fill *fill;
-	bool share;               /* let storage copy ranges */
-	atomic_bool cannot_share; /* which was tried in vain */
+	bool share;                    /* let storage copy ranges */
+	atomic_bool cannot_share;      /* which was tried in vain */
 	_Atomic uint64_t data_bytes;   /* written as data */
 	_Atomic uint64_t shared_bytes; /* of these, copied by storage */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* holes.c - when to ask the host file of an image for holes */
-#include "describe.h"
 #include "holes.h"
+#include "describe.h"
 
 /* Two clusters, or a tenth of the file: what QEMU's program was seen to take
  * for a file with holes. */

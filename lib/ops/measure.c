@@ -20,7 +20,7 @@
 /* ------------------------------------------------------------------- the source */
 
 /* Bytes of the clusters that hold data of the source. */
-static int count_data(const struct qcf_scan *scan, struct qcf_request *request,
+static int count_data(struct qcf_scan *scan, struct qcf_request *request,
                       uint64_t cluster_size, uint64_t *bytes,
                       struct qcowfmt_error **errp)
 {

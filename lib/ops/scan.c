@@ -98,7 +98,7 @@ static int look_for_hole(const struct qcf_scan *scan, struct qcf_piece *piece,
 	                          &piece->length, &piece->is_hole, errp);
 }
 
-int qcf_scan_piece(const struct qcf_scan *scan, uint64_t guest_offset,
+static int look_up(const struct qcf_scan *scan, uint64_t guest_offset,
                    uint64_t len, struct qcf_piece *piece,
                    struct qcowfmt_error **errp)
 {
@@ -118,6 +118,34 @@ int qcf_scan_piece(const struct qcf_scan *scan, uint64_t guest_offset,
 	ret = look_for_hole(scan, piece, errp);
 	if (piece->is_hole)
 		piece->content = QCF_CONTENT_ZEROS;
+	return ret;
+}
+
+/* What is left of a piece behind its first bytes. */
+static struct qcf_piece rest_of(struct qcf_piece piece, uint64_t skip)
+{
+	piece.length -= skip;
+	if (piece.extent.run.kind == QCF_DATA ||
+	    piece.extent.run.kind == QCF_ZERO_ALLOCATED)
+		piece.extent.run.host_offset += skip;
+	return piece;
+}
+
+int qcf_scan_piece(struct qcf_scan *scan, uint64_t guest_offset, uint64_t len,
+                   struct qcf_piece *piece, struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	if (guest_offset < scan->last_at ||
+	    guest_offset - scan->last_at >= scan->last.length) {
+		ret = look_up(scan, guest_offset, len, &scan->last, errp);
+		scan->last_at = guest_offset;
+		if (ret < 0)
+			scan->last.length = 0;
+	}
+	*piece =
+		rest_of(scan->last, ret < 0 ? 0 : guest_offset - scan->last_at);
+	piece->length = QCF_MIN(piece->length, len);
 	return ret;
 }
 
@@ -150,9 +178,14 @@ int qcf_scan_read(const struct qcf_scan *scan, void *buffer,
                   uint64_t guest_offset, uint64_t len,
                   struct qcowfmt_error **errp)
 {
-	if (scan->image != NULL)
-		return qcf_read_padded(scan->image, buffer, guest_offset, len,
-		                       errp);
-	memset(buffer, 0, len);
-	return 0;
+	uint64_t inside = guest_offset >= scan->size
+	                          ? 0
+	                          : QCF_MIN(len, scan->size - guest_offset);
+	struct iovec iov = { .iov_base = buffer, .iov_len = inside };
+
+	memset((uint8_t *)buffer + inside, 0, len - inside);
+	if (inside == 0)
+		return 0;
+	return qcf_read_request(scan->image, &iov, 1, guest_offset, inside,
+	                        errp);
 }

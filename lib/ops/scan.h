@@ -17,18 +17,22 @@ enum qcf_content {
 	QCF_CONTENT_BELOW, /* comes from an image below that is not open */
 };
 
-struct qcf_scan {
-	struct qcowfmt_image *image; /* NULL: a disk of zeros */
-	uint64_t size;               /* of the disk, bytes */
-	bool *shows_holes; /* by depth: holes of the file mean zeros; owned */
-};
-
 /* A guest range of one content that comes from one place. */
 struct qcf_piece {
 	enum qcf_content content;
 	uint64_t length;
 	struct qcf_extent extent;
 	bool is_hole; /* zeros because the file has a hole there */
+};
+
+struct qcf_scan {
+	struct qcowfmt_image *image; /* NULL: a disk of zeros */
+	uint64_t size;               /* of the disk, bytes */
+	bool *shows_holes; /* by depth: holes of the file mean zeros; owned */
+	/* The piece found last and where it begins: what is left of it need not
+	 * be looked up again, however small the steps are. */
+	struct qcf_piece last;
+	uint64_t last_at;
 };
 
 /*
@@ -48,11 +52,11 @@ void qcf_scan_fini(struct qcf_scan *scan);
 
 /*
  * The piece that begins at guest_offset, at most len bytes.  There are zeros
- * behind the end of the disk.
+ * behind the end of the disk.  Nothing may be changed behind guest_offset between
+ * two calls but zeros that become data.
  */
-int qcf_scan_piece(const struct qcf_scan *scan, uint64_t guest_offset,
-                   uint64_t len, struct qcf_piece *piece,
-                   struct qcowfmt_error **errp);
+int qcf_scan_piece(struct qcf_scan *scan, uint64_t guest_offset, uint64_t len,
+                   struct qcf_piece *piece, struct qcowfmt_error **errp);
 
 /* Whether two pieces that begin at the same guest offset are the same bytes of
  * the same file. */

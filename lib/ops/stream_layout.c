@@ -47,8 +47,8 @@ static int check_limits(const struct qcf_geometry *g,
                         struct qcowfmt_error **errp)
 {
 	/* The last compressed cluster may begin in the last host cluster. */
-	uint64_t limit = QCF_MIN(QCF_HOST_OFFSET_LIMIT,
-	                         qcf_compressed_offset_limit(g));
+	uint64_t limit =
+		QCF_MIN(QCF_HOST_OFFSET_LIMIT, qcf_compressed_offset_limit(g));
 
 	if (l->block_count <= g->max_reftable_entry_count &&
 	    l->total <= limit >> g->cluster_bits)
@@ -149,9 +149,9 @@ static int count_cluster(struct counting *c, uint64_t host_cluster,
 
 	if (ret < 0)
 		return ret;
-	qcf_refcount_set(
-		c->block, slot, g->refcount_order,
-		qcf_refcount_get(c->block, slot, g->refcount_order) + 1);
+	qcf_refcount_set(c->block, slot, g->refcount_order,
+	                 qcf_refcount_get(c->block, slot, g->refcount_order) +
+	                         1);
 	return 0;
 }
 
@@ -165,8 +165,8 @@ static int count_data(struct counting *c, struct qcowfmt_error **errp)
 	                     qcf_host_offset(g, c->layout->data));
 	while (ret == 0 && qcf_stream_walk_next(&walk)) {
 		uint64_t first = qcf_host_cluster(g, walk.host_offset);
-		uint64_t last = qcf_host_cluster(
-			g, walk.host_offset + walk.len - 1);
+		uint64_t last =
+			qcf_host_cluster(g, walk.host_offset + walk.len - 1);
 
 		ret = count_cluster(c, first, errp);
 		if (ret == 0 && last > first)
@@ -201,7 +201,8 @@ static int put_l1(const struct qcf_stream_layout *l, struct qcf_outlet *outlet,
 {
 	const struct qcf_geometry *g = &l->plan->geometry;
 	uint64_t len = qcf_host_offset(g, l->first_l2 - l->l1);
-	QCF_AUTO_FREE struct qcf_be64 *table = calloc(1, QCF_MAX(len, UINT64_C(1)));
+	QCF_AUTO_FREE struct qcf_be64 *table =
+		calloc(1, QCF_MAX(len, UINT64_C(1)));
 	uint64_t at = l->first_l2;
 
 	if (table == NULL)

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* stream_map.c - what each guest cluster of a new image will be, and where */
-#include "checked.h"
 #include "stream_map.h"
+#include "checked.h"
 
 int qcf_stream_map_init(struct qcf_stream_map *map,
-                        const struct qcf_geometry *geometry,
-                        uint64_t l1_count, struct qcowfmt_error **errp)
+                        const struct qcf_geometry *geometry, uint64_t l1_count,
+                        struct qcowfmt_error **errp)
 {
 	*map = (struct qcf_stream_map){
 		.geometry = geometry,
 		.l1_count = l1_count,
-		.tables = calloc(QCF_MAX(l1_count, UINT64_C(1)), sizeof(*map->tables)),
+		.tables = calloc(QCF_MAX(l1_count, UINT64_C(1)),
+		                 sizeof(*map->tables)),
 	};
 	return map->tables == NULL ? qcf_fail_oom(errp) : 0;
 }
@@ -45,9 +46,8 @@ uint32_t qcf_stream_map_get(const struct qcf_stream_map *map,
 	const struct qcf_geometry *g = map->geometry;
 	const uint32_t *table = map->tables[guest_cluster >> g->l2_bits];
 
-	return table == NULL
-	               ? 0
-	               : table[guest_cluster & (g->l2_entry_count - 1)];
+	return table == NULL ? 0
+	                     : table[guest_cluster & (g->l2_entry_count - 1)];
 }
 
 /* -------------------------------------------------------------------- walk */
@@ -67,8 +67,8 @@ static void place(struct qcf_stream_walk *walk)
 	const struct qcf_geometry *g = walk->map->geometry;
 	uint64_t in_cluster = qcf_offset_in_cluster(g, walk->host_end);
 
-	if (in_cluster != 0 && (walk->len == g->cluster_size ||
-	                        walk->uses == g->refcount_max)) {
+	if (in_cluster != 0 &&
+	    (walk->len == g->cluster_size || walk->uses == g->refcount_max)) {
 		walk->host_end = qcf_align_up(walk->host_end, g->cluster_size);
 		in_cluster = 0;
 	}

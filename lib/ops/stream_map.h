@@ -28,8 +28,8 @@ struct qcf_stream_map {
 };
 
 int qcf_stream_map_init(struct qcf_stream_map *map,
-                        const struct qcf_geometry *geometry,
-                        uint64_t l1_count, struct qcowfmt_error **errp);
+                        const struct qcf_geometry *geometry, uint64_t l1_count,
+                        struct qcowfmt_error **errp);
 void qcf_stream_map_fini(struct qcf_stream_map *map);
 
 int qcf_stream_map_set(struct qcf_stream_map *map, uint64_t guest_cluster,

@@ -64,14 +64,14 @@ static uint32_t cluster_len(const struct image_sink *s,
 	return (uint32_t)s->geometry->cluster_size;
 }
 
-static int pack_cluster(struct image_sink *s, struct qcf_slot *slot,
-                        uint64_t i, struct qcowfmt_error **errp)
+static int pack_cluster(struct image_sink *s, struct qcf_slot *slot, uint64_t i,
+                        struct qcowfmt_error **errp)
 {
 	uint64_t size = s->geometry->cluster_size;
 	uint8_t *data = slot->buffer + i * size;
-	int64_t len = qcf_compress(&s->compressor, s->compression_type, data,
-	                           size, slot->packed + i * size, size - 1,
-	                           errp);
+	int64_t len =
+		qcf_compress(&s->compressor, s->compression_type, data, size,
+	                     slot->packed + i * size, size - 1, errp);
 
 	if (len < 0)
 		return (int)len;
@@ -103,8 +103,7 @@ static int note(struct qcf_sink *sink, struct qcf_slot *slot,
                 struct qcowfmt_error **errp)
 {
 	struct image_sink *s = of(sink);
-	uint64_t first =
-		qcf_host_cluster(s->geometry, slot->piece.offset);
+	uint64_t first = qcf_host_cluster(s->geometry, slot->piece.offset);
 	uint64_t count = cluster_count(s, slot);
 	int ret = 0;
 
@@ -248,11 +247,10 @@ static int put_image(struct qcf_convert *c, struct image_sink *s,
 	c->pipe.sink = &s->sink;
 	ret = qcf_pipe_run(&c->pipe, errp);
 	if (ret == 0 && qcf_stream_walk_next(&s->walk))
-		return changed(qcf_host_offset(s->geometry,
-		                               s->walk.guest_cluster),
-		               errp);
-	return ret < 0 ? ret
-	               : qcf_outlet_pad(s->outlet, layout.file_len, errp);
+		return changed(
+			qcf_host_offset(s->geometry, s->walk.guest_cluster),
+			errp);
+	return ret < 0 ? ret : qcf_outlet_pad(s->outlet, layout.file_len, errp);
 }
 
 /* ------------------------------------------------------------------- image */

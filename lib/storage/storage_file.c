@@ -190,8 +190,8 @@ static int file_copy_range(struct qcowfmt_storage *s, uint64_t offset,
 	if (f->is_direct || of(from)->is_direct)
 		return -ENOTSUP;
 	while (ret == 0 && len > 0) {
-		ssize_t n = copy_file_range(of(from)->fd, &in, f->fd, &out, len,
-		                            0);
+		ssize_t n =
+			copy_file_range(of(from)->fd, &in, f->fd, &out, len, 0);
 
 		if (n > 0)
 			len -= (uint64_t)n;

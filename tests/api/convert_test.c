@@ -120,9 +120,9 @@ struct qcowfmt_image *convert_source(struct api_disk *disk)
 	return convert_open(disk, QCOWFMT_FORMAT_QCOW2, 0);
 }
 
-struct qcowfmt_image *
-convert_target(struct api_disk *disk,
-               const struct qcowfmt_create_options *options, int level)
+struct qcowfmt_image *convert_target(
+	struct api_disk *disk, const struct qcowfmt_create_options *options,
+	int level)
 {
 	struct qcowfmt_create_options create = *options;
 	struct qcowfmt_open_options open = {

@@ -24,9 +24,9 @@ void convert_source_bytes(struct api_disk *disk);
 
 /* A new image in a disk, open read-write; options->virtual_size 0 is that of the
  * model. */
-struct qcowfmt_image *
-convert_target(struct api_disk *disk,
-               const struct qcowfmt_create_options *options, int level);
+struct qcowfmt_image *convert_target(
+	struct api_disk *disk, const struct qcowfmt_create_options *options,
+	int level);
 
 /* Open what is in a disk. */
 struct qcowfmt_image *convert_open(struct api_disk *disk, int format,

@@ -84,6 +84,7 @@ START_TEST(every_call)
 	api_close(source);
 	api_disk_fini(&disk);
 }
+
 END_TEST
 
 static double now(void)
@@ -120,6 +121,7 @@ START_TEST(while_workers_are_busy)
 	api_close(source);
 	api_disk_fini(&disk);
 }
+
 END_TEST
 
 /* The rate limit sleeps, but listens. */
@@ -149,6 +151,7 @@ START_TEST(while_it_is_held_back)
 	api_disk_fini(&disk);
 	api_disk_fini(&source_disk);
 }
+
 END_TEST
 
 START_TEST(the_rate_is_kept)
@@ -174,6 +177,7 @@ START_TEST(the_rate_is_kept)
 	api_disk_fini(&disk);
 	api_disk_fini(&source_disk);
 }
+
 END_TEST
 
 static int ignore(void *opaque, const void *buffer, size_t len)
@@ -210,6 +214,7 @@ START_TEST(streams)
 	api_close(source);
 	api_disk_fini(&disk);
 }
+
 END_TEST
 
 static void add(TCase *tcase)

@@ -59,6 +59,7 @@ START_TEST(target_is_zero)
 	api_close(target);
 	api_close(source);
 }
+
 END_TEST
 
 START_TEST(what_is_behind_the_sources_stays)
@@ -80,6 +81,7 @@ START_TEST(what_is_behind_the_sources_stays)
 	api_close(sources[0]);
 	api_close(sources[1]);
 }
+
 END_TEST
 
 /* ------------------------------------------------------------ backing files */
@@ -100,9 +102,8 @@ static struct qcowfmt_image *open_overlay(const char *name, uint32_t flags)
 
 START_TEST(top_only)
 {
-	struct qcowfmt_convert_options options =
-		with_flags(QCOWFMT_CONVERT_TOP_ONLY |
-	                   QCOWFMT_CONVERT_TARGET_IS_ZERO);
+	struct qcowfmt_convert_options options = with_flags(
+		QCOWFMT_CONVERT_TOP_ONLY | QCOWFMT_CONVERT_TARGET_IS_ZERO);
 	struct qcowfmt_image *base = new_image("base", 4 * MIB);
 	struct qcowfmt_image *source;
 	struct qcowfmt_image *target;
@@ -129,6 +130,7 @@ START_TEST(top_only)
 	api_close(target);
 	api_close(source);
 }
+
 END_TEST
 
 START_TEST(a_missing_backing_file_is_not_zeros)
@@ -151,6 +153,7 @@ START_TEST(a_missing_backing_file_is_not_zeros)
 	api_close(target);
 	api_close(source);
 }
+
 END_TEST
 
 /* ----------------------------------------------------------------- salvage */
@@ -220,15 +223,15 @@ START_TEST(salvage)
 	api_close(sources[0]);
 	api_close(sources[1]);
 }
+
 END_TEST
 
 /* ------------------------------------------------------ order and copy range */
 
 START_TEST(out_of_order)
 {
-	struct qcowfmt_convert_options options =
-		with_flags(QCOWFMT_CONVERT_OUT_OF_ORDER |
-	                   QCOWFMT_CONVERT_TARGET_IS_ZERO);
+	struct qcowfmt_convert_options options = with_flags(
+		QCOWFMT_CONVERT_OUT_OF_ORDER | QCOWFMT_CONVERT_TARGET_IS_ZERO);
 	struct api_disk disk = { 0 };
 	struct qcowfmt_image *source = convert_source(&disk);
 
@@ -246,6 +249,7 @@ START_TEST(out_of_order)
 	api_close(source);
 	api_disk_fini(&disk);
 }
+
 END_TEST
 
 /* Whether storage can copy depends on the file system: the content does not. */
@@ -253,9 +257,8 @@ START_TEST(copy_range)
 {
 	struct qcowfmt_convert_result result = { .struct_size =
 		                                         sizeof(result) };
-	struct qcowfmt_convert_options options =
-		with_flags(QCOWFMT_CONVERT_COPY_RANGE |
-	                   QCOWFMT_CONVERT_TARGET_IS_ZERO);
+	struct qcowfmt_convert_options options = with_flags(
+		QCOWFMT_CONVERT_COPY_RANGE | QCOWFMT_CONVERT_TARGET_IS_ZERO);
 	struct api_disk disk = { 0 };
 	struct qcowfmt_image *target;
 	struct qcowfmt_image *source;
@@ -280,6 +283,7 @@ START_TEST(copy_range)
 	}
 	api_close(source);
 }
+
 END_TEST
 
 /* ------------------------------------------------------------------ bitmaps */
@@ -328,6 +332,7 @@ START_TEST(what_a_bitmap_says)
 	api_close(target);
 	api_close(source);
 }
+
 END_TEST
 
 /* ----------------------------------------------------------------- refusals */
@@ -369,6 +374,7 @@ START_TEST(what_is_refused)
 	api_close(target);
 	api_close(source);
 }
+
 END_TEST
 
 static int never(void *opaque, const void *buffer, size_t len)
@@ -425,6 +431,7 @@ START_TEST(what_cannot_be_streamed)
 	no_stream(source, 0, &wrong, EINVAL, QCOWFMT_ERR_USAGE);
 	api_close(source);
 }
+
 END_TEST
 
 static void add(TCase *tcase)

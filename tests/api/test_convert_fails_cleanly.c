@@ -131,6 +131,7 @@ START_TEST(reading)
 	fail_each_read(thread_counts[_i], 0);
 	fail_each_read(thread_counts[_i], QCOWFMT_CONVERT_COMPRESS);
 }
+
 END_TEST
 
 static void fail_each_change(uint32_t threads, uint32_t flags, int err)
@@ -165,6 +166,7 @@ START_TEST(writing)
 	fail_each_change(thread_counts[_i], 0, ENOSPC);
 	fail_each_change(thread_counts[_i], QCOWFMT_CONVERT_COMPRESS, ENOSPC);
 }
+
 END_TEST
 
 /* Make the compressed clusters of a guest range unreadable; returns how many. */
@@ -210,6 +212,7 @@ START_TEST(the_same_failure_for_any_threads)
 	}
 	api_disk_fini(&source);
 }
+
 END_TEST
 
 /* ------------------------------------------------------------------ streams */
@@ -259,6 +262,7 @@ START_TEST(streaming)
 	api_close(source);
 	api_disk_fini(&disk);
 }
+
 END_TEST
 
 static void add(TCase *tcase)

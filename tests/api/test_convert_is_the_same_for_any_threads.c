@@ -26,7 +26,11 @@ static const struct kind kinds[] = {
 	{ "long holes", { SIZED }, 0, 0, true, 1 << 20 },
 	{ "raw", { SIZED, .format = QCOWFMT_FORMAT_RAW }, 0, 0, true, 0 },
 	{ "version 2", { SIZED, .version = 2 }, 0, 0, true, 0 },
-	{ "version 1", { SIZED, .format = QCOWFMT_FORMAT_QCOW }, 0, 0, false,
+	{ "version 1",
+	  { SIZED, .format = QCOWFMT_FORMAT_QCOW },
+	  0,
+	  0,
+	  false,
 	  0 },
 	{ "small clusters", { SIZED, .cluster_size = 512 }, 0, 0, true, 0 },
 	{ "large clusters", { SIZED, .cluster_size = 2 << 20 }, 0, 0, true, 0 },
@@ -58,9 +62,7 @@ static const struct kind kinds[] = {
 	  0 },
 	{ "zstd", { SIZED, .compression_type = 1 }, COMPRESS, 0, true, 0 },
 	{ "zstd, subclusters",
-	  { SIZED,
-	    .compression_type = 1,
-	    .flags = QCOWFMT_CREATE_EXTENDED_L2 },
+	  { SIZED, .compression_type = 1, .flags = QCOWFMT_CREATE_EXTENDED_L2 },
 	  COMPRESS,
 	  0,
 	  true,
@@ -86,8 +88,9 @@ static int watch_progress(void *opaque, uint64_t done, uint64_t total)
 	return 0;
 }
 
-static struct qcowfmt_convert_options
-options_for(const struct kind *kind, uint32_t threads, struct watch *watch)
+static struct qcowfmt_convert_options options_for(const struct kind *kind,
+                                                  uint32_t threads,
+                                                  struct watch *watch)
 {
 	return (struct qcowfmt_convert_options){
 		.struct_size = sizeof(struct qcowfmt_convert_options),
@@ -114,10 +117,9 @@ static void expect_kind(struct api_disk *disk, const struct kind *kind)
 static void expect_same(const struct api_disk *a, const struct api_disk *b,
                         const struct kind *kind, uint32_t threads)
 {
-	ck_assert_msg(a->size == b->size &&
-	                      memcmp(a->bytes, b->bytes, a->size) == 0,
-	              "%s is another image with %u threads", kind->name,
-	              threads);
+	ck_assert_msg(
+		a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0,
+		"%s is another image with %u threads", kind->name, threads);
 }
 
 static void convert_kind(struct qcowfmt_image *source, const struct kind *kind,
@@ -166,6 +168,7 @@ START_TEST(converting)
 	api_disk_fini(&first);
 	api_disk_fini(&source_disk);
 }
+
 END_TEST
 
 /* ------------------------------------------------------------------ streams */
@@ -185,8 +188,8 @@ static void stream_kind(struct qcowfmt_image *source, const struct kind *kind,
 	struct qcowfmt_convert_options options =
 		options_for(kind, threads, &watch);
 
-	API_OK(qcowfmt_stream(&source, 1, &kind->create, &options, append,
-	                      disk, &api_error));
+	API_OK(qcowfmt_stream(&source, 1, &kind->create, &options, append, disk,
+	                      &api_error));
 	ck_assert_uint_eq(watch.done, watch.total);
 	ck_assert(convert_no_thread_left());
 }
@@ -228,6 +231,7 @@ START_TEST(streaming)
 	api_disk_fini(&first);
 	api_disk_fini(&source_disk);
 }
+
 END_TEST
 
 static void add(TCase *tcase)

@@ -165,7 +165,7 @@ static const struct default_row {
 	uint64_t cluster_size;
 	uint64_t granularity;
 } defaults[] = {
-	{ 512, 4096 }, { 4096, 4096 }, { 16384, 16384 },
+	{ 512, 4096 },    { 4096, 4096 },     { 16384, 16384 },
 	{ 65536, 65536 }, { 2 << 20, 65536 },
 };
 
@@ -488,8 +488,8 @@ START_TEST(only_version_3_has_bitmaps)
 	} rows[] = { { QCOWFMT_FORMAT_RAW, 0 },
 		     { QCOWFMT_FORMAT_QCOW, 0 },
 		     { QCOWFMT_FORMAT_QCOW2, 2 } };
-	struct qcowfmt_image *other = make_other("other", rows[_i].format,
-	                                         rows[_i].version, SIZE);
+	struct qcowfmt_image *other =
+		make_other("other", rows[_i].format, rows[_i].version, SIZE);
 	struct qcowfmt_bitmap_action a = action(QCOWFMT_BITMAP_ADD, "b0");
 
 	a.image = other;
@@ -623,8 +623,7 @@ END_TEST
 START_TEST(many_bitmaps)
 {
 	enum { COUNT = 700 };
-	struct qcowfmt_bitmap_action *actions =
-		calloc(COUNT, sizeof(*actions));
+	struct qcowfmt_bitmap_action *actions = calloc(COUNT, sizeof(*actions));
 	static char names[COUNT][16];
 
 	for (int i = 0; i < COUNT; i++) {
@@ -650,9 +649,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, images_without_bitmaps_have_empty_lists);
 	tcase_add_test(tcase, a_new_bitmap_is_clean_and_enabled);
-	tcase_add_loop_test(tcase,
-	                    the_default_granularity_follows_the_clusters, 0,
-	                    (int)QCF_ARRAY_LEN(defaults));
+	tcase_add_loop_test(tcase, the_default_granularity_follows_the_clusters,
+	                    0, (int)QCF_ARRAY_LEN(defaults));
 	tcase_add_test(tcase, every_kind_of_change_is_recorded);
 	tcase_add_test(tcase, what_is_not_carried_out_is_not_recorded);
 	tcase_add_test(tcase, looking_begins_anywhere);

@@ -196,11 +196,11 @@ static const struct table_row {
 	uint64_t word;
 	int code;
 } tables[] = {
-	{ 0x20001, QCOWFMT_ERR_CORRUPT },             /* bit 0 and an offset */
-	{ 0x2, QCOWFMT_ERR_CORRUPT },                 /* reserved */
-	{ UINT64_C(1) << 56, QCOWFMT_ERR_CORRUPT },   /* reserved */
-	{ UINT64_C(1) << 63, QCOWFMT_ERR_CORRUPT },   /* reserved */
-	{ UINT64_C(1) << 40, QCOWFMT_ERR_CORRUPT },   /* behind the file */
+	{ 0x20001, QCOWFMT_ERR_CORRUPT },           /* bit 0 and an offset */
+	{ 0x2, QCOWFMT_ERR_CORRUPT },               /* reserved */
+	{ UINT64_C(1) << 56, QCOWFMT_ERR_CORRUPT }, /* reserved */
+	{ UINT64_C(1) << 63, QCOWFMT_ERR_CORRUPT }, /* reserved */
+	{ UINT64_C(1) << 40, QCOWFMT_ERR_CORRUPT }, /* behind the file */
 };
 
 START_TEST(a_broken_table_fails_where_it_is_looked_at)
@@ -211,9 +211,9 @@ START_TEST(a_broken_table_fails_where_it_is_looked_at)
 
 	api_put(path(), table, 8, tables[_i].word);
 	image = api_open(path(), API_RW);
-	API_FAILS(qcowfmt_bitmap_next(image, "bad", 0, &start, &len,
-	                              &api_error),
-	          EIO, tables[_i].code);
+	API_FAILS(
+		qcowfmt_bitmap_next(image, "bad", 0, &start, &len, &api_error),
+		EIO, tables[_i].code);
 	expect_dirty("good", 1024, 1024);
 	api_write(image, 4096, 512, 9);
 	api_close(image);
@@ -291,8 +291,8 @@ static const struct damage_row {
 START_TEST(a_damaged_directory_leaves_the_disk_readable)
 {
 	const struct damage_row *row = &damages[_i];
-	uint64_t at = row->at < 100 ? ext_at + row->at
-	                            : directory + row->at - 100;
+	uint64_t at =
+		row->at < 100 ? ext_at + row->at : directory + row->at - 100;
 	struct qcowfmt_open_options options = {
 		.struct_size = sizeof(options),
 		.flags = API_RW,
@@ -401,9 +401,8 @@ static void add_tests(TCase *tcase)
 	                    0, (int)QCF_ARRAY_LEN(tables));
 	tcase_add_test(tcase, ones_without_a_cluster);
 	tcase_add_test(tcase, clusters_of_others_are_not_freed);
-	tcase_add_loop_test(tcase,
-	                    a_damaged_directory_leaves_the_disk_readable, 0,
-	                    (int)QCF_ARRAY_LEN(damages));
+	tcase_add_loop_test(tcase, a_damaged_directory_leaves_the_disk_readable,
+	                    0, (int)QCF_ARRAY_LEN(damages));
 	tcase_add_test(tcase, repair_drops_a_damaged_directory);
 	tcase_add_test(tcase, a_directory_beyond_the_ceiling_is_refused);
 	tcase_add_test(tcase, guest_data_does_not_overwrite_the_directory);

@@ -26,6 +26,9 @@ QEMU_IO = shutil.which(os.environ.get('QEMU_IO', 'qemu-io'))
 OURS = {'qemu-img': QCOW_IMG, 'qemu-io': QCOW_IO}
 THEIRS = {'qemu-img': QEMU_IMG, 'qemu-io': QEMU_IO}
 
+# Whether our programs were built with a parser for JSON.
+HAS_JSON = os.environ.get('QCOW_HAS_JSON', '1') == '1'
+
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30

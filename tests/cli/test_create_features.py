@@ -190,12 +190,29 @@ class CreateFeatures(CliTest):
     def test_option_tables(self):
         for args in (['-f', 'qcow'], ['-f', 'qcow2'], ['-f', 'raw']):
             self.same_all('qemu-img', 'create', '-o', 'help', *args)
-            # The two that only take one value say so.
-            self.same_output('qemu-img', 'create', '-o', 'help', *args, 'x',
-                             normalize=lambda text: '\n'.join(
-                                 line for line in text.split('\n')
-                                 if 'nocow' not in line and
-                                 'extent_size' not in line))
+            self.same_all('qemu-img', 'create', '-o', 'help', *args, 'x')
+
+    def test_options_of_the_file(self):
+        for fmt in ('raw', 'qcow', 'qcow2'):
+            for options in ('nocow=on', 'nocow=off', 'nocow=foo',
+                            'extent_size_hint=2M', 'extent_size_hint=1',
+                            'extent_size_hint=0', 'extent_size_hint=5G',
+                            'extent_size_hint=x',
+                            'nocow=on,extent_size_hint=64k'):
+                self.create(options, 'new', '1M', fmt=fmt)
+                if os.path.exists(self.our_path('new')):
+                    self.same_content('new', self.their_path('new'), fmt, fmt)
+        for mode in ('off', 'falloc', 'full', 'metadata'):
+            self.create('preallocation=' + mode, 'new', '1M', fmt='qcow')
+        self.same_all('qemu-img', 'convert', '-O', 'qcow2', '-o',
+                      'nocow=on,extent_size_hint=1M', 'new', 'copy')
+        self.same_content('new', 'copy')
+
+    def test_no_file_is_left_behind(self):
+        ours = self.our('qemu-img', 'create', '-f', 'qcow2', '-o',
+                        'nocow=on,data_file=/nonexistent/x', 'new', '1M')
+        self.assertEqual(ours.status, 1)
+        self.assertFalse(os.path.exists(self.our_path('new')))
 
 
 def without_sizes(text):

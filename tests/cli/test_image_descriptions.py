@@ -4,8 +4,10 @@ and qemu-io find there, on the command line and as stored backing names."""
 
 import json
 import os
+import sys
 
-from cli_common import CliTest, KIB, MIB, main, noise, without_times
+from cli_common import (CliTest, EXIT_SKIP, HAS_JSON, KIB, MIB, main, noise,
+                        without_times)
 from test_info_same import without_children, without_file_node
 
 
@@ -173,6 +175,18 @@ class ImageDescriptions(CliTest):
                          'out')
         self.same_bytes('out')
 
+    def test_info_of_windows(self):
+        self.container()
+        for text in (name(driver='qcow2', file={
+                'driver': 'raw', 'offset': OFFSET,
+                'file': {'driver': 'file', 'filename': 'box'}}),
+                     name(driver='raw', offset=512, size=1024,
+                          file__filename='box'),
+                     name(driver='file', filename='a')):
+            self.info(text)
+            self.same_all('qemu-img', 'info', '--output=json', text,
+                          normalize=without_children)
+
     # --- as stored names
 
     def overlay(self, backing, *options):
@@ -204,6 +218,21 @@ class ImageDescriptions(CliTest):
         self.check_overlay()
         self.overlay('file:a', '-F', 'qcow2')
         self.check_overlay()
+
+    def test_backing_files_of_new_images(self):
+        """create looks at what it is told, for the size."""
+        for backing in (name(driver='qcow2', file__filename='a'),
+                        name(file__filename='a'), 'file:a', 'file:none',
+                        name(driver='qcow2', file__filename='none')):
+            self.same_all('qemu-img', 'create', '-f', 'qcow2', '-b', backing,
+                          '-F', 'qcow2', 'new')
+        self.same_bytes('new')
+
+    def test_stored_names_cannot_move_the_cursor(self):
+        self.overlay('x\x1b[2J', '-F', 'raw')
+        ours = self.our('qemu-img', 'map', 'sub/top')
+        self.assertEqual(ours.status, 1)
+        self.assertNotIn('\x1b', ours.err)
 
     def test_the_record_wins(self):
         self.overlay(name(driver='raw', file__filename='a'), '-F', 'qcow2')
@@ -252,6 +281,15 @@ class ImageDescriptions(CliTest):
                      '--image-opts',
                      'driver=qcow2,file.filename=a,backing.driver=raw,'
                      'backing.file.filename=raw')
+
+    def test_info_opens_no_backing_file(self):
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
+                  'gone', '-F', 'qcow2', 'top', '1M')
+        for text in ('driver=qcow2,file.filename=top,backing.driver=qcow2,'
+                     'backing.file.filename=a',
+                     'driver=qcow2,file.filename=top,backing='):
+            for args in ([], ['--backing-chain']):
+                self.info(*args, '--image-opts', text)
 
     def test_no_backing_file(self):
         self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
@@ -350,4 +388,7 @@ class ImageDescriptions(CliTest):
 
 
 if __name__ == '__main__':
+    if not HAS_JSON:
+        print('SKIP: built without JSON', file=sys.stderr)
+        sys.exit(EXIT_SKIP)
     main()

@@ -50,6 +50,25 @@ class InfoSame(CliTest):
             self.file('a.raw', 10 * MIB, [(0, b'x' * (4 * KIB * blocks))])
             self.check('a.raw')
 
+    def test_limits(self):
+        """An option that is newer than version 7.2."""
+        for options, zero_unit in (('cluster_size=4k', 4096),
+                                   ('extended_l2=on', 2048)):
+            self.qemu('qemu-img', 'create', '-f', 'qcow2', '-o', options,
+                      'a.qcow2', '10M')
+            out = self.our('qemu-img', 'info', '--limits', '--output=json',
+                           'a.qcow2').out
+            limits = json.loads(out)['limits']
+            self.assertEqual(list(limits), [
+                'request-alignment', 'discard-alignment',
+                'write-zeroes-alignment', 'max-iov', 'min-mem-alignment',
+                'opt-mem-alignment'])
+            self.assertEqual(limits['write-zeroes-alignment'], zero_unit)
+            out = self.our('qemu-img', 'info', '--limits', 'a.qcow2').out
+            self.assertIn('    write zeroes alignment: %d\n' % zero_unit, out)
+        out = self.our('qemu-img', 'info', 'a.qcow2').out
+        self.assertNotIn('limits', out)
+
     def test_backing_files(self):
         self.mkdir('sub')
         self.file('base.raw', MIB)

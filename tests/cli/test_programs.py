@@ -7,7 +7,9 @@ import subprocess
 
 from cli_common import CliTest, QCOW_IMG, QCOW_IO, main
 
-COMMANDS = ['check', 'convert', 'create', 'info', 'map']
+COMMANDS = ['amend', 'bench', 'bitmap', 'check', 'commit', 'compare',
+            'convert', 'create', 'dd', 'info', 'map', 'measure', 'rebase',
+            'resize', 'snapshot']
 
 
 class Programs(CliTest):
@@ -53,6 +55,16 @@ class Programs(CliTest):
                                 *(['1'] if arg else []))
                 self.assertNotIn('unrecognized', ours.err, name)
                 self.assertNotIn('not supported', ours.err, name)
+
+    def test_long_options_may_be_cut(self):
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'a', '1M')
+        for args in (['map', '--out', 'json'], ['map', '--output=foo'],
+                     ['info', '--o', 'json'], ['info', '--image', 'x'],
+                     ['map', '--force'], ['resize', '--shr'],
+                     ['info', '--backing']):
+            ours, theirs = self.both('qemu-img', *args, 'a')
+            self.assertEqual((ours.status, ours.err),
+                             (theirs.status, theirs.err), args)
 
     def test_errors_carry_the_name_of_the_program(self):
         for path, args in ((QCOW_IMG, ['info', 'none']), (QCOW_IO, ['none'])):

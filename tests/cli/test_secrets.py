@@ -4,8 +4,10 @@
 import base64
 import os
 import subprocess
+import unittest
 
-from cli_common import AES, CliTest, LUKS, OURS, SECRETS, image_opts, main
+from cli_common import (AES, CliTest, HAS_JSON, LUKS, OURS, SECRETS,
+                        image_opts, main)
 
 BAD = ['foo', 'foo,id=a', 'secret', 'secret,', 'secret,id=a', 'secret,data=x',
        'secret,id=a,data=x,file=y', 'secret,id=a,file=/nonexistent',
@@ -20,6 +22,18 @@ GOOD = ['secret,id=a,data=x', 'secret,id=a,data=', 'secret,id=a,data=x,,y',
         'secret,id=a,data=x,data=y', 'secret,id=a,data=eHh4,format=base64',
         'secret,id=a,data=eHh,format=base64',
         'secret,id=a,data=eH\nh4,format=base64', 'secret,id=a,data=x,']
+
+GOOD_JSON = ['{"qom-type":"secret","id":"a","data":"x"}',
+             "{'qom-type':'secret','id':'a','data':'x'}",
+             '{"qom-type":"secret","id":"a","data":"x,y=z"}',
+             '{"qom-type":"secret","id":"a","data":"eHh4","format":"base64"}']
+
+BAD_JSON = ['{"id":"a","data":"x"}', '{"qom-type":"secret","data":"x"}',
+            '{"qom-type":"foo","id":"a"}',
+            '{"qom-type":"secret","id":"1","data":"x"}',
+            '{"qom-type":"secret","id":"a","foo":"x"}',
+            '{"qom-type":"secret","id":"a"}',
+            '{"qom-type":"secret","id":"a","data":null}']
 
 
 class Secrets(CliTest):
@@ -40,6 +54,20 @@ class Secrets(CliTest):
     def test_good_definitions(self):
         for text in GOOD:
             self.same_all('qemu-img', 'create', '--object', text, 'b', '1M')
+
+    @unittest.skipUnless(HAS_JSON, 'built without JSON')
+    def test_definitions_in_json(self):
+        for text in GOOD_JSON:
+            self.same_all('qemu-img', 'create', '--object', text, 'b', '1M')
+        for text in BAD_JSON:
+            self.same_all('qemu-img', 'map', '--object', text, 'a.qcow2')
+        for text in ('{', '{}x', '{"qom-type":"secret","id":"a","id":"b"}'):
+            self.same_failure('qemu-img', 'map', '--object', text, 'a.qcow2')
+        self.our_image('luks', 'qemu-img', 'create', '-q', '-f', 'qcow2',
+                       *SECRETS, '-o', LUKS, 'luks', '1M')
+        self.same_all('qemu-io', '-r', '-c', 'read -q 0 512', '--object',
+                      '{"qom-type":"secret","id":"s","data":"hunter2"}',
+                      '--image-opts', image_opts('luks', secret='s'))
 
     def opens(self, *definition):
         """Whether data written with the secret hunter2 can be read."""

@@ -123,8 +123,8 @@ static int watch(void *opaque, struct storage_call *call)
 {
 	size_t i = (size_t)(uintptr_t)opaque;
 
-	if (!recording || (VERB_BIT(call->verb) &
-	                   (VERB_CHANGES | VERB_BIT(VERB_FLUSH))) == 0)
+	if (!recording ||
+	    (VERB_BIT(call->verb) & (VERB_CHANGES | VERB_BIT(VERB_FLUSH))) == 0)
 		return 0;
 	note_moment();
 	if (call->verb == VERB_FLUSH) {
@@ -144,9 +144,9 @@ static struct qcowfmt_image *open_watched(size_t i)
 	struct qcowfmt_storage *storage = NULL;
 	struct qcowfmt_image *image = NULL;
 
-	ck_assert_int_eq(qcowfmt_storage_open_file(image_path(i), NULL,
-	                                           &storage, NULL),
-	                 0);
+	ck_assert_int_eq(
+		qcowfmt_storage_open_file(image_path(i), NULL, &storage, NULL),
+		0);
 	storage = wrap_storage_new(storage, watch, (void *)(uintptr_t)i);
 	ck_assert_int_eq(qcowfmt_open(storage, &options, &image, NULL), 0);
 	return image;
@@ -161,9 +161,9 @@ static struct qcowfmt_image *open_plain(size_t i, uint32_t flags)
 	struct qcowfmt_image *image = NULL;
 	struct qcowfmt_error *error = NULL;
 
-	ck_assert_msg(qcowfmt_open_file(image_path(i), &options, &image,
-	                                &error) == 0,
-	              "%s", qcowfmt_error_message(error));
+	ck_assert_msg(
+		qcowfmt_open_file(image_path(i), &options, &image, &error) == 0,
+		"%s", qcowfmt_error_message(error));
 	return image;
 }
 
@@ -191,8 +191,7 @@ static void make_image(size_t i)
 	struct qcowfmt_image *image;
 	struct qcowfmt_bitmap_action a;
 
-	ck_assert_int_eq(
-		qcowfmt_create_file(image_path(i), &options, NULL), 0);
+	ck_assert_int_eq(qcowfmt_create_file(image_path(i), &options, NULL), 0);
 	image = open_plain(i, QCOWFMT_OPEN_READ_WRITE);
 	a = action(image, QCOWFMT_BITMAP_ADD, "old");
 	/* The last image gets its first bitmap by the change. */
@@ -297,8 +296,9 @@ static int recover_and_look(const struct moment *m)
 static void put_back(const struct moment *m, uint32_t lost)
 {
 	for (size_t i = 0; i < IMAGES; i++)
-		write_file(image_path(i), (lost >> i & 1) != 0 ? &m->stable[i]
-		                                               : &m->written[i]);
+		write_file(image_path(i), (lost >> i & 1) != 0
+		                                  ? &m->stable[i]
+		                                  : &m->written[i]);
 	write_file(journal_path(), &m->journal);
 }
 

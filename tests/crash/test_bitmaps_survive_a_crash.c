@@ -255,10 +255,9 @@ static char *describe_one(struct qcowfmt_image *image,
 
 	/* Of an image opened for reading they are the same. */
 	ck_assert(in_use == lost);
-	text += sprintf(text, "%s %" PRIu64 " %s", bitmap->name,
-	                bitmap->granularity,
-	                (bitmap->flags & QCOWFMT_BITMAP_ENABLED) != 0 ? "on"
-	                                                              : "off");
+	text += sprintf(
+		text, "%s %" PRIu64 " %s", bitmap->name, bitmap->granularity,
+		(bitmap->flags & QCOWFMT_BITMAP_ENABLED) != 0 ? "on" : "off");
 	if (lost)
 		return text + sprintf(text, " lost\n");
 	text = describe_extents(image, bitmap->name, text);
@@ -376,10 +375,10 @@ static void judge_change(struct scene *s)
 
 static void read_disk(struct qcowfmt_image *image, uint8_t *disk)
 {
-	ck_assert_int_eq(
-		qcowfmt_pread(image, disk,
-	                      QCF_MIN(SIZE, qcowfmt_get_size(image)), 0, NULL),
-		0);
+	ck_assert_int_eq(qcowfmt_pread(image, disk,
+	                               QCF_MIN(SIZE, qcowfmt_get_size(image)),
+	                               0, NULL),
+	                 0);
 }
 
 static void expect_sound(struct scene *s, struct qcowfmt_image *image)
@@ -622,12 +621,12 @@ END_TEST
 static void add(TCase *tcase)
 {
 	tcase_set_timeout(tcase, 0);
-	tcase_add_loop_test(tcase, every_failure, 0,
-	                    (int)(QCF_ARRAY_LEN(layouts) *
-	                          QCF_ARRAY_LEN(workloads)));
-	tcase_add_loop_test(tcase, every_state, 0,
-	                    (int)(QCF_ARRAY_LEN(layouts) *
-	                          QCF_ARRAY_LEN(workloads)));
+	tcase_add_loop_test(
+		tcase, every_failure, 0,
+		(int)(QCF_ARRAY_LEN(layouts) * QCF_ARRAY_LEN(workloads)));
+	tcase_add_loop_test(
+		tcase, every_state, 0,
+		(int)(QCF_ARRAY_LEN(layouts) * QCF_ARRAY_LEN(workloads)));
 }
 
 int main(void)

@@ -121,7 +121,8 @@ static bool look_through(struct qcf_member *m)
 			return true;
 		if (start < at || len == 0)
 			return qcf_found(&m->finding, QCF_FOUND_METADATA,
-			                 "a range at %" PRIu64 " after %" PRIu64,
+			                 "a range at %" PRIu64
+			                 " after %" PRIu64,
 			                 start, at);
 		at = start + len;
 	}

@@ -25,10 +25,10 @@ static struct qcf_geometry geometry(uint32_t cluster_bits)
 /* ---------------------------------------------------------------- extension */
 
 /* As QEMU writes it: one bitmap, a directory of 32 bytes at 0x1800. */
-static const uint8_t known_ext[QCF_BITMAP_EXT_LEN] = {
-	0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0,
-	0x18, 0
-};
+static const uint8_t known_ext[QCF_BITMAP_EXT_LEN] = { 0, 0, 0, 1,    0,    0,
+	                                               0, 0, 0, 0,    0,    0,
+	                                               0, 0, 0, 0x20, 0,    0,
+	                                               0, 0, 0, 0,    0x18, 0 };
 
 static int decode_ext(const uint8_t *bytes, uint32_t len,
                       struct qcf_bitmap_ext *ext)
@@ -60,8 +60,7 @@ START_TEST(a_known_extension)
 	qcf_bitmap_ext_encode(&ext, bytes);
 	ck_assert_mem_eq(bytes, known_ext, sizeof(bytes));
 	qcf_bitmap_ext_dump(&ext, text, sizeof(text));
-	ck_assert_str_eq(text,
-	                 "1 bitmaps, directory of 32 bytes at 0x1800");
+	ck_assert_str_eq(text, "1 bitmaps, directory of 32 bytes at 0x1800");
 }
 
 END_TEST
@@ -70,15 +69,15 @@ static const struct ext_row {
 	size_t at;
 	uint8_t value;
 } bad_exts[] = {
-	{ 3, 0 },       /* no bitmap */
-	{ 3, 2 },       /* two in 32 bytes */
-	{ 1, 1 },       /* 65537 */
-	{ 7, 1 },       /* reserved */
-	{ 15, 31 },     /* too short for one */
-	{ 11, 1 },      /* 4 GiB */
-	{ 22, 0 },      /* at 0 */
-	{ 23, 1 },      /* unaligned */
-	{ 16, 1 },      /* at 2^56 */
+	{ 3, 0 },   /* no bitmap */
+	{ 3, 2 },   /* two in 32 bytes */
+	{ 1, 1 },   /* 65537 */
+	{ 7, 1 },   /* reserved */
+	{ 15, 31 }, /* too short for one */
+	{ 11, 1 },  /* 4 GiB */
+	{ 22, 0 },  /* at 0 */
+	{ 23, 1 },  /* unaligned */
+	{ 16, 1 },  /* at 2^56 */
 };
 
 START_TEST(bad_extensions)
@@ -110,8 +109,8 @@ END_TEST
 
 /* As QEMU writes it, for a disk that needs one table entry. */
 static const uint8_t known_entry[32] = {
-	0, 0, 0, 0, 0, 0, 0x16, 0, 0, 0, 0, 1, 0, 0, 0, 2,
-	1, 9, 0, 3, 0, 0, 0, 0, 'b', 'm', '0', 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0x16, 0, 0,   0,   0,   1, 0, 0, 0, 2,
+	1, 9, 0, 3, 0, 0, 0,    0, 'b', 'm', '0', 0, 0, 0, 0, 0,
 };
 
 static int decode(const uint8_t *bytes, size_t len,
@@ -297,14 +296,14 @@ START_TEST(sizes)
 	/* One cluster of bits stands for 32 GiB. */
 	ck_assert(qcf_bitmap_table_entries_for(&g, UINT64_C(1) << 35, 16, &n) &&
 	          n == 1);
-	ck_assert(qcf_bitmap_table_entries_for(
-			  &g, (UINT64_C(1) << 35) + 1, 16, &n) &&
+	ck_assert(qcf_bitmap_table_entries_for(&g, (UINT64_C(1) << 35) + 1, 16,
+	                                       &n) &&
 	          n == 2);
 	/* 512 MiB of bits. */
 	ck_assert(qcf_bitmap_table_entries_for(&g, UINT64_C(1) << 41, 9, &n) &&
 	          n == 8192);
-	ck_assert(!qcf_bitmap_table_entries_for(
-		&g, (UINT64_C(1) << 41) + 1, 9, &n));
+	ck_assert(!qcf_bitmap_table_entries_for(&g, (UINT64_C(1) << 41) + 1, 9,
+	                                        &n));
 	ck_assert(!qcf_bitmap_table_entries_for(&g, INT64_MAX, 9, &n));
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "auto.h"
 #include "check_id.h"
 #include "snapshot_entry.h"
 #include "unit.h"
@@ -123,6 +124,7 @@ static struct entry_bytes encode(const struct qcf_snapshot_entry *entry)
 	qcf_snapshot_entry_encode(entry, &writer);
 	ck_assert(!writer.overrun);
 	out.len = writer.pos;
+	ck_assert_uint_eq(qcf_snapshot_entry_len(entry), out.len);
 	return out;
 }
 
@@ -262,6 +264,38 @@ START_TEST(bad_fields_are_malformed)
 
 END_TEST
 
+START_TEST(the_disk_has_a_possible_size)
+{
+	struct qcf_geometry g = geometry();
+
+	const struct {
+		uint64_t size;
+		bool possible;
+	} rows[] = {
+		{ 0, true },
+		{ 512, true },
+		{ 511, false },
+		{ g.max_virtual_size, true },
+		{ g.max_virtual_size + 512, false },
+		{ UINT64_MAX - 511, false },
+	};
+
+	for (size_t i = 0; i < QCF_ARRAY_LEN(rows); i++) {
+		struct qcf_snapshot_entry entry = { .disk_size = rows[i].size };
+		int ret = qcf_snapshot_check_size(&g, &entry, NULL);
+
+		ck_assert_int_eq(ret == 0, rows[i].possible);
+	}
+	for (uint32_t len = 0; len <= 24; len += 8) {
+		struct qcf_snapshot_entry entry = { .extra_len = len };
+
+		ck_assert_int_eq(qcf_snapshot_entry_has_disk_size(&entry),
+		                 len >= 16);
+	}
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, every_field_is_read);
@@ -272,6 +306,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, id_and_name_may_be_empty);
 	tcase_add_test(tcase, every_truncation_is_malformed);
 	tcase_add_test(tcase, bad_fields_are_malformed);
+	tcase_add_test(tcase, the_disk_has_a_possible_size);
 }
 
 int main(void)

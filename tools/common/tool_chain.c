@@ -2,6 +2,7 @@
 /* tool_chain.c - following what images name, the way QEMU's programs do */
 #include "tool_chain.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -303,6 +304,15 @@ static bool is_of_last_image(const struct qcf_chain *chain,
 	return strncmp(message, chain->last_path, len) == 0;
 }
 
+/* Names that images store may hold anything, and go to a terminal. */
+static void replace_controls(char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (iscntrl((unsigned char)*text) && *text != '\n')
+			*text = '?';
+	}
+}
+
 char *qcf_chain_reason(struct qcf_chain *chain, int ret,
                        const struct qcowfmt_error *error, bool writing)
 {
@@ -311,7 +321,9 @@ char *qcf_chain_reason(struct qcf_chain *chain, int ret,
 	uint32_t i;
 
 	chain->reason = NULL;
-	if (!is_own)
+	if (is_own)
+		replace_controls(reason);
+	else
 		reason = qcf_tool_reason(ret, error, chain->last_path,
 		                         writing && chain->asked == 0);
 	if (!is_own && !is_of_last_image(chain, error))

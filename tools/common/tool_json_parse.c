@@ -12,9 +12,38 @@
 #ifdef HAVE_JANSSON
 #include <inttypes.h>
 #include <jansson.h>
+#include <stddef.h>
 #include <string.h>
 
 #define MAX_NESTING 32
+
+/* In front of each piece of memory: objects may hold secrets, so that all of it
+ * is wiped. */
+union header {
+	size_t size;
+	max_align_t alignment;
+};
+
+static void *wiping_alloc(size_t size)
+{
+	union header *header = malloc(sizeof(*header) + size);
+
+	if (header == NULL)
+		return NULL;
+	header->size = size;
+	return header + 1;
+}
+
+static void wiping_free(void *memory)
+{
+	union header *header = memory;
+
+	if (memory == NULL)
+		return;
+	header--;
+	explicit_bzero(memory, header->size);
+	free(header);
+}
 
 /* JSON has double quotes only, and no escaped single ones. */
 static char *double_quotes(const char *text)
@@ -140,9 +169,12 @@ char *qcf_json_parse(const char *text, struct qcf_keyval_list *list)
 {
 	QCF_AUTO_FREE char *strict = double_quotes(text);
 	json_error_t error;
-	json_t *object = json_loads(strict, JSON_REJECT_DUPLICATES, &error);
+	json_t *object;
 	char *reason;
 
+	json_set_alloc_funcs(wiping_alloc, wiping_free);
+	object = json_loads(strict, JSON_REJECT_DUPLICATES, &error);
+	explicit_bzero(strict, strlen(strict));
 	if (object == NULL)
 		return qcf_tool_printf("Could not parse the JSON options: "
 		                       "JSON parse error, %s",

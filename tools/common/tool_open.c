@@ -237,6 +237,28 @@ static void apply_untrusted(struct qcowfmt_open_options *options)
 		options->cache_size = UNTRUSTED_CACHE;
 }
 
+/* What is said of a backing file that nobody opens; NULL if nothing is. */
+static char *check_references(const struct plan *plan)
+{
+	static const char prefix[] = "backing.";
+	const struct qcf_image_opts *opts = plan->request.opts;
+	size_t i;
+
+	if (!plan->request.no_references || opts == NULL)
+		return NULL;
+	for (i = 0; i < opts->list.count; i++) {
+		const char *key = opts->list.items[i].key;
+
+		if (strncmp(key, prefix, strlen(prefix)) == 0)
+			return qcf_tool_printf(
+				"Block format '%s' does not support the option "
+				"'%s'",
+				opts->driver != NULL ? opts->driver : "qcow2",
+				key);
+	}
+	return NULL;
+}
+
 static char *fill_options(struct plan *plan)
 {
 	struct qcf_tool_open *request = &plan->request;
@@ -349,7 +371,9 @@ static int open_planned(struct plan *plan, struct qcowfmt_image **image,
 	struct qcowfmt_storage *storage;
 	int ret;
 
-	*reason = fill_options(plan);
+	*reason = check_references(plan);
+	if (*reason == NULL)
+		*reason = fill_options(plan);
 	if (*reason == NULL)
 		*reason = fill_file(plan);
 	if (*reason == NULL)

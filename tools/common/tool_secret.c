@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "tool_error.h"
+#include "tool_json_parse.h"
 #include "tool_keyval.h"
 
 /* The longest secret in base64, with a line break every 64 characters. */
@@ -194,6 +195,10 @@ static char *take_pair(const struct qcf_keyval *pair, struct definition *d)
 
 	if (*pair->key == '\0')
 		return qcf_tool_printf("Invalid parameter ''");
+	if (pair->is_null)
+		return qcf_tool_printf("Invalid parameter type for '%s', "
+		                       "expected: string",
+		                       pair->key);
 	if (pair->value == NULL)
 		return qcf_tool_printf("Expected '=' after parameter '%s'",
 		                       pair->key);
@@ -278,7 +283,8 @@ static char *take_definition(const struct qcf_keyval_list *list,
 		struct qcf_keyval pair = list->items[i];
 
 		/* What stands first without a key is the type. */
-		if (i == 0 && pair.value == NULL && *pair.key != '\0')
+		if (i == 0 && pair.value == NULL && *pair.key != '\0' &&
+		    !pair.is_null)
 			d->type = pair.key;
 		else
 			reason = take_pair(&pair, d);
@@ -372,15 +378,14 @@ bool qcf_secret_define(char *text)
 	struct definition d = { 0 };
 	QCF_AUTO_FREE char *reason = NULL;
 
-	if (*text == '{') {
-		reason = qcf_tool_printf("Objects as JSON are not supported by "
-		                         "this version");
-	} else {
+	if (*text == '{')
+		reason = qcf_json_parse(text, &list);
+	else
 		qcf_keyval_append(&list, text);
+	if (reason == NULL)
 		reason = take_definition(&list, &d);
-		if (reason == NULL)
-			reason = store(&d);
-	}
+	if (reason == NULL)
+		reason = store(&d);
 	qcf_keyval_wipe(&list);
 	explicit_bzero(text, strlen(text));
 	if (reason != NULL)

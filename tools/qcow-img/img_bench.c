@@ -65,8 +65,7 @@ struct request {
 	uint64_t flush_interval; /* 0: never */
 	uint64_t offset;
 	uint64_t size; /* of a buffer */
-	uint64_t step;
-	bool has_step;
+	uint64_t step; /* 0: the same */
 	uint64_t pattern;
 	bool write;
 	bool no_drain;
@@ -167,7 +166,6 @@ static bool take_option(int option, void *opaque)
 	case 's':
 		return take_size(optarg, "buffer size", &r->size);
 	case 'S':
-		r->has_step = true;
 		return take_size(optarg, "step_size", &r->step);
 	case 't':
 		return take_cache(optarg, r);
@@ -394,7 +392,7 @@ static int bench_image(struct request *r, const char *argument)
 		qcf_tool_error("Could not open '%s': %s", argument, problem);
 		return EXIT_FAILURE;
 	}
-	if (!r->has_step)
+	if (r->step == 0)
 		r->step = r->size;
 	return qcf_image_args_work(&r->image, run, r);
 }

@@ -220,8 +220,7 @@ static int show_list(struct qcowfmt_image *image, bool as_json)
 		qcf_json_begin_array(&json, NULL);
 	else if (qcowfmt_bitmap_list_count(list) > 0)
 		printf("%-16s%s\t%s\n", "Granularity", "Flags", "Name");
-	for (i = 0;
-	     qcowfmt_bitmap_list_get(list, i, &bitmap, NULL) == 0; i++) {
+	for (i = 0; qcowfmt_bitmap_list_get(list, i, &bitmap, NULL) == 0; i++) {
 		if (as_json)
 			json_bitmap(&json, &bitmap);
 		else
@@ -306,8 +305,8 @@ static bool has_bitmap(struct qcowfmt_image *image, const char *name,
 
 	if (qcowfmt_bitmap_list(image, 0, &list, NULL) < 0)
 		return false;
-	for (i = 0; !found && qcowfmt_bitmap_list_get(list, i, &bitmap, NULL) ==
-	                              0;
+	for (i = 0;
+	     !found && qcowfmt_bitmap_list_get(list, i, &bitmap, NULL) == 0;
 	     i++)
 		found = strcmp(bitmap.name, name) == 0;
 	*flags = bitmap.flags;
@@ -332,8 +331,8 @@ static char *bitmap_reason(struct qcowfmt_image *image, const char *name)
 	return NULL;
 }
 
-static char *add_reason(const struct qcowfmt_bitmap_action *a,
-                        const char *file, const struct qcowfmt_error *error)
+static char *add_reason(const struct qcowfmt_bitmap_action *a, const char *file,
+                        const struct qcowfmt_error *error)
 {
 	switch (qcowfmt_error_errno(error)) {
 	case EEXIST:
@@ -393,16 +392,16 @@ static char *action_reason(const struct qcowfmt_bitmap_action *a,
 	reason = bitmap_reason(a->image, a->name);
 	if (reason == NULL && a->kind == QCOWFMT_BITMAP_MERGE)
 		reason = bitmap_reason(source, a->source_name);
-	if (reason == NULL && qcowfmt_get_size(source) !=
-	                              qcowfmt_get_size(a->image))
+	if (reason == NULL &&
+	    qcowfmt_get_size(source) != qcowfmt_get_size(a->image))
 		reason = qcf_tool_printf(
 			"Bitmaps are of different sizes (destination size is "
 			"%" PRIu64 ", source size is %" PRIu64 ") and can't be "
 			"merged",
 			qcowfmt_get_size(a->image), qcowfmt_get_size(source));
-	return reason != NULL ? reason
-	                      : qcf_tool_printf("%s",
-	                                        qcowfmt_error_message(error));
+	return reason != NULL
+	               ? reason
+	               : qcf_tool_printf("%s", qcowfmt_error_message(error));
 }
 
 /* One by one, up to the one that fails. */

@@ -51,8 +51,7 @@ static void warn_lost(void *opaque, size_t source_index, uint64_t guest_offset,
 	if (copy->request->quiet)
 		return;
 	for (at = 0; at < len; at += 512)
-		qcf_tool_warning("error while reading offset %" PRIu64
-		                 ": %s",
+		qcf_tool_warning("error while reading offset %" PRIu64 ": %s",
 		                 guest_offset + at, strerror(EIO));
 }
 

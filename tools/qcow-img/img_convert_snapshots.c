@@ -74,8 +74,8 @@ static uint64_t known_to_be_same(const struct keeper *k,
 	both = qcf_min(now.length, then.length);
 	if (is_same_extent(&now, &then))
 		return both;
-	*len = qcf_min(*len, qcf_round_up(offset + both, k->cluster_size) -
-	                             offset);
+	*len = qcf_min(*len,
+	               qcf_round_up(offset + both, k->cluster_size) - offset);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "img_create_file.h"
 #include "tool_error.h"
 
 /*
@@ -109,8 +110,8 @@ static char *reserve_space(struct img_convert_request *r, uint64_t virtual_size)
 	QCF_AUTO_FD int fd = open(r->target_path, O_RDWR | O_CLOEXEC);
 
 	r->reserved = worst_case(virtual_size);
-	if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0,
-	                         (off_t)r->reserved) == 0)
+	if (fd >= 0 &&
+	    fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)r->reserved) == 0)
 		return NULL;
 	return qcf_tool_printf("Could not reserve space for '%s': %s",
 	                       r->target_path, strerror(errno));
@@ -139,7 +140,7 @@ static char *create_target(struct img_convert_request *r,
 	r->is_preallocated =
 		create.preallocation != QCOWFMT_PREALLOCATION_OFF ||
 		(create.flags & QCOWFMT_CREATE_DATA_FILE_RAW) != 0;
-	ret = qcowfmt_create_file(r->target_path, &create, &error);
+	ret = qcf_create_image_file(r->target_path, values, &create, &error);
 	if (ret < 0)
 		return qcf_create_reason(ret, error, r->target_path,
 		                         values->format);

@@ -40,7 +40,7 @@ struct img_convert_request {
 	bool keep_snapshots;
 	bool keep_bitmaps;
 	bool skip_broken_bitmaps;
-	bool to_pipe; /* the target is standard output */
+	bool to_pipe;       /* the target is standard output */
 	bool has_hole_size; /* by an option */
 	int progress;       /* enum img_progress_mode */
 	bool quiet;

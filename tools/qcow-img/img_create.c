@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "img_command.h"
+#include "img_create_file.h"
 #include "img_create_options.h"
 #include "tool_error.h"
 #include "tool_open.h"
@@ -231,7 +232,7 @@ static char *create_image(struct img_create_values *values, const char *path)
 	if (size > INT64_MAX - 511)
 		return qcf_create_reason(-EFBIG, NULL, path, values->format);
 	create.virtual_size = qcf_round_up(size, 512);
-	ret = qcowfmt_create_file(path, &create, &error);
+	ret = qcf_create_image_file(path, values, &create, &error);
 	return ret < 0 ? qcf_create_reason(ret, error, path, values->format)
 	               : NULL;
 }

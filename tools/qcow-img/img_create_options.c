@@ -83,11 +83,9 @@ static const struct create_option table[] = {
 	{ "refcount_bits", KIND_NUMBER, FOR_QCOW2, "16",
 	  "Width of a reference count entry in bits", NULL },
 	{ "nocow", KIND_SWITCH, FOR_FILE, NULL,
-	  "Turn off copy-on-write (allowed value: off)", NULL },
+	  "Turn off copy-on-write (valid only on btrfs)", NULL },
 	{ "extent_size_hint", KIND_SIZE, FOR_FILE, NULL,
-	  "Extent size hint for the image file, 0 to disable (allowed value: "
-	  "0)",
-	  NULL },
+	  "Extent size hint for the image file, 0 to disable", NULL },
 };
 
 _Static_assert(QCF_ARRAY_LEN(table) <= IMG_MAX_CREATE_OPTIONS,

@@ -15,13 +15,6 @@
 #include "tool_open.h"
 #include "tool_preallocation.h"
 
-static char *unsupported(const char *name, const char *text)
-{
-	return qcf_tool_printf("Option '%s=%s' is not supported by this "
-	                       "version",
-	                       name, text);
-}
-
 static char *not_accepted(const char *name, const char *text)
 {
 	return qcf_tool_printf("Parameter '%s' does not accept value '%s'",
@@ -39,19 +32,13 @@ static bool is_one_of(const char *text, const char *const *list, size_t count)
 	return false;
 }
 
-/* Options of files that have one value only. */
 static char *check_file_options(const struct img_create_values *values)
 {
-	static const char *const names[] = { "nocow", "extent_size_hint" };
-	size_t i;
+	const struct img_create_value *hint =
+		qcf_create_value(values, "extent_size_hint");
 
-	for (i = 0; i < QCF_ARRAY_LEN(names); i++) {
-		const struct img_create_value *value =
-			qcf_create_value(values, names[i]);
-
-		if (value != NULL && value->number != 0)
-			return unsupported(names[i], value->text);
-	}
+	if (hint != NULL && hint->number > UINT32_MAX)
+		return qcf_tool_printf("Extent size hint is too large");
 	return NULL;
 }
 
@@ -68,10 +55,9 @@ static char *resolve_file_preallocation(const struct img_create_values *values,
 	if (mode == QCOWFMT_PREALLOCATION_METADATA)
 		return qcf_tool_printf("Unsupported preallocation mode: %s",
 		                       text);
-	if (mode != QCOWFMT_PREALLOCATION_OFF &&
-	    values->format != QCOWFMT_FORMAT_RAW)
-		return unsupported("preallocation", text);
-	options->preallocation = mode;
+	/* The file of version 1 is empty when it is made: nothing to reserve. */
+	if (values->format == QCOWFMT_FORMAT_RAW)
+		options->preallocation = mode;
 	return NULL;
 }
 

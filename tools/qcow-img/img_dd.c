@@ -209,8 +209,8 @@ static int open_part(struct part *part, struct qcowfmt_image **image,
 		.format = QCOWFMT_FORMAT_RAW,
 	};
 	struct qcowfmt_storage *storage;
-	int ret = qcowfmt_storage_new_custom(&ops, part, "input", &storage,
-	                                     errp);
+	int ret =
+		qcowfmt_storage_new_custom(&ops, part, "input", &storage, errp);
 
 	if (ret < 0)
 		return ret;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "img_command.h"
+#include "img_limits.h"
 #include "img_snapshot_list.h"
 #include "tool_error.h"
 #include "tool_format_info.h"
@@ -29,7 +30,8 @@ static const struct qcf_tool_option options[] = {
 	QCF_OPTION_CACHE,
 	QCF_OPTION_FORCE_SHARE,
 	QCF_OPTION_OUTPUT,
-	{ OPTION_LIMITS, "limits", NULL, NULL, true },
+	{ OPTION_LIMITS, "limits", NULL,
+	  "also show what requests have to keep to", false },
 	QCF_OPTION_OBJECT,
 	QCF_OPTION_IMAGE_OPTS,
 	QCF_OPTIONS_END
@@ -38,6 +40,7 @@ static const struct qcf_tool_option options[] = {
 struct request {
 	struct qcf_image_args image;
 	bool chain;
+	bool limits;
 };
 
 /* One image of the chain. */
@@ -45,6 +48,8 @@ struct node {
 	struct qcowfmt_image *image;
 	struct qcf_image_facts facts;
 	char *name; /* to be shown */
+	const char *format;
+	bool limits; /* are to be shown */
 	/* Which file it is, to notice a chain that bites its own tail. */
 	dev_t dev;
 	ino_t ino;
@@ -56,8 +61,10 @@ static bool take_option(int option, void *opaque)
 {
 	struct request *r = opaque;
 
-	(void)option;
-	r->chain = true;
+	if (option == OPTION_LIMITS)
+		r->limits = true;
+	else
+		r->chain = true;
 	return true;
 }
 
@@ -124,7 +131,7 @@ static void print_human(const struct node *node)
 	char text[QCF_SIZE_TEXT];
 
 	printf("image: %s\n", node->name);
-	printf("file format: %s\n", qcowfmt_format_name(info->format));
+	printf("file format: %s\n", node->format);
 	print_size("virtual size", info->virtual_size);
 	printf("disk size: %s\n", qcf_format_size(text, info->allocated_size));
 	if ((info->flags & QCOWFMT_INFO_ENCRYPTED) != 0)
@@ -136,6 +143,8 @@ static void print_human(const struct node *node)
 	print_backing(info);
 	report(qcf_print_snapshots(node->image, &error), error);
 	qcf_print_format_info(&node->facts);
+	if (node->limits)
+		qcf_print_limits(info);
 	print_file_node(info);
 }
 
@@ -187,9 +196,11 @@ static void print_json(struct qcf_json *json, const struct node *node)
 	qcf_json_string(json, "filename", node->name);
 	if (info->cluster_size != 0)
 		qcf_json_number(json, "cluster-size", info->cluster_size);
-	qcf_json_string(json, "format", qcowfmt_format_name(info->format));
+	qcf_json_string(json, "format", node->format);
 	qcf_json_number(json, "actual-size", info->allocated_size);
 	qcf_json_format_info(json, &node->facts);
+	if (node->limits)
+		qcf_json_limits(json, info);
 	json_optional(json, "full-backing-filename", full_backing_name(info));
 	if ((info->flags & QCOWFMT_INFO_ENCRYPTED) != 0)
 		qcf_json_bool(json, "encrypted", true);
@@ -250,6 +261,19 @@ static bool is_plain(const char *text)
 	return true;
 }
 
+/* The file of an image that is a part of it; the caller frees the text. */
+static char *describe_window(const struct qcf_image_node *said)
+{
+	QCF_AUTO_FREE char *size =
+		said->window.has_size ? qcf_tool_printf(", \"size\": %" PRIu64,
+	                                                said->window.size)
+				      : qcf_tool_printf("%s", "");
+
+	return qcf_tool_printf("\"offset\": %" PRIu64 ", \"driver\": "
+	                       "\"raw\"%s, ",
+	                       said->window.offset, size);
+}
+
 /*
  * The name to show.  QEMU's programs show all of a description if the content
  * depends on more of it than the file.
@@ -257,16 +281,51 @@ static bool is_plain(const char *text)
 static char *make_name(const struct qcowfmt_info *info,
                        const struct qcf_image_opts *opts)
 {
-	const char *secret =
-		opts != NULL ? qcf_image_opts_secret(opts, 0) : NULL;
+	const struct qcf_image_node *said =
+		opts != NULL ? qcf_image_opts_node(opts, 0) : NULL;
+	const char *format = qcowfmt_format_name(info->format);
+	QCF_AUTO_FREE char *window = NULL;
 
-	if (secret == NULL || !is_plain(secret) || !is_plain(info->filename))
+	if (said == NULL || !is_plain(info->filename) ||
+	    (said->secret != NULL && !is_plain(said->secret)))
 		return qcf_tool_printf("%s", info->filename);
-	return qcf_tool_printf("json:{\"encrypt.key-secret\": \"%s\", "
-	                       "\"driver\": \"%s\", \"file\": {\"driver\": "
-	                       "\"file\", \"filename\": \"%s\"}}",
-	                       secret, qcowfmt_format_name(info->format),
-	                       info->filename);
+	if (said->secret != NULL)
+		return qcf_tool_printf("json:{\"encrypt.key-secret\": "
+		                       "\"%s\", \"driver\": \"%s\", "
+		                       "\"file\": {\"driver\": \"file\", "
+		                       "\"filename\": \"%s\"}}",
+		                       said->secret, format, info->filename);
+	if (!qcf_is_window(&said->window))
+		return qcf_tool_printf("%s", info->filename);
+	window = describe_window(said);
+	if (info->format == QCOWFMT_FORMAT_RAW)
+		return qcf_tool_printf("json:{%s\"file\": {\"driver\": "
+		                       "\"file\", \"filename\": \"%s\"}}",
+		                       window, info->filename);
+	return qcf_tool_printf("json:{\"driver\": \"%s\", \"file\": "
+	                       "{%s\"file\": {\"driver\": \"file\", "
+	                       "\"filename\": \"%s\"}}}",
+	                       format, window, info->filename);
+}
+
+/* What a part of a file takes is not known: QEMU's programs show all of it. */
+static void use_whole_file(struct qcowfmt_info *info,
+                           const struct qcf_image_opts *opts)
+{
+	struct stat st;
+
+	if (opts != NULL && qcf_is_window(&opts->nodes[0].window) &&
+	    stat(info->filename, &st) == 0)
+		info->allocated_size = (uint64_t)st.st_blocks * 512;
+}
+
+static const char *format_name(const struct qcowfmt_info *info,
+                               const struct qcf_image_opts *opts)
+{
+	if (opts != NULL && opts->driver != NULL &&
+	    strcmp(opts->driver, "file") == 0)
+		return "file";
+	return qcowfmt_format_name(info->format);
 }
 
 /* Open one more image and read what it says; path is that of its file. */
@@ -295,6 +354,8 @@ static bool add_image(struct chain *chain, const struct qcf_tool_open *open,
 		return false;
 	}
 	node->name = make_name(&node->facts.info, open->opts);
+	node->format = format_name(&node->facts.info, open->opts);
+	use_whole_file(&node->facts.info, open->opts);
 	return true;
 }
 
@@ -325,6 +386,7 @@ static bool open_chain(struct chain *chain, const struct request *r)
 		ok = path != NULL && add_image(chain, &next, path);
 		if (!ok)
 			break;
+		chain->nodes[chain->count - 1].limits = r->limits;
 		info = &chain->nodes[chain->count - 1].facts.info;
 		if (!r->chain || full_backing_name(info) == NULL)
 			break;

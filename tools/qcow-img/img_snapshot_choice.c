@@ -11,8 +11,7 @@
 
 static bool is_known(const char *key)
 {
-	return strcmp(key, PREFIX "id") == 0 ||
-	       strcmp(key, PREFIX "name") == 0;
+	return strcmp(key, PREFIX "id") == 0 || strcmp(key, PREFIX "name") == 0;
 }
 
 bool qcf_snapshot_choice_parse(struct img_snapshot_choice *choice,

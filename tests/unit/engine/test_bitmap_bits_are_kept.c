@@ -59,8 +59,18 @@ START_TEST(random_ranges_match_a_plain_array)
 END_TEST
 
 static const uint64_t places[] = {
-	0, 1, 63, 64, 4095, 32767, 32768, (1 << 24) - 1, 1 << 24,
-	(UINT64_C(1) << 32) - 1, UINT64_C(1) << 32, QCF_BITS_MAX - 1,
+	0,
+	1,
+	63,
+	64,
+	4095,
+	32767,
+	32768,
+	(1 << 24) - 1,
+	1 << 24,
+	(UINT64_C(1) << 32) - 1,
+	UINT64_C(1) << 32,
+	QCF_BITS_MAX - 1,
 };
 
 START_TEST(single_bits_are_found_anywhere)
@@ -102,7 +112,7 @@ START_TEST(the_limit_holds)
 
 END_TEST
 
-#define THREADS 4u
+#define THREADS    4u
 #define PER_THREAD 20000u
 
 /* Each thread has every fourth bit, so that all of them change the same words. */

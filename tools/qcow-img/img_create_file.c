@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * img_create_file.c - the file of a new image, with what -o says of it
+ *
+ * Both hints only work on a file that is still empty, so it is made here; the
+ * library then finds it there.
+ */
+#include "img_create_file.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+static bool is_on(const struct img_create_values *values, const char *name)
+{
+	const struct img_create_value *value = qcf_create_value(values, name);
+
+	return value != NULL && value->number != 0;
+}
+
+/* For file systems that would otherwise copy every block that is written. */
+static void set_nocow(int fd)
+{
+	int flags = 0;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+		return;
+	flags |= FS_NOCOW_FL;
+	(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+static void set_extent_size(int fd, uint32_t size)
+{
+	struct fsxattr attributes;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
+		return;
+	attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
+	attributes.fsx_extsize = size;
+	(void)ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+}
+
+/* Make the file with its hints; returns whether it was not there before. */
+static bool make_file(const char *path, const struct img_create_values *values)
+{
+	const struct img_create_value *hint =
+		qcf_create_value(values, "extent_size_hint");
+	QCF_AUTO_FD int fd =
+		open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	bool is_new = fd >= 0;
+
+	if (fd < 0)
+		fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	/* The library will say why. */
+	if (fd < 0)
+		return false;
+	if (is_on(values, "nocow"))
+		set_nocow(fd);
+	if (hint != NULL && hint->number != 0)
+		set_extent_size(fd, (uint32_t)hint->number);
+	return is_new;
+}
+
+int qcf_create_image_file(const char *path,
+                          const struct img_create_values *values,
+                          const struct qcowfmt_create_options *create,
+                          struct qcowfmt_error **errp)
+{
+	bool is_new = false;
+	int ret;
+
+	if (is_on(values, "nocow") || is_on(values, "extent_size_hint"))
+		is_new = make_file(path, values);
+	ret = qcowfmt_create_file(path, create, errp);
+	if (ret < 0 && is_new)
+		(void)unlink(path);
+	return ret;
+}
