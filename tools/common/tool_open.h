@@ -32,7 +32,7 @@ struct qcf_tool_open {
 	 * than the other members. */
 	const struct qcf_image_opts *opts;
 	struct qcf_cache_mode cache;
-	uint32_t flags;     /* QCOWFMT_OPEN_*; DIRECT comes from cache */
+	uint32_t flags;       /* QCOWFMT_OPEN_*; DIRECT comes from cache */
 	uint32_t chain_limit; /* these are as in qcowfmt_open_options */
 	const char *snapshot_id;
 	const char *snapshot_name;
