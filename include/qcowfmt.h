@@ -1127,7 +1127,9 @@ struct qcowfmt_commit_options {
  * read-write unless QCOWFMT_COMMIT_KEEP_TOP; base is that backing file, opened
  * read-write with the chain below it.  base grows to the size of image if it is
  * smaller.  Stable when it returns; the top is emptied only after that.  After a
- * failure or a power cut image and base together show the same disk.
+ * failure or a power cut image and base together show the same disk.  -EINVAL if
+ * the chain of image is not cut, or a file is in both chains; -ENOTSUP if base
+ * cannot grow.  Guest I/O on base waits meanwhile, and on image if it is emptied.
  * Since 0.1.
  */
 int qcowfmt_commit(struct qcowfmt_image *image, struct qcowfmt_image *base,
@@ -1156,7 +1158,11 @@ struct qcowfmt_rebase_options {
  * QCOWFMT_REBASE_UNSAFE.  What the guest sees of the old backing file and the new
  * one does not show is copied into the image, which has to be open read-write
  * with its chain.  Then the header names the new file: one atomic step.  The
- * handle still reads through the old chain and must be closed next.
+ * handle still reads through the old chain and must be closed next.  -ENOSPC
+ * and nothing changed if the header has no room for the name; -ELOOP if new_base
+ * leads back to image; -ENOTSUP for raw images; -EINVAL if the data file has to
+ * stay a raw image of the disk.  After a failure or a power cut the guest sees the
+ * same disk.  Guest I/O on image waits meanwhile.
  * Since 0.1.
  */
 int qcowfmt_rebase(struct qcowfmt_image *image, struct qcowfmt_image *new_base,
@@ -1230,7 +1236,8 @@ struct qcowfmt_measure_result {
  *
  * options describe the new image, which may be raw or qcow2; source is what would
  * be converted, and its size counts; NULL: an empty disk of
- * options->virtual_size.  -ENOTSUP for version 1.  The caller sets
+ * options->virtual_size.  With a backing file all of a source may be needed.
+ * Compression is not foreseen.  -ENOTSUP for version 1.  The caller sets
  * result->struct_size.  Since 0.1.
  */
 int qcowfmt_measure(struct qcowfmt_image *source,
