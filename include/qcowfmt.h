@@ -849,9 +849,9 @@ struct qcowfmt_snapshot_list;
 /* One internal snapshot.  Strings and bytes belong to the list. */
 struct qcowfmt_snapshot {
 	size_t struct_size;
-	const char *id;        /* unique in images that QEMU or this library made */
-	const char *name;      /* may be empty, and need not be unique */
-	uint64_t virtual_size; /* of the disk when it was taken, bytes */
+	const char *id;   /* unique in images that QEMU or this library made */
+	const char *name; /* may be empty, and need not be unique */
+	uint64_t virtual_size;  /* of the disk when it was taken, bytes */
 	uint64_t vm_state_size; /* bytes */
 	uint64_t vm_clock_nsec; /* guest time */
 	uint64_t icount;        /* instructions; UINT64_MAX = not recorded */
@@ -873,8 +873,7 @@ int qcowfmt_snapshot_list(struct qcowfmt_image *image, uint32_t depth,
                           struct qcowfmt_error **errp);
 
 /* qcowfmt_snapshot_list_count - how many there are.  Since 0.1. */
-uint32_t
-qcowfmt_snapshot_list_count(const struct qcowfmt_snapshot_list *list);
+uint32_t qcowfmt_snapshot_list_count(const struct qcowfmt_snapshot_list *list);
 
 /*
  * qcowfmt_snapshot_list_get - one entry, in the order of the image's table
@@ -948,8 +947,9 @@ int qcowfmt_snapshot_delete(struct qcowfmt_image *image, const char *id,
  * -ENOTSUP for raw images, version 1 and images with a data file; otherwise as
  * qcowfmt_pread() and qcowfmt_pwrite().  Since 0.1.
  */
-int qcowfmt_vm_state_pread(struct qcowfmt_image *image, void *buffer, size_t len,
-                           uint64_t offset, struct qcowfmt_error **errp);
+int qcowfmt_vm_state_pread(struct qcowfmt_image *image, void *buffer,
+                           size_t len, uint64_t offset,
+                           struct qcowfmt_error **errp);
 int qcowfmt_vm_state_pwrite(struct qcowfmt_image *image, const void *buffer,
                             size_t len, uint64_t offset,
                             struct qcowfmt_error **errp);
@@ -1078,10 +1078,10 @@ int qcowfmt_bitmap_next(struct qcowfmt_image *image, const char *name,
 
 struct qcowfmt_amend_options {
 	size_t struct_size;
-	uint32_t version;       /* 2 or 3; 0 = as it is */
-	uint32_t refcount_bits; /* 1, 2, 4 ... 64; 0 = as it is */
-	int32_t lazy_refcounts; /* 1 on, -1 off, 0 as it is */
-	int32_t data_file_raw;  /* -1 off, 0 as it is */
+	uint32_t version;          /* 2 or 3; 0 = as it is */
+	uint32_t refcount_bits;    /* 1, 2, 4 ... 64; 0 = as it is */
+	int32_t lazy_refcounts;    /* 1 on, -1 off, 0 as it is */
+	int32_t data_file_raw;     /* -1 off, 0 as it is */
 	const char *data_filename; /* stored as it is; "" = none; NULL = as it
 				    * is */
 	qcowfmt_progress_callback progress; /* may be NULL */
@@ -1112,7 +1112,7 @@ struct qcowfmt_commit_options {
 	size_t struct_size;
 	uint32_t flags; /* QCOWFMT_COMMIT_* */
 	uint32_t reserved;
-	uint64_t rate_limit; /* bytes a second; 0 = none */
+	uint64_t rate_limit;                /* bytes a second; 0 = none */
 	qcowfmt_progress_callback progress; /* may be NULL; units are bytes */
 	void *progress_opaque;
 };
@@ -1140,8 +1140,8 @@ struct qcowfmt_rebase_options {
 	size_t struct_size;
 	uint32_t flags; /* QCOWFMT_REBASE_* */
 	uint32_t reserved;
-	const char *backing_filename; /* stored as it is; NULL = none */
-	const char *backing_format;   /* stored as it is; NULL = none */
+	const char *backing_filename;       /* stored as it is; NULL = none */
+	const char *backing_format;         /* stored as it is; NULL = none */
 	qcowfmt_progress_callback progress; /* may be NULL; units are bytes */
 	void *progress_opaque;
 };
@@ -1198,7 +1198,7 @@ enum qcowfmt_compare_step {
 
 struct qcowfmt_compare_result {
 	size_t struct_size;
-	int32_t difference;    /* enum qcowfmt_difference, the first one found */
+	int32_t difference; /* enum qcowfmt_difference, the first one found */
 	uint32_t failed_image; /* after an error of one image: 1 or 2 */
 	uint64_t guest_offset; /* where: a sector of 512 bytes, or for
 				* ALLOCATION where the extents begin */
@@ -1227,7 +1227,7 @@ struct qcowfmt_measure_result {
 	uint64_t required;        /* bytes the new image file needs now */
 	uint64_t fully_allocated; /* and once every cluster is written */
 	uint64_t bitmaps;         /* bytes more for the bitmaps of the source */
-	int32_t has_bitmaps;      /* 1: the source has some and they can be kept */
+	int32_t has_bitmaps; /* 1: the source has some and they can be kept */
 	int32_t reserved;
 };
 
@@ -1360,7 +1360,8 @@ struct qcowfmt_compact_options {
 	size_t struct_size;
 	uint32_t flags; /* 0 */
 	uint32_t reserved;
-	qcowfmt_progress_callback progress; /* may be NULL; units are clusters */
+	qcowfmt_progress_callback
+		progress; /* may be NULL; units are clusters */
 	void *progress_opaque;
 };
 
@@ -1494,11 +1495,11 @@ int qcowfmt_check(struct qcowfmt_image *image, uint32_t flags,
 /* What qcowfmt_inspect() says about one file, good or bad. */
 struct qcowfmt_inspection {
 	size_t struct_size;
-	int32_t format;      /* enum qcowfmt_format, as probed */
-	uint32_t version;    /* as the header says */
-	uint64_t file_size;  /* bytes */
-	uint32_t flags;      /* QCOWFMT_INSPECT_* */
-	int32_t encryption;  /* enum qcowfmt_encryption */
+	int32_t format;     /* enum qcowfmt_format, as probed */
+	uint32_t version;   /* as the header says */
+	uint64_t file_size; /* bytes */
+	uint32_t flags;     /* QCOWFMT_INSPECT_* */
+	int32_t encryption; /* enum qcowfmt_encryption */
 	uint64_t virtual_size;
 	uint64_t cluster_size;
 	uint64_t incompatible_features;
@@ -1517,10 +1518,10 @@ struct qcowfmt_inspection {
 /* qcowfmt_open() would succeed read-only, references aside. */
 #define QCOWFMT_INSPECT_CAN_OPEN 0x1u
 /* The header could be decoded: the fields behind flags mean something. */
-#define QCOWFMT_INSPECT_HEADER 0x2u
-#define QCOWFMT_INSPECT_DIRTY  0x4u
-#define QCOWFMT_INSPECT_CORRUPT 0x8u
-#define QCOWFMT_INSPECT_BACKING 0x10u
+#define QCOWFMT_INSPECT_HEADER    0x2u
+#define QCOWFMT_INSPECT_DIRTY     0x4u
+#define QCOWFMT_INSPECT_CORRUPT   0x8u
+#define QCOWFMT_INSPECT_BACKING   0x10u
 #define QCOWFMT_INSPECT_DATA_FILE 0x20u
 /* All tables the header names lie inside the file. */
 #define QCOWFMT_INSPECT_COMPLETE 0x40u

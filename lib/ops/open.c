@@ -155,8 +155,8 @@ static int open_chain(struct qcowfmt_image *image,
 		.opaque = o->reference_opaque,
 		.max_depth = o->max_chain_depth != 0 ? o->max_chain_depth
 		                                     : DEFAULT_CHAIN_DEPTH,
-		.chain_limit = o->chain_limit != 0 ? o->chain_limit
-		                                   : UINT32_MAX,
+		.chain_limit =
+			o->chain_limit != 0 ? o->chain_limit : UINT32_MAX,
 		.file_flags = QCOWFMT_FILE_READ_ONLY |
 		              (no_lock ? QCOWFMT_FILE_NO_LOCK : 0) |
 		              ((o->flags & QCOWFMT_OPEN_DIRECT) != 0

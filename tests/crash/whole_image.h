@@ -31,7 +31,7 @@ struct whole_kind {
 	bool resized; /* it was much larger once: tables are far behind */
 	bool emptied; /* most of the front is free in the end */
 	const char *recount; /* change of refcount_bits before; NULL = none */
-	bool old_snapshots; /* whose entries do not say how large the disk
+	bool old_snapshots;  /* whose entries do not say how large the disk
 			     * was */
 	enum whole_encryption encryption;
 	const char *amend; /* for the program of this name: what to change */

@@ -50,8 +50,7 @@ START_TEST(test_ranges_merge)
 	ranges[1] = (struct qcf_overlap_range){ 10, 20 };
 	ranges[2] = (struct qcf_overlap_range){ 15, 30 };
 	qcf_overlap_set_ranges(&overlap, QCF_OVERLAP_SNAPSHOTS, ranges, 3);
-	ck_assert_uint_eq(overlap.ranges[QCF_OVERLAP_SNAPSHOTS].count,
-	                  2);
+	ck_assert_uint_eq(overlap.ranges[QCF_OVERLAP_SNAPSHOTS].count, 2);
 	ck_assert(qcf_overlap_hits(&overlap, 29, 1));
 	ck_assert(!qcf_overlap_hits(&overlap, 30, 20));
 	ck_assert(qcf_overlap_hits(&overlap, 30, 21));
