@@ -31,6 +31,9 @@
 
 #define ISAL_HIGHEST_LEVEL 3
 #define ISAL_DEFAULT_LEVEL 2
+/* Of shorter clusters ISA-L has been seen to make a stream one byte longer or
+ * shorter, once in a million times; copies have to come out the same. */
+#define ISAL_SHORTEST 4096
 
 /* The stream must end, or at least fill the output: whatever it would go on to
  * say lies behind the end of the cluster. */
@@ -98,14 +101,13 @@ static int64_t compress_cluster(struct qcf_compressor *c, const void *in,
                                 size_t in_len, void *out, size_t out_room)
 {
 #ifdef QCF_HAVE_ISAL
-	int level = c->level == 0 ? ISAL_DEFAULT_LEVEL : c->level;
+	int fast = c->level == 0 ? ISAL_DEFAULT_LEVEL : c->level;
 
-	if (level <= ISAL_HIGHEST_LEVEL)
-		return qcf_isal_deflate(level, in, in_len, out, out_room);
-#else
-	int level = c->level == 0 ? Z_DEFAULT_COMPRESSION : c->level;
+	if (fast <= ISAL_HIGHEST_LEVEL && in_len >= ISAL_SHORTEST)
+		return qcf_isal_deflate(fast, in, in_len, out, out_room);
 #endif
-	return deflate_cluster(level, in, in_len, out, out_room);
+	return deflate_cluster(c->level == 0 ? Z_DEFAULT_COMPRESSION : c->level,
+	                       in, in_len, out, out_room);
 }
 
 const struct qcf_compress_method qcf_method_zlib = {

@@ -405,6 +405,7 @@ int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
                 uint64_t len, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(request->image);
+	uint64_t start;
 	uint64_t unit;
 	int ret;
 
@@ -420,6 +421,9 @@ int qcf_discard(struct qcf_request *request, uint64_t guest_offset,
 	if (ret < 0)
 		return ret;
 	unit = top->meta->geometry.subcluster_size;
-	return change_units(request, DISCARD, qcf_align_up(guest_offset, unit),
+	start = qcf_align_up(guest_offset, unit);
+	if (start >= top->virtual_size)
+		return 0;
+	return change_units(request, DISCARD, start,
 	                    whole_end(top, guest_offset + len, unit), errp);
 }

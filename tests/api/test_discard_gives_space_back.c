@@ -293,6 +293,34 @@ START_TEST(subclusters_go_one_by_one)
 
 END_TEST
 
+/* The last subcluster of the disk is cut short by its size: a range that begins
+ * inside it has no whole one. */
+START_TEST(the_end_of_a_raw_data_file_stays)
+{
+	const uint64_t size = (UINT64_C(1) << 20) + 1536;
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = size,
+		.cluster_size = UINT64_C(1) << 20,
+		.flags = QCOWFMT_CREATE_EXTENDED_L2 |
+		         QCOWFMT_CREATE_DATA_FILE_RAW,
+		.data_filename = scratch_path("r.data"),
+	};
+
+	API_OK(qcowfmt_create_file(scratch_path("r.qcow2"), &options,
+	                           &api_error));
+	open_with("r.qcow2", QCOWFMT_DISCARD_UNMAP);
+	api_write(image, size - 1536, 1536, 'd');
+	API_OK(qcowfmt_discard(image, size - 512, 512, &api_error));
+	api_expect(image, size - 1536, 1536, 'd');
+	API_OK(qcowfmt_discard(image, size - 1536, 1536, &api_error));
+	api_expect(image, size - 1536, 1536, 0);
+	api_close(image);
+	api_qemu_check(scratch_path("r.qcow2"));
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, subclusters_go_one_by_one, 0, 2);
@@ -303,6 +331,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, modes_decide_about_host_space);
 	tcase_add_test(tcase, zeroing_keeps_space_unless_allowed);
 	tcase_add_test(tcase, space_is_used_again);
+	tcase_add_test(tcase, the_end_of_a_raw_data_file_stays);
 }
 
 int main(int argc, char **argv)

@@ -40,24 +40,6 @@ static bool library_reads(struct qcowfmt_image *opened,
 	return good;
 }
 
-/* There is nothing to check in version 1, and it says so. */
-static bool check_is_refused(struct qcowfmt_image *opened,
-                             struct qcf_finding *finding)
-{
-	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
-	struct qcowfmt_error *error = NULL;
-	int ret = qcowfmt_check(opened, 0, NULL, NULL, &result, &error);
-	bool good =
-		ret < 0 && qcowfmt_error_code(error) == QCOWFMT_ERR_UNSUPPORTED;
-
-	if (!good)
-		qcf_found(finding, QCF_FOUND_METADATA,
-		          "check of version 1 returns %d, code %d", ret,
-		          qcowfmt_error_code(error));
-	qcowfmt_error_free(error);
-	return good;
-}
-
 static bool facts_are_right(const struct qcf_matrix_image *image,
                             struct qcowfmt_image *opened,
                             struct qcf_finding *finding)
@@ -101,9 +83,7 @@ static bool library_judges(const struct qcf_matrix_image *image, bool content,
 		return false;
 	good = facts_are_right(image, opened, finding) &&
 	       (!content || library_reads(opened, &image->oracle, finding)) &&
-	       (image->traits.version == 1
-	                ? check_is_refused(opened, finding)
-	                : qcf_check_is_clean(opened, false, finding));
+	       qcf_check_is_clean(opened, false, finding);
 	ret = qcowfmt_close(opened, &error);
 	if (ret < 0 && good)
 		return qcf_found_error(finding, "close", ret, error);
