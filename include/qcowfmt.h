@@ -1034,7 +1034,8 @@ struct qcowfmt_bitmap_action {
  *
  * Each action sees what those before it did.  All actions have the same
  * struct_size.  -EEXIST, -ENOENT for names; -EINVAL if a bitmap is inconsistent;
- * -EFBIG if it would take more than 512 MiB; -ENOTSUP for anything but version 3.
+ * or to be added to a disk of 0 bytes; -EFBIG if it would take more than 512 MiB;
+ * -ENOTSUP for anything but version 3.
  * What guest writes have made dirty so far is stored, too.  Stable when it returns.
  *
  * All actions on one image take effect in one write.  With several images a

@@ -259,7 +259,7 @@ static int check_size(const struct qcf_bitmap_entry *entry,
 		return 0;
 	if (!qcf_bitmap_table_entries_for(g, virtual_size,
 	                                  entry->granularity_bits, &want) ||
-	    entry->table_entries < want)
+	    entry->table_entries != want)
 		return malformed(errp, "table entries", entry->table_entries,
 		                 "as many as the disk needs");
 	return 0;

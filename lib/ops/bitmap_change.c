@@ -186,6 +186,12 @@ static int add(struct party *p, const struct qcowfmt_bitmap_action *a,
 	if (qcf_draft_find(&p->draft, a->name) != NULL)
 		return qcf_fail(errp, EEXIST, QCOWFMT_ERR_USAGE,
 		                "bitmap '%s' exists already", a->name);
+	/* The format has no bitmap without a cluster of bits. */
+	if (p->draft.virtual_size == 0)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "a disk of 0 bytes has no place for bitmap "
+		                "'%s'",
+		                a->name);
 	ret = granularity_bits(a, g, &bits, errp);
 	if (ret < 0)
 		return ret;

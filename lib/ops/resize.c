@@ -104,11 +104,12 @@ static int check_qcow(const struct resizing *r, struct qcowfmt_error **errp)
 }
 
 /* They change with the disk, so what they say must be known. */
-static int check_bitmaps(const struct qcf_meta *meta,
-                         struct qcowfmt_error **errp)
+static int check_bitmaps(const struct resizing *r, struct qcowfmt_error **errp)
 {
-	const struct qcf_bitmaps *b = &meta->bitmaps;
+	const struct qcf_bitmaps *b = &r->layer->meta->bitmaps;
 
+	if (b->count > 0 && r->new_size == 0)
+		return usage(errp, "a disk of 0 bytes cannot have bitmaps");
 	for (uint32_t i = 0; i < b->count; i++) {
 		if (!qcf_bitmap_is_good(b->items[i]))
 			return qcf_bitmap_unusable(b->items[i]->entry.name,
@@ -361,7 +362,7 @@ static int resize_qcow(struct resizing *r, struct qcowfmt_error **errp)
 
 	if (ret < 0 || r->new_size == r->old_size)
 		return ret;
-	ret = check_bitmaps(r->layer->meta, errp);
+	ret = check_bitmaps(r, errp);
 	if (ret == 0)
 		ret = drop_vm_state(r, errp);
 	if (ret < 0)

@@ -499,6 +499,26 @@ static struct qcowfmt_image *make_other(const char *name, int format,
 	return other;
 }
 
+START_TEST(a_disk_of_no_bytes_has_none)
+{
+	struct qcowfmt_image *empty =
+		make_other("empty.qcow2", QCOWFMT_FORMAT_QCOW2, 3, 0);
+	struct qcowfmt_resize_options shrink = {
+		.struct_size = sizeof(shrink),
+		.flags = QCOWFMT_RESIZE_SHRINK,
+	};
+	struct qcowfmt_bitmap_action a = action(QCOWFMT_BITMAP_ADD, "b0");
+
+	a.image = empty;
+	API_FAILS(change(a), EINVAL, QCOWFMT_ERR_USAGE);
+	API_OK(add("b0", 0));
+	API_FAILS(qcowfmt_resize(image, 0, &shrink, &api_error), EINVAL,
+	          QCOWFMT_ERR_USAGE);
+	API_OK(qcowfmt_close(empty, &api_error));
+}
+
+END_TEST
+
 START_TEST(only_version_3_has_bitmaps)
 {
 	static const struct {
@@ -681,6 +701,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, one_that_fails_takes_all_with_it);
 	tcase_add_test(tcase, bad_arguments_are_refused);
 	tcase_add_loop_test(tcase, only_version_3_has_bitmaps, 0, 3);
+	tcase_add_test(tcase, a_disk_of_no_bytes_has_none);
 	tcase_add_test(tcase, reading_is_not_enough);
 	tcase_add_test(tcase, actions_of_other_versions_are_understood);
 	tcase_add_test(tcase, other_images_are_merged_from);

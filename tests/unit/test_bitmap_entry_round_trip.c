@@ -219,7 +219,7 @@ static const struct entry_row {
 	{ "no table entries", 11, 0, false },
 	{ "2^28 table entries", 8, 0x10, false },
 	{ "a bitmap of 2 GiB", 9, 0x40, false },
-	{ "more table entries than needed", 11, 9, true },
+	{ "more table entries than needed", 11, 9, false },
 	{ "no flags", 15, 0, true },
 	{ "in use", 15, 1, true },
 	{ "compatible extra data", 15, 4, true },
@@ -253,7 +253,7 @@ START_TEST(entries_are_judged)
 END_TEST
 
 /* A name of 0 and of 1024 bytes, extra data that is not compatible, and a table
- * that is too short unless the bitmap is in use. */
+ * of the wrong length unless the bitmap is in use. */
 START_TEST(entries_are_judged_by_lengths)
 {
 	static char name[1025];
