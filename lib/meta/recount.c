@@ -362,7 +362,8 @@ static int pass_init(struct pass *p, struct qcowfmt_error **errp)
 {
 	uint64_t size = p->meta->geometry.l2_table_size;
 
-	p->room = (size_t)QCF_MAX(MAX_RUN / size, UINT64_C(1));
+	p->room = QCF_MIN((size_t)(MAX_RUN / size), p->tree->count);
+	p->room = QCF_MAX(p->room, (size_t)1);
 	p->buffer = malloc(p->room * size);
 	return p->buffer == NULL ? qcf_fail_oom(errp) : 0;
 }

@@ -16,16 +16,14 @@
 #include "checked.h"
 #include "refcount_entry.h"
 
-/* Bytes of refcount blocks that are read at once. */
-#define READ_AHEAD (UINT64_C(1) << 20)
-
 struct comparing {
 	struct qcf_checker *c;
 	qcf_mismatch_visitor visitor;
 	uint64_t *groups; /* sorted numbers of the groups that exist */
 	size_t group_count;
 	size_t next_group; /* the first one not passed yet */
-	uint8_t *blocks;   /* READ_AHEAD or one block */
+	uint8_t *blocks;   /* owned */
+	uint64_t room;     /* of blocks, bytes */
 	uint64_t end;      /* behind the last cluster with any count, as far as
 			    * clusters were looked at one by one */
 	uint64_t agreed;   /* the last group that agreed and is in use */
@@ -154,7 +152,7 @@ static uint64_t run_of_blocks(const struct comparing *p, uint64_t index)
 	uint64_t block = qcf_check_block(p->c, index);
 	uint64_t count = 1;
 
-	while ((count + 1) * size <= READ_AHEAD &&
+	while ((count + 1) * size <= p->room &&
 	       qcf_check_block(p->c, index + count) == block + count * size)
 		count++;
 	return count;
@@ -214,11 +212,15 @@ static int compare_all(struct comparing *p, struct qcowfmt_error **errp)
 int qcf_check_each_mismatch(struct qcf_checker *c, qcf_mismatch_visitor visitor,
                             struct qcowfmt_error **errp)
 {
-	struct comparing p = { .c = c, .visitor = visitor };
+	struct comparing p = {
+		.c = c,
+		.visitor = visitor,
+		.room = qcf_check_read_ahead(c),
+	};
 	int ret =
 		qcf_counts_sorted(&c->counts, &p.groups, &p.group_count, errp);
 
-	p.blocks = malloc(QCF_MAX(READ_AHEAD, c->geometry->cluster_size));
+	p.blocks = malloc(p.room);
 	if (ret == 0 && p.blocks == NULL)
 		ret = qcf_fail_oom(errp);
 	if (ret == 0)

@@ -75,6 +75,7 @@ struct qcf_checker {
 	bool uncounted;        /* a cluster in use has a count of zero */
 	uint64_t count_errors; /* corruptions of counts and their tables */
 	struct qcf_block_slice *slices; /* of refcount blocks; check_stored.h */
+	uint64_t slice_count;
 };
 
 /* Tell the callback about a finding; counting it is up to the caller. */

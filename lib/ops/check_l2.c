@@ -15,9 +15,6 @@
 #include "check_refs.h"
 #include "checked.h"
 
-/* Bytes read at once. */
-#define READ_AHEAD (UINT64_C(1) << 20)
-
 /* The walk through one table. */
 struct walk {
 	struct qcf_checker *c;
@@ -295,7 +292,8 @@ int qcf_l2_reader_init(struct qcf_l2_reader *reader, struct qcf_checker *c,
                        struct qcowfmt_error **errp)
 {
 	*reader = (struct qcf_l2_reader){ .checker = c };
-	reader->words = malloc(QCF_MAX(READ_AHEAD, c->geometry->cluster_size));
+	reader->room = qcf_check_read_ahead(c);
+	reader->words = malloc(reader->room);
 	return reader->words == NULL ? qcf_fail_oom(errp) : 0;
 }
 
@@ -305,12 +303,13 @@ void qcf_l2_reader_fini(struct qcf_l2_reader *reader)
 }
 
 /* Bytes of tables that follow each other, not more than the buffer holds. */
-static uint64_t run_of_tables(struct qcf_l2_ref *const *refs, size_t count,
-                              uint64_t size)
+static uint64_t run_of_tables(const struct qcf_l2_reader *r,
+                              struct qcf_l2_ref *const *refs, size_t count)
 {
+	uint64_t size = r->checker->geometry->cluster_size;
 	uint64_t len = size;
 
-	for (size_t i = 1; i < count && len + size <= READ_AHEAD &&
+	for (size_t i = 1; i < count && len + size <= r->room &&
 	                   refs[i]->offset == refs[0]->offset + len;
 	     i++)
 		len += size;
@@ -360,7 +359,7 @@ int qcf_l2_reader_get(struct qcf_l2_reader *r, struct qcf_l2_ref *const *refs,
 	if (!qcf_check_in_file(r->checker, offset))
 		return 0;
 	if (!holds(r, offset)) {
-		uint64_t len = run_of_tables(refs, count, size);
+		uint64_t len = run_of_tables(r, refs, count);
 
 		if (len == size || !read_ahead(r, offset, len))
 			ret = read_one(r, offset, &ok, errp);

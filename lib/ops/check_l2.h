@@ -26,6 +26,7 @@ bool qcf_check_is_bad_zero(const struct qcf_checker *checker,
 struct qcf_l2_reader {
 	struct qcf_checker *checker;
 	struct qcf_be64 *words; /* owned */
+	uint64_t room;          /* bytes */
 	uint64_t first;         /* host offset of its first byte */
 	uint64_t len;           /* 0 = it holds nothing */
 };

@@ -32,6 +32,15 @@ static int count_in_file(struct qcf_checker *c, uint64_t offset, uint64_t len,
 	return qcf_counts_add(&c->counts, first, last - first, n, errp);
 }
 
+uint64_t qcf_check_read_ahead(const struct qcf_checker *c)
+{
+	uint64_t max = UINT64_C(1) << 20;
+	uint64_t clusters =
+		QCF_MIN(c->file_clusters, max >> c->geometry->cluster_bits);
+
+	return QCF_MAX(clusters, UINT64_C(1)) << c->geometry->cluster_bits;
+}
+
 int qcf_check_count_range(struct qcf_checker *c, uint64_t offset, uint64_t len,
                           uint32_t n, struct qcowfmt_error **errp)
 {

@@ -45,4 +45,8 @@ int qcf_check_read_table(struct qcf_checker *checker, const char *what,
                          uint64_t offset, uint64_t len, struct qcf_be64 **table,
                          struct qcowfmt_error **errp);
 
+/* A buffer for reading ahead: as long as the file at most, so that small images
+ * cost little, but at least a cluster. */
+uint64_t qcf_check_read_ahead(const struct qcf_checker *checker);
+
 #endif

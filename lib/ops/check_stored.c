@@ -13,7 +13,7 @@
 #include "checked.h"
 #include "refcount_entry.h"
 
-#define SLICE_COUNT 1024u /* 4 MiB */
+#define MAX_SLICES UINT64_C(1024) /* 4 MiB */
 
 struct qcf_block_slice {
 	uint64_t offset; /* 0 = empty */
@@ -68,6 +68,17 @@ static int load_slice(struct qcf_checker *c, struct qcf_block_slice *slice,
 	return ret;
 }
 
+/* A small file has no more slices than fit into it. */
+static int make_slices(struct qcf_checker *c, struct qcowfmt_error **errp)
+{
+	if (c->slices != NULL)
+		return 0;
+	c->slice_count =
+		QCF_MIN(MAX_SLICES, c->file_size / c->geometry->slice_size + 1);
+	c->slices = calloc(c->slice_count, sizeof(*c->slices));
+	return c->slices == NULL ? qcf_fail_oom(errp) : 0;
+}
+
 int qcf_check_stored_count(struct qcf_checker *c, uint64_t host_cluster,
                            uint64_t *count, struct qcowfmt_error **errp)
 {
@@ -81,12 +92,11 @@ int qcf_check_stored_count(struct qcf_checker *c, uint64_t host_cluster,
 	*count = 0;
 	if (block == 0)
 		return 0;
-	if (c->slices == NULL)
-		c->slices = calloc(SLICE_COUNT, sizeof(*c->slices));
-	if (c->slices == NULL)
-		return qcf_fail_oom(errp);
+	ret = make_slices(c, errp);
+	if (ret < 0)
+		return ret;
 	offset = block + index / g->slice_refcount_count * g->slice_size;
-	slice = &c->slices[offset / g->slice_size % SLICE_COUNT];
+	slice = &c->slices[offset / g->slice_size % c->slice_count];
 	ret = load_slice(c, slice, offset, errp);
 	if (ret == 0)
 		*count = qcf_refcount_get(slice->bytes,
