@@ -333,6 +333,8 @@ START_TEST(any_order)
 		.virtual_size = 300 * SECTOR,
 	};
 
+	int steps = getenv("QCF_LONG") == NULL ? 45 : 450;
+
 	w = (struct world){
 		.kind = &kinds[_i],
 		.random = unit_random_init(),
@@ -343,7 +345,7 @@ START_TEST(any_order)
 	snprintf(w.path, sizeof(w.path), "%s", scratch_path("image.qcow2"));
 	API_OK(qcowfmt_create_file(w.path, &options, &api_error));
 	w.image = api_open(w.path, API_RW);
-	for (int i = 0; i < 120; i++) {
+	for (int i = 0; i < steps; i++) {
 		step();
 		if (i % 15 == 14)
 			expect_everything();
