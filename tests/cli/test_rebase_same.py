@@ -42,11 +42,23 @@ class RebaseSame(CliTest):
                                       'before'], self.ours)
         self.assertEqual(result.status, 0, result)
 
-    def same_disk(self, name='top'):
-        """It still is, and theirs has the same name and disk."""
+    def theirs_kept_the_disk(self, name):
+        result = run_program(THEIRS, ['qemu-img', 'compare', '-f', 'raw',
+                                      self.our_path('before'),
+                                      self.their_path(name)], self.root)
+        return result.status == 0
+
+    def same_disk(self, name='top', theirs_may_lose=False):
+        """It still is, and theirs has the same name and disk.
+
+        qemu-img 7.2 changes the disk where a new base of smaller clusters
+        ends inside a cluster of the image; ours must keep it there too.
+        """
         self.same_content('before', name, a_format='raw')
         self.assertEqual(self.facts(name, self.ours),
                          self.facts(name, self.theirs))
+        if theirs_may_lose and not self.theirs_kept_the_disk(name):
+            return
         result = run_program(THEIRS, ['qemu-img', 'compare',
                                       self.our_path(name),
                                       self.their_path(name)], self.root)
@@ -65,10 +77,10 @@ class RebaseSame(CliTest):
         self.io('new', 'write -P 9 256k 1M', 'write -P 1 0 100k')
         self.keep()
 
-    def check(self, *args, name='top'):
+    def check(self, *args, name='top', theirs_may_lose=False):
         ours, _ = self.same_all('qemu-img', 'rebase', *args, name)
         self.assertEqual(ours.status, 0, ours)
-        self.same_disk(name)
+        self.same_disk(name, theirs_may_lose)
         self.is_sound(name)
 
     def test_new_bases(self):
@@ -380,7 +392,8 @@ class RebaseSame(CliTest):
                     self.io(name, *commands)
             self.keep()
             for base in rng.sample(('base', 'new', 'newer', '', 'mid'), 3):
-                self.check('-b', base, *(['-F', 'qcow2'] if base else []))
+                self.check('-b', base, *(['-F', 'qcow2'] if base else []),
+                           theirs_may_lose=True)
 
 
 if __name__ == '__main__':
