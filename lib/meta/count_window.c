@@ -7,6 +7,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "count_window.h"
+#include "meta_tables.h"
 
 /*
  * Memory for blocks, in terms of what the caches may take: by default enough for

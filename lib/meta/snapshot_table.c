@@ -6,6 +6,7 @@
 
 #include "check_id.h"
 #include "checked.h"
+#include "meta_tables.h"
 #include "snapshot_table.h"
 
 /* ----------------------------------------------------------------- loading */

@@ -26,6 +26,7 @@
 #include "compact_move.h"
 #include "compact_tables.h"
 #include "l1_table.h"
+#include "meta_protect.h"
 #include "refcount.h"
 #include "writeback.h"
 

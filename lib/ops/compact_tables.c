@@ -12,6 +12,7 @@
 #include "compact_tables.h"
 #include "header_switch.h"
 #include "l1_table.h"
+#include "meta_tables.h"
 #include "refcount.h"
 #include "snapshot_rewrite.h"
 #include "writeback.h"
