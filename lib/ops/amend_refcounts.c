@@ -350,32 +350,33 @@ static int free_old(struct qcf_meta *meta, const struct qcf_refcounts *old,
                     struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	int ret = qcf_alloc_free_locked(
+	int ret = qcf_alloc_free(
 		meta, qcf_host_cluster(g, old->stored_offset),
 		qcf_clusters_for(g, old->stored_entry_count * 8), errp);
 
 	for (uint64_t i = 0; ret == 0 && i < old->entry_count; i++) {
 		if (old->table[i] != 0)
-			ret = qcf_alloc_free_locked(
-				meta, qcf_host_cluster(g, old->table[i]), 1,
-				errp);
+			ret = qcf_alloc_free(meta,
+			                     qcf_host_cluster(g, old->table[i]),
+			                     1, errp);
 	}
 	return ret;
 }
 
-int qcf_new_counts_install(struct qcf_meta *meta, struct qcf_new_counts *n,
-                           struct qcowfmt_error **errp)
+/* *old gets what was there before; its table is the caller's. */
+static void adopt(struct qcf_meta *meta, struct qcf_new_counts *n,
+                  struct qcf_refcounts *old)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	QCF_GUARD(&r->lock);
-	struct qcf_refcounts old = { .table = r->table,
-		                     .entry_count = r->entry_count,
-		                     .stored_offset = r->stored_offset,
-		                     .stored_entry_count =
-		                             r->stored_entry_count };
-	int ret;
 
-	forget_blocks(meta, old.table, old.entry_count);
+	*old = (struct qcf_refcounts){
+		.table = r->table,
+		.entry_count = r->entry_count,
+		.stored_offset = r->stored_offset,
+		.stored_entry_count = r->stored_entry_count,
+	};
+	forget_blocks(meta, old->table, old->entry_count);
 	r->table = qcf_take(&n->table);
 	r->entry_count = n->entry_count;
 	r->stored_entry_count = n->entry_count;
@@ -388,6 +389,15 @@ int qcf_new_counts_install(struct qcf_meta *meta, struct qcf_new_counts *n,
 	r->fresh_from = QCF_MAX(r->fresh_from, n->first + area_clusters(n));
 	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
 	                      n->first + n->block_count, n->table_clusters);
+}
+
+int qcf_new_counts_install(struct qcf_meta *meta, struct qcf_new_counts *n,
+                           struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts old;
+	int ret;
+
+	adopt(meta, n, &old);
 	ret = free_old(meta, &old, errp);
 	free(old.table);
 	return ret;
