@@ -9,7 +9,9 @@
  *   2. L2 entries name the new places of guest data
  *   3. L2 tables are copied; L1 entries, also of snapshots, name the copies
  *   4. refcount blocks are copied; the refcount table names the copies
- *   5. tables of several clusters, one header write each
+ *   5. clusters of dirty bitmaps are copied; their tables name the copies.
+ *      Then tables of several clusters, one write of the header, or of the
+ *      directory of bitmaps, each
  *   6. counts of the old places become 0
  *
  * From 1 to 6 old and new place hold the same bytes and have the same count, so
@@ -23,6 +25,7 @@
 
 #include "alloc.h"
 #include "checked.h"
+#include "compact_bitmaps.h"
 #include "compact_move.h"
 #include "compact_tables.h"
 #include "l1_table.h"
@@ -354,6 +357,14 @@ static void settle(struct qcf_compaction *c, enum qcf_use use)
 	}
 }
 
+static int move_bits(struct qcf_compaction *c, struct qcowfmt_error **errp)
+{
+	bool any = false;
+	int ret = copy_blocks(c, QCF_USE_BITS, &any, errp);
+
+	return ret < 0 || !any ? ret : qcf_compact_switch_bits(c, errp);
+}
+
 static int move_metadata(struct qcf_compaction *c, struct qcowfmt_error **errp)
 {
 	int ret = move_l2_tables(c, errp);
@@ -379,6 +390,8 @@ int qcf_compact_move_window(struct qcf_compaction *c,
 	ret = switch_data(c, errp);
 	if (ret == 0)
 		ret = move_metadata(c, errp);
+	if (ret == 0)
+		ret = move_bits(c, errp);
 	if (ret == 0)
 		ret = qcf_compact_move_tables(c, errp);
 	if (ret == 0)
