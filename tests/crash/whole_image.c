@@ -147,13 +147,25 @@ static void add_bitmaps(const struct whole_kind *kind)
 	run_command(command);
 }
 
-static void disable_bitmap(const struct whole_kind *kind)
+static void disable_bitmap(const struct whole_kind *kind, const char *name)
 {
 	char command[1024];
 
-	snprintf(command, sizeof(command), "%s bitmap --disable %s off",
-	         qemu_img, image_words(kind));
+	snprintf(command, sizeof(command), "%s bitmap --disable %s %s",
+	         qemu_img, image_words(kind), name);
 	run_command(command);
+}
+
+/* Nothing that is written later changes them. */
+static void use_with_late_bitmaps(const struct whole_kind *kind)
+{
+	static const char *const names[] = { "on", "off", "used" };
+
+	io(kind, "write -q -P 1", 0, 16);
+	add_bitmaps(kind);
+	io(kind, "write -q -P 2", 1, 5);
+	for (size_t i = 0; i < QCF_ARRAY_LEN(names); i++)
+		disable_bitmap(kind, names[i]);
 }
 
 /* Holes at the beginning, data at the end, and two snapshots. */
@@ -172,7 +184,7 @@ static void use(const struct whole_kind *kind)
 		io(kind, "write -q -c -P 5", 9, 10);
 	}
 	if (kind->bitmaps)
-		disable_bitmap(kind);
+		disable_bitmap(kind, "off");
 	io(kind, "write -q -P 2", 1, 5);
 	io(kind, "write -q -P 8", 12, 14);
 	snapshot(kind, "-c s2");
@@ -519,6 +531,16 @@ static void save_disk(const struct whole_disk *disk, const char *name)
 	fclose(file);
 }
 
+/* QEMU would write the bitmaps anew. */
+static void empty_front(struct whole_image *w)
+{
+	uint64_t unit = (uint64_t)w->kind->kib * 1024 / 16;
+	struct qcowfmt_image *opened = must_open(w, w->image, w->data, true);
+
+	ck_assert_int_eq(qcowfmt_discard(opened, 0, 13 * unit, NULL), 0);
+	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
+}
+
 static void whole_image_init(struct whole_image *w,
                              const struct whole_kind *kind)
 {
@@ -526,7 +548,10 @@ static void whole_image_init(struct whole_image *w,
 
 	*w = (struct whole_image){ .kind = kind };
 	create(kind);
-	use(kind);
+	if (kind->late_bitmaps)
+		use_with_late_bitmaps(kind);
+	else
+		use(kind);
 	w->image = load("image");
 	if (kind->data_file)
 		w->data = load("data");
@@ -534,6 +559,8 @@ static void whole_image_init(struct whole_image *w,
 		w->base = load("base");
 	if (kind->old_snapshots)
 		age_snapshots(w->image);
+	if (kind->late_bitmaps)
+		empty_front(w);
 	if (kind->bitmaps)
 		extras_mark_in_use(w->image, "used");
 	if (kind->vm_state) {
@@ -619,6 +646,9 @@ static void whole_image_crash(struct whole_image *w, whole_operation operation)
 	       w->judged_by_qemu);
 	ck_assert_uint_gt(w->old_states, 0);
 	ck_assert_uint_gt(w->new_states, 0);
+	if (w->kind->late_bitmaps)
+		ck_assert_uint_lt(2 * byte_image_size(log->now[REC_IMAGE]),
+		                  byte_image_size(w->image));
 	rec_log_free(log);
 }
 

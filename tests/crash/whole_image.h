@@ -29,11 +29,13 @@ struct whole_kind {
 	bool backing;
 	bool data_file;
 	bool no_snapshots;
-	bool bitmaps;  /* one that records, one that does not, one that was
+	bool bitmaps;      /* one that records, one that does not, one that was
 			* in use */
-	bool vm_state; /* a snapshot has some */
-	bool resized;  /* it was much larger once: tables are far behind */
-	bool emptied;  /* most of the front is free in the end */
+	bool late_bitmaps; /* behind all data, most of which is free then; the
+			    * file has to get much shorter */
+	bool vm_state;     /* a snapshot has some */
+	bool resized;      /* it was much larger once: tables are far behind */
+	bool emptied;      /* most of the front is free in the end */
 	const char *recount; /* change of refcount_bits before; NULL = none */
 	bool old_snapshots;  /* whose entries do not say how large the disk
 			     * was */
