@@ -377,7 +377,8 @@ typedef int64_t (*qcowfmt_secret_callback)(
 /* Secrets can be at most this long, bytes. */
 #define QCOWFMT_MAX_SECRET 4096
 
-/* How discarded guest ranges reach storage. */
+/* How discarded guest ranges reach storage.  What snapshots leave behind when
+ * they are deleted or applied goes by QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE. */
 enum qcowfmt_discard_mode {
 	QCOWFMT_DISCARD_UNMAP = 0,  /* give the host space back (default) */
 	QCOWFMT_DISCARD_IGNORE = 1, /* guest discards succeed and do nothing */
@@ -444,6 +445,12 @@ struct qcowfmt_open_options {
  * and guest data cannot be read.  With READ_WRITE nothing but the dirty bitmaps
  * can be changed. */
 #define QCOWFMT_OPEN_NO_DATA 0x40u
+/* Leave the host file's space allocated where deleting or applying a snapshot
+ * frees clusters. */
+#define QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE 0x80u
+/* Give the host space of tables and dirty bitmaps back, too, when they are
+ * replaced or removed. */
+#define QCOWFMT_OPEN_DISCARD_OTHER 0x100u
 
 /*
  * qcowfmt_open_file - open the image in a local file
