@@ -57,12 +57,20 @@ static bool take(struct qcf_model *m, struct qcf_finding *finding)
 	       qcf_model_take(m, name, false, finding);
 }
 
+/* QEMU loses track of VM state behind a disk that it makes shorter or longer. */
+static bool can_resize(const struct qcf_model *m)
+{
+	return m->vm.known && m->vm.len == 0;
+}
+
 static bool apply(struct qcf_model *m, struct qcf_finding *finding)
 {
 	struct qcf_snapshot_model *s = qcf_change_any_snapshot(m);
 	const char *words[MAX_WORDS] = { "snapshot", "-a" };
 
-	if (!s || !can_share(m) || m->bitmap_count > 0)
+	if (!s || !can_share(m) || m->bitmap_count > 0 ||
+	    (!can_resize(m) &&
+	     s->oracle.size != qcf_chain_top(&m->chain)->oracle.size))
 		return true;
 	words[2] = s->name;
 	return run(m, words, NULL, finding) && qcf_model_apply(m, s, finding);
@@ -147,7 +155,6 @@ static bool merge_bitmap(struct qcf_model *m, struct qcf_finding *finding)
 
 /* -------------------------------------------------------- the image as a whole */
 
-/* VM state of the active state is not looked after. */
 static bool resize(struct qcf_model *m, struct qcf_finding *finding)
 {
 	const struct qcf_shape *s = shape_of(m);
@@ -156,12 +163,14 @@ static bool resize(struct qcf_model *m, struct qcf_finding *finding)
 	char text[24];
 
 	if (s->version == 1 || (s->version == 2 && m->snapshot_count > 0) ||
-	    !m->vm.known || m->vm.len > 0)
+	    !can_resize(m))
 		return true;
 	snprintf(text, sizeof(text), "%" PRIu64, size);
-	return run(m, words, text, finding) &&
-	       qcf_model_resize(m, size, finding) &&
-	       ((m->vm.known = true) != 0);
+	if (!run(m, words, text, finding) ||
+	    !qcf_model_resize(m, size, finding))
+		return false;
+	m->vm.known = true;
+	return true;
 }
 
 static bool amend_option(struct qcf_model *m, const char *option,
