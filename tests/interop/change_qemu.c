@@ -162,8 +162,9 @@ static bool resize(struct qcf_model *m, struct qcf_finding *finding)
 	const char *words[MAX_WORDS] = { "resize", "-q", "--shrink" };
 	char text[24];
 
+	/* A compressed cluster with subclusters it does not clear in part. */
 	if (s->version == 1 || (s->version == 2 && m->snapshot_count > 0) ||
-	    !can_resize(m))
+	    !can_resize(m) || (s->extended_l2 && s->compresses))
 		return true;
 	snprintf(text, sizeof(text), "%" PRIu64, size);
 	if (!run(m, words, text, finding) ||
@@ -181,13 +182,15 @@ static bool amend_option(struct qcf_model *m, const char *option,
 	return run(m, words, NULL, finding);
 }
 
+/* Zeros that QEMU writes out when it goes down it does not encrypt. */
 static bool amend_version(struct qcf_model *m, struct qcf_finding *finding)
 {
 	struct qcf_shape *s = shape_of(m);
 	bool up = s->version == 2;
 
 	if (!up && (m->bitmap_count > 0 || s->lazy_refcounts || s->zstd ||
-	            s->refcount_bits != 16 || !qcf_change_fits_version_2(m)))
+	            s->encryption || s->refcount_bits != 16 ||
+	            !qcf_change_fits_version_2(m)))
 		return true;
 	if (!amend_option(m, up ? "compat=1.1" : "compat=0.10", finding))
 		return false;
