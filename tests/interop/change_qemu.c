@@ -155,16 +155,19 @@ static bool merge_bitmap(struct qcf_model *m, struct qcf_finding *finding)
 
 /* -------------------------------------------------------- the image as a whole */
 
+/* Version 2 cannot hide a backing file, and of a compressed cluster with
+ * subclusters QEMU does not clear a part. */
 static bool resize(struct qcf_model *m, struct qcf_finding *finding)
 {
-	const struct qcf_shape *s = shape_of(m);
+	const struct qcf_layer *top = qcf_chain_top(&m->chain);
+	const struct qcf_shape *s = &top->shape;
 	uint64_t size = qcf_change_any_size(m);
 	const char *words[MAX_WORDS] = { "resize", "-q", "--shrink" };
 	char text[24];
 
-	/* A compressed cluster with subclusters it does not clear in part. */
-	if (s->version == 1 || (s->version == 2 && m->snapshot_count > 0) ||
-	    !can_resize(m) || (s->extended_l2 && s->compresses))
+	if (s->version == 1 || !can_resize(m) ||
+	    (s->version == 2 && (m->snapshot_count > 0 || top->has_backing)) ||
+	    (s->extended_l2 && s->compresses))
 		return true;
 	snprintf(text, sizeof(text), "%" PRIu64, size);
 	if (!run(m, words, text, finding) ||
@@ -216,7 +219,9 @@ static bool amend_bits(struct qcf_model *m, struct qcf_finding *finding)
 	uint32_t bits = 1u << qcf_rng_below(&m->rng, 7);
 	char text[32];
 
-	if (qcf_model_may_overflow(m, bits))
+	/* With many counts in a block QEMU takes many seconds. */
+	if (qcf_model_may_overflow(m, bits) ||
+	    shape_of(m)->cluster_size * 8 / bits > 32768)
 		return true;
 	snprintf(text, sizeof(text), "refcount_bits=%u", bits);
 	if (!amend_option(m, text, finding))
