@@ -399,8 +399,9 @@ struct qcowfmt_open_options {
 	uint64_t cache_size;        /* bytes of metadata cache for the whole
 				   * chain, 0 = 32 MiB */
 	uint64_t max_metadata_size; /* ceiling for tables held in memory as a
-				     * whole (L1, refcount table), bytes,
-				     * 0 = 64 MiB */
+				     * whole (L1, refcount table), and for
+				     * what dirty bitmaps record until it is
+				     * stored, bytes, 0 = 64 MiB */
 	const void *secret;         /* of the image opened first; copied */
 	size_t secret_len;          /* bytes */
 	/* Asked for each encrypted image of the chain that secret is not for.
@@ -522,7 +523,9 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
  * alignment is needed; sectors that are written in part are read first.
  *
  * Writes that overlap and run at the same time leave each byte with the
- * content of one of them.  Returns 0.  Since 0.1.
+ * content of one of them.  -E2BIG and QCOWFMT_ERR_LIMIT, with nothing written,
+ * if dirty bitmaps may take no more memory to record it (max_metadata_size): any
+ * qcowfmt_bitmap_change() stores what they have.  Returns 0.  Since 0.1.
  */
 int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
                    uint64_t guest_offset, struct qcowfmt_error **errp);

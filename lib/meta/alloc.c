@@ -324,6 +324,8 @@ static int find_long_run(struct qcf_meta *meta, uint64_t count, uint64_t *first,
 
 		if (ret < 0 || !has_block)
 			return ret;
+		if (at == meta->refcounts.first_free)
+			meta->refcounts.first_free = found;
 		if (found != at)
 			start = found;
 		at = found + run;
@@ -348,9 +350,12 @@ int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
 	ret = check_room(meta, *first, count, errp);
 	if (ret == 0)
 		ret = qcf_refcount_increase(meta, *first, count, &done, errp);
-	if (ret == 0)
-		r->fresh_from = QCF_MAX(r->fresh_from, *first + count);
-	return ret;
+	if (ret < 0)
+		return ret;
+	r->fresh_from = QCF_MAX(r->fresh_from, *first + count);
+	if (r->first_free == *first)
+		r->first_free = *first + count;
+	return 0;
 }
 
 int qcf_alloc_end(struct qcf_meta *meta, uint64_t *host_end,

@@ -3,7 +3,7 @@
  * count_window.h - many refcount blocks in memory at once
  *
  * For changes that touch most of the counts.  A window is as many blocks, in the
- * order of the refcount table, as fit into a fixed amount of memory; whoever
+ * order of the refcount table, as the metadata caches leave room for; whoever
  * changes counts goes through the windows one after another and in each does
  * what concerns the clusters counted there.
  *
@@ -106,6 +106,10 @@ void qcf_window_note_freed(struct qcf_count_window *window,
 
 /* The largest count in the window. */
 uint64_t qcf_window_max(const struct qcf_count_window *window);
+
+/* The first cluster of the window whose count is 0, or that has no count; the
+ * first one behind the window if there is none. */
+uint64_t qcf_window_first_free(const struct qcf_count_window *window);
 
 /* Write what was changed; it is not stable yet. */
 int qcf_window_store(struct qcf_count_window *window,

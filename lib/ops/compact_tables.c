@@ -17,7 +17,7 @@
 #include "l1_table.h"
 #include "meta_tables.h"
 #include "refcount.h"
-#include "snapshot_rewrite.h"
+#include "snapshot_table.h"
 #include "writeback.h"
 
 /* Bytes copied at a time, unless a cluster is longer. */
@@ -145,46 +145,40 @@ static int move_refcount_table(struct qcf_meta *meta,
 	return qcf_writeback_drain(meta, errp);
 }
 
-static int switch_snapshots(struct qcf_meta *meta, uint64_t offset,
-                            bool *switched, struct qcowfmt_error **errp)
-{
-	uint8_t bytes[12];
-	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
-	int ret;
-
-	qcf_write_u32(&w, meta->header.snapshot_count);
-	qcf_write_u64(&w, offset);
-	ret = qcf_header_switch(meta, QCF_HEADER_AT_SNAPSHOTS, bytes,
-	                        sizeof(bytes), switched, errp);
-	if (*switched)
-		meta->header.snapshots_offset = offset;
-	return ret;
-}
-
 /* A new snapshot table, at first if that is not 0, with the new places of L1
  * tables in it. */
 static int replace_snapshots(struct qcf_compaction *c, uint64_t first,
                              struct qcowfmt_error **errp)
 {
-	struct qcf_new_snapshots n = { 0 };
-	uint64_t old = c->meta->header.snapshots_offset;
+	struct qcf_meta *meta = c->meta;
+	struct qcf_snapshot_table table;
+	struct qcf_area area = { 0 };
+	struct qcf_area old;
 	bool switched = false;
-	int ret = qcf_snapshot_table_load(c->meta, &n.table, errp);
+	int ret = qcf_snapshot_table_load(meta, &table, errp);
 
-	for (size_t i = 0; ret == 0 && i < c->table_count; i++) {
+	if (ret < 0)
+		return ret;
+	old = qcf_area_of(meta, meta->header.snapshots_offset,
+	                  table.stored_len);
+	for (size_t i = 0; i < c->table_count; i++) {
 		const struct qcf_table_place *t = &c->tables[i];
 
 		if (t->kind == QCF_TABLE_SNAPSHOT_L1 && t->to != 0)
-			n.table.entries[t->index].l1_table_offset =
-				qcf_host_offset(&c->meta->geometry, t->to);
+			table.entries[t->index].l1_table_offset =
+				qcf_host_offset(&meta->geometry, t->to);
 	}
+	ret = qcf_snapshot_table_write(meta, &table, first, &area, errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_write(c->meta, &n, first, errp);
+		ret = qcf_writeback_drain(meta, errp);
 	if (ret == 0)
-		ret = switch_snapshots(c->meta, n.offset, &switched, errp);
+		ret = qcf_snapshot_table_switch(meta, &table, &area, &switched,
+		                                errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_install(c->meta, &n, old, errp);
-	qcf_new_snapshots_fini(&n);
+		ret = qcf_area_free(meta, &old, errp);
+	else if (first == 0 && !switched)
+		(void)qcf_area_free(meta, &area, NULL);
+	qcf_snapshot_table_fini(&table);
 	return ret;
 }
 

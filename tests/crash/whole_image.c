@@ -654,12 +654,7 @@ static void whole_image_crash(struct whole_image *w, whole_operation operation)
 
 /* ------------------------------------------------------------------- faults */
 
-static const struct fault {
-	enum storage_verb verb;
-	int error;
-	enum fail_manner manner;
-	bool sticky;
-} faults[] = {
+static const struct storage_fault faults[] = {
 	{ VERB_WRITE, EIO, FAIL_PARTLY, false },
 	{ VERB_WRITE, ENOSPC, FAIL_CLEAN, true },
 	{ VERB_FLUSH, EIO, FAIL_CLEAN, false },
@@ -697,16 +692,11 @@ static void try_again(struct failing *f, const struct fault *fault,
 }
 
 /* Returns whether there was a call to fail. */
-static bool fail_once(struct failing *f, const struct fault *fault,
+static bool fail_once(struct failing *f, const struct storage_fault *fault,
                       uint64_t nth)
 {
 	struct whole_image *w = f->w;
-	struct fail_plan plan = {
-		.verbs = VERB_BIT(fault->verb),
-		.error = fault->error,
-		.manner = fault->manner,
-		.sticky = fault->sticky,
-	};
+	struct fail_plan plan = fail_plan_for(fault);
 	struct qcowfmt_image *image = NULL;
 	int ret;
 
