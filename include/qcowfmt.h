@@ -139,8 +139,9 @@ struct qcowfmt_file_options {
 /*
  * qcowfmt_storage_open_file - storage in a local regular file or block device
  *
- * Anything else (a directory, FIFO, socket or character device) is -EINVAL
- * without QCOWFMT_FILE_ANY_TYPE, and opening it never blocks.
+ * Anything else (a directory, FIFO, socket or character device, a file of /proc,
+ * /sys and the like) is -EINVAL without QCOWFMT_FILE_ANY_TYPE, and opening it
+ * never blocks.
  *
  * The caller owns *storage and frees it with qcowfmt_storage_free(), unless it
  * was handed to an image.  Since 0.1.
@@ -434,7 +435,9 @@ struct qcowfmt_open_options {
 #define QCOWFMT_OPEN_DIRECT 0x4u
 /* Also an image whose refcount table or snapshot table makes no sense; and
  * read-write although the corrupt or the dirty bit is set.  Nothing is repaired
- * automatically.  While such a table is not repaired, writing is -EIO. */
+ * automatically.  While such a table is not repaired, writing is -EIO.  With
+ * QCOWFMT_REFERENCES_IGNORE an image with an external data file can be repaired,
+ * but no guest data can be read or written. */
 #define QCOWFMT_OPEN_REPAIR 0x8u
 /* Lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON 0x10u

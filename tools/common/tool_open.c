@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tool_error.h"
+#include "tool_text.h"
 
 static const struct {
 	const char *name;
@@ -459,7 +460,11 @@ bool qcf_tool_take_image(struct qcf_tool_open *request,
 		return true;
 	request->opts = opts;
 	reason = describe(opts, image_opts, argument, request->format);
-	if (reason != NULL)
-		qcf_tool_error("Could not open '%s': %s", argument, reason);
+	if (reason != NULL) {
+		/* The name may be from an image. */
+		QCF_AUTO_FREE char *name = qcf_plain_text(argument);
+
+		qcf_tool_error("Could not open '%s': %s", name, reason);
+	}
 	return reason == NULL;
 }
