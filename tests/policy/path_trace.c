@@ -50,7 +50,7 @@
 #define MAX_TASKS   256
 /* Two instructions each, and few more: the kernel takes 4096. */
 #define MAX_HARMLESS 256
-#define MAX_PATH    4200
+#define MAX_PATH     4200
 
 #if defined(__x86_64__)
 #define NATIVE AUDIT_ARCH_X86_64
@@ -288,7 +288,8 @@ static void enter(pid_t tid, const struct ptrace_syscall_info *info)
 	task->call = info->arch == NATIVE ? find_path_call(task->number) : NULL;
 	if (task->call == NULL)
 		return;
-	task->kind = kind_of(tid, task->call, (const uint64_t *)info->seccomp.args);
+	task->kind =
+		kind_of(tid, task->call, (const uint64_t *)info->seccomp.args);
 	find_path(task, task->call, (const uint64_t *)info->seccomp.args);
 }
 

@@ -21,7 +21,8 @@ POLICY_OPEN = os.environ.get('POLICY_OPEN', 'policy_open')
 # What the C library looks at for itself.
 SYSTEM = re.compile(r'/etc/localtime|/usr/share/zoneinfo/.*|/dev/urandom'
                     r'|/sys/devices/system/cpu(/.*)?'
-                    r'|/proc/sys/crypto/fips_enabled|/etc/gcrypt/.*')
+                    r'|/proc/sys/crypto/fips_enabled|/etc/gcrypt/.*'
+                    r'|/proc/sys/vm/overcommit_memory')
 
 TIMEOUT = 30
 
