@@ -4,7 +4,8 @@
  *
  *   policy_open POLICY MODES FILE
  *
- * POLICY is refuse, beneath, local, ignore or callback (which refuses).  MODES are
+ * POLICY is refuse, beneath, local, ignore or callback (which refuses), or inspect,
+ * which prints the verdict on an image from a stranger, in hexadecimal.  MODES are
  * letters: w read-write, n metadata only, r for repair, c check it, i write the
  * first sector, - nothing.  Prints the message of the first failure; ends with the
  * errno value.
@@ -71,26 +72,53 @@ static int use(struct qcowfmt_image *image, const char *modes,
 	return ret;
 }
 
-int main(int argc, char **argv)
+static int inspect(const char *path, struct qcowfmt_error **errp)
+{
+	struct qcowfmt_file_options options = {
+		.struct_size = sizeof(options),
+		.flags = QCOWFMT_FILE_READ_ONLY | QCOWFMT_FILE_NO_LOCK,
+	};
+	struct qcowfmt_inspection found = { .struct_size = sizeof(found) };
+	struct qcowfmt_storage *storage = NULL;
+	int ret = qcowfmt_storage_open_file(path, &options, &storage, errp);
+
+	if (ret == 0)
+		ret = qcowfmt_inspect(storage, NULL, NULL, &found, errp);
+	qcowfmt_storage_free(storage);
+	printf("%x\n", found.unsafe);
+	return ret;
+}
+
+static int open_and_use(char **argv, struct qcowfmt_error **errp)
 {
 	struct qcowfmt_open_options options = {
 		.struct_size = sizeof(options),
+		.reference_policy = find_policy(argv[1]),
+		.flags = flags_of(argv[2]),
 		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
 		.reference_callback = refuse,
 	};
 	struct qcowfmt_image *image = NULL;
+	int ret = qcowfmt_open_file(argv[3], &options, &image, errp);
+
+	if (ret == 0) {
+		ret = use(image, argv[2], errp);
+		(void)qcowfmt_close(image, NULL);
+	}
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
 	struct qcowfmt_error *error = NULL;
 	int ret;
 
 	if (argc != 4)
 		return EXIT_FAILURE;
-	options.reference_policy = find_policy(argv[1]);
-	options.flags = flags_of(argv[2]);
-	ret = qcowfmt_open_file(argv[3], &options, &image, &error);
-	if (ret == 0) {
-		ret = use(image, argv[2], &error);
-		(void)qcowfmt_close(image, NULL);
-	}
+	if (strcmp(argv[1], "inspect") == 0)
+		ret = inspect(argv[3], &error);
+	else
+		ret = open_and_use(argv, &error);
 	if (ret < 0)
 		fprintf(stderr, "%s\n", qcowfmt_error_message(error));
 	qcowfmt_error_free(error);
