@@ -461,10 +461,11 @@ bool qcf_tool_take_image(struct qcf_tool_open *request,
 	request->opts = opts;
 	reason = describe(opts, image_opts, argument, request->format);
 	if (reason != NULL) {
-		/* The name may be from an image. */
+		/* Both may be from an image. */
 		QCF_AUTO_FREE char *name = qcf_plain_text(argument);
+		QCF_AUTO_FREE char *plain = qcf_plain_text(reason);
 
-		qcf_tool_error("Could not open '%s': %s", name, reason);
+		qcf_tool_error("Could not open '%s': %s", name, plain);
 	}
 	return reason == NULL;
 }
