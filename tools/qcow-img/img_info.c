@@ -50,7 +50,8 @@ struct node {
 	struct qcf_image_facts facts;
 	char *name; /* to be shown */
 	const char *format;
-	bool limits; /* are to be shown */
+	bool limits;    /* are to be shown */
+	bool is_stored; /* the name is from an image */
 	/* Which file it is, to notice a chain that bites its own tail. */
 	dev_t dev;
 	ino_t ino;
@@ -86,6 +87,16 @@ static void print_text(const char *label, const char *text)
 	putchar('\n');
 }
 
+/* What the user typed is shown as it is. */
+static void print_name(const char *label, const struct node *node,
+                       const char *name)
+{
+	if (node->is_stored)
+		print_text(label, name);
+	else
+		printf("%s: %s\n", label, name);
+}
+
 /* The name by which the backing file is opened. */
 static const char *full_backing_name(const struct qcowfmt_info *info)
 {
@@ -117,12 +128,13 @@ static void print_backing(const struct qcowfmt_info *info)
 }
 
 /* The file that the image lies in, whose length counts in sectors. */
-static void print_file_node(const struct qcowfmt_info *info)
+static void print_file_node(const struct node *node)
 {
+	const struct qcowfmt_info *info = &node->facts.info;
 	char text[QCF_SIZE_TEXT];
 
 	puts("Child node '/file':");
-	print_text("    filename", info->filename);
+	print_name("    filename", node, info->filename);
 	puts("    protocol type: file");
 	print_size("    file length", qcf_round_up(info->file_size, 512));
 	printf("    disk size: %s\n",
@@ -142,7 +154,7 @@ static void print_human(const struct node *node)
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	char text[QCF_SIZE_TEXT];
 
-	print_text("image", node->name);
+	print_name("image", node, node->name);
 	printf("file format: %s\n", node->format);
 	print_size("virtual size", info->virtual_size);
 	printf("disk size: %s\n", qcf_format_size(text, info->allocated_size));
@@ -157,7 +169,7 @@ static void print_human(const struct node *node)
 	qcf_print_format_info(&node->facts);
 	if (node->limits)
 		qcf_print_limits(info);
-	print_file_node(info);
+	print_file_node(node);
 }
 
 /* -------------------------------------------------------------------- JSON */
@@ -373,6 +385,7 @@ static bool add_image(struct chain *chain, const struct qcf_tool_open *open,
 		complain(open->path, qcowfmt_error_message(error));
 		return false;
 	}
+	node->is_stored = open->is_stored;
 	node->name = make_name(&node->facts.info, open->opts);
 	node->format = format_name(&node->facts.info, open->opts);
 	use_whole_file(&node->facts.info, open->opts);
@@ -426,6 +439,7 @@ static bool open_chain(struct chain *chain, const struct request *r)
 		}
 		next.format = info->backing_format;
 		next.opts = NULL;
+		next.is_stored = true;
 		qcf_image_opts_fini(&opts);
 		ok = qcf_tool_take_image(&next, &opts, false,
 		                         full_backing_name(info));
