@@ -139,8 +139,9 @@ struct qcowfmt_file_options {
 /*
  * qcowfmt_storage_open_file - storage in a local regular file or block device
  *
- * Anything else (a directory, FIFO, socket or character device) is -EINVAL
- * without QCOWFMT_FILE_ANY_TYPE, and opening it never blocks.
+ * Anything else (a directory, FIFO, socket or character device, a file of /proc,
+ * /sys and the like) is -EINVAL without QCOWFMT_FILE_ANY_TYPE, and opening it
+ * never blocks.
  *
  * The caller owns *storage and frees it with qcowfmt_storage_free(), unless it
  * was handed to an image.  Since 0.1.
@@ -436,7 +437,9 @@ struct qcowfmt_open_options {
 #define QCOWFMT_OPEN_DIRECT 0x4u
 /* Also an image whose refcount table or snapshot table makes no sense; and
  * read-write although the corrupt or the dirty bit is set.  Nothing is repaired
- * automatically.  While such a table is not repaired, writing is -EIO. */
+ * automatically.  While such a table is not repaired, writing is -EIO.  With
+ * QCOWFMT_REFERENCES_IGNORE an image with an external data file can be repaired,
+ * but no guest data can be read or written. */
 #define QCOWFMT_OPEN_REPAIR 0x8u
 /* Lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON 0x10u
@@ -1524,6 +1527,10 @@ struct qcowfmt_inspection {
 	uint64_t corruptions;
 	uint64_t leaks;
 	uint64_t check_errors;
+	/* QCOWFMT_UNSAFE_*: why an image from a stranger should not be used.
+	 * 0 = nothing speaks against it. */
+	uint32_t unsafe;
+	uint32_t reserved;
 };
 
 /* qcowfmt_open() would succeed read-only, references aside. */
@@ -1540,6 +1547,26 @@ struct qcowfmt_inspection {
  * sector. */
 #define QCOWFMT_INSPECT_POLYGLOT 0x80u
 
+/* The verdict.  A service that takes images from strangers refuses what has any of
+ * these, and what has a virtual_size larger than it offers; the format that
+ * was found has to be stated whenever the image is opened later. */
+#define QCOWFMT_UNSAFE_BACKING_FILE     0x1u
+#define QCOWFMT_UNSAFE_DATA_FILE        0x2u
+#define QCOWFMT_UNSAFE_UNKNOWN_FEATURES 0x4u
+/* The header makes no sense, or qcowfmt_open() would fail. */
+#define QCOWFMT_UNSAFE_CANNOT_OPEN 0x8u
+#define QCOWFMT_UNSAFE_INCOMPLETE  0x10u
+/* QCOWFMT_INSPECT_POLYGLOT; or a raw file that other programs take for an image
+ * in a format of theirs, which may name other files. */
+#define QCOWFMT_UNSAFE_POLYGLOT 0x20u
+#define QCOWFMT_UNSAFE_CORRUPT  0x40u
+/* Parts of it could not be checked. */
+#define QCOWFMT_UNSAFE_UNCHECKED 0x80u
+/* Tables that are held in memory as a whole take more than 4 MiB. */
+#define QCOWFMT_UNSAFE_LARGE_TABLES 0x100u
+/* Trying a passphrase on all key slots takes more than 2^23 iterations. */
+#define QCOWFMT_UNSAFE_EXPENSIVE_KEYS 0x200u
+
 /*
  * qcowfmt_inspect - look at an image that may not be fit to be opened
  *
@@ -1549,7 +1576,8 @@ struct qcowfmt_inspection {
  * opened, unless it has features that are not known.  callback, which may be NULL,
  * gets each finding: its corruption id, or 0 for what is neither a corruption nor
  * a leak.  Memory and time are bounded by the caps of the format.  Returns 0
- * whatever was found; an error means that the storage could not be read.  The caller sets inspection->struct_size.  Since 0.1.
+ * whatever was found; an error means that the storage could not be read.  The
+ * caller sets inspection->struct_size.  Since 0.1.
  */
 int qcowfmt_inspect(struct qcowfmt_storage *storage,
                     qcowfmt_finding_callback callback, void *opaque,

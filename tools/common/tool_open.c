@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tool_error.h"
+#include "tool_text.h"
 
 static const struct {
 	const char *name;
@@ -257,7 +258,9 @@ static char *check_references(const struct plan *plan)
 	const struct qcf_image_opts *opts = plan->request.opts;
 	size_t i;
 
-	if (!plan->request.no_references || opts == NULL)
+	/* A check has no use for one, but may be told of it. */
+	if (!plan->request.no_references || opts == NULL ||
+	    (plan->request.flags & QCOWFMT_OPEN_REPAIR) != 0)
 		return NULL;
 	for (i = 0; i < opts->list.count; i++) {
 		const char *key = opts->list.items[i].key;
@@ -472,7 +475,13 @@ bool qcf_tool_take_image(struct qcf_tool_open *request,
 		return true;
 	request->opts = opts;
 	reason = describe(opts, image_opts, argument, request->format);
-	if (reason != NULL)
+	if (reason != NULL && request->is_stored) {
+		QCF_AUTO_FREE char *name = qcf_plain_text(argument);
+		QCF_AUTO_FREE char *plain = qcf_plain_text(reason);
+
+		qcf_tool_error("Could not open '%s': %s", name, plain);
+	} else if (reason != NULL) {
 		qcf_tool_error("Could not open '%s': %s", argument, reason);
+	}
 	return reason == NULL;
 }

@@ -10,6 +10,7 @@
 #include "tool_error.h"
 #include "tool_image_command.h"
 #include "tool_size.h"
+#include "tool_text.h"
 
 static const struct qcf_tool_option options[] = {
 	QCF_OPTION_FORMAT,
@@ -175,8 +176,10 @@ static bool print_human(const struct mapping *m, const struct entry *e)
 		               "compressed clusters.");
 		return false;
 	}
-	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", e->start,
-	       e->length, e->offset, m->files[e->depth]);
+	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64, e->start,
+	       e->length, e->offset);
+	qcf_print_plain(m->files[e->depth]);
+	putchar('\n');
 	return true;
 }
 
