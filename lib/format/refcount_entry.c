@@ -34,6 +34,19 @@ uint64_t qcf_refcount_get(const void *counts, uint64_t slot,
 	return (uint32_t)bytes[bit / 8] >> (bit % 8) & mask;
 }
 
+void qcf_refcount_get_many(const void *counts, uint64_t slot, size_t n,
+                           uint32_t refcount_order, uint64_t *values)
+{
+	const uint8_t *bytes =
+		(const uint8_t *)counts + ((slot << refcount_order) / 8);
+
+	/* The width that nearly all images have. */
+	for (size_t i = 0; refcount_order == 4 && i < n; i++)
+		values[i] = (uint64_t)bytes[2 * i] << 8 | bytes[2 * i + 1];
+	for (size_t i = 0; refcount_order != 4 && i < n; i++)
+		values[i] = qcf_refcount_get(bytes, i, refcount_order);
+}
+
 void qcf_refcount_set(void *counts, uint64_t slot, uint32_t refcount_order,
                       uint64_t value)
 {

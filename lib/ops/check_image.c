@@ -111,8 +111,9 @@ int qcf_checker_look(struct qcf_checker *c, struct qcowfmt_error **errp)
 int qcf_checker_look_at_flags(struct qcf_checker *c,
                               struct qcowfmt_error **errp)
 {
-	static const struct qcf_copied_rules rules = {
+	const struct qcf_copied_rules rules = {
 		.count = qcf_check_stored_count,
+		.as_found = !c->mismatch,
 	};
 
 	return c->geometry->version == 1 ? 0
@@ -204,7 +205,7 @@ static int repair_grown(struct qcf_checker *first, struct qcf_meta *meta,
 
 	c.fix_leaks = c.fix_all = true;
 	if (ret == 0 && (c.file_clusters == first->file_clusters ||
-	                 first->dangling.low.group_count == 0)) {
+	                 !qcf_counts_any(&first->dangling))) {
 		qcf_checker_fini(&c);
 		return 0;
 	}

@@ -188,7 +188,7 @@ int qcf_repair_tables(struct qcf_checker *c, struct qcf_meta *meta,
 	int ret = 0;
 
 	/* New clusters might be where something refers to that is not there. */
-	if (c->dangling.low.group_count > 0)
+	if (qcf_counts_any(&c->dangling))
 		return 0;
 	if (c->need_snapshots)
 		ret = repair_snapshots(c, meta, rewritten, errp);

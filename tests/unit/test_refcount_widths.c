@@ -149,6 +149,23 @@ static uint8_t *random_counts(struct unit_random *random, uint64_t count,
 	return counts;
 }
 
+START_TEST(many_at_once_are_those_one_by_one)
+{
+	struct unit_random random = unit_random_init();
+
+	for (uint32_t order = 0; order <= 6; order++) {
+		uint8_t *counts = random_counts(&random, 128, order);
+		uint64_t values[64];
+
+		qcf_refcount_get_many(counts, 64, 64, order, values);
+		ck_assert(
+			agrees(counts + (64u << order) / 8, values, 64, order));
+		free(counts);
+	}
+}
+
+END_TEST
+
 START_TEST(searches_agree_with_the_naive_ones)
 {
 	struct unit_random random = unit_random_init();
@@ -228,6 +245,7 @@ static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, documented_bytes);
 	tcase_add_test(tcase, setting_one_changes_no_other);
+	tcase_add_test(tcase, many_at_once_are_those_one_by_one);
 	tcase_add_test(tcase, searches_agree_with_the_naive_ones);
 	tcase_add_test(tcase, a_full_and_an_empty_block);
 	tcase_add_test(tcase, table_entries_mask_their_reserved_bits);
