@@ -262,16 +262,6 @@ static int lower_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
 	return qcf_writeback_drain(c->meta, errp);
 }
 
-int qcf_repair_counts(struct qcf_checker *c, struct qcf_meta *meta,
-                      struct qcowfmt_error **errp)
-{
-	int ret;
-
-	c->meta = meta;
-	ret = correct_counts(c, errp);
-	return ret < 0 ? ret : lower_counts(c, errp);
-}
-
 /* ------------------------------------------------------------------ entries */
 
 /* Put a word into an L2 table. */
