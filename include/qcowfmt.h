@@ -681,7 +681,9 @@ struct qcowfmt_info {
  * qcowfmt_get_info - facts about one image of the chain
  *
  * depth 0 is the image opened, 1 its backing file and so on; -ENOENT beyond
- * the end of the chain.  The caller sets info->struct_size.  Since 0.1.
+ * the end of the chain.  The caller sets info->struct_size.  All members are of
+ * one moment: as guest I/O does, the call waits while an operation changes the
+ * image as a whole.  Since 0.1.
  */
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
                      struct qcowfmt_info *info, struct qcowfmt_error **errp);
@@ -737,6 +739,7 @@ uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
  * is 0 while it is not known.
  * Any return value but 0 cancels: the operation fails with -ECANCELED and
  * QCOWFMT_ERR_CANCELLED, and the images are as after any other failure of it.
+ * It must not use the images of the operation, which may wait for its end.
  */
 typedef int (*qcowfmt_progress_callback)(void *opaque, uint64_t done,
                                          uint64_t total);
@@ -1474,7 +1477,7 @@ struct qcowfmt_check_result {
 
 /*
  * Receives each finding of a check: its stable number, where, and one line of
- * text without a newline.
+ * text without a newline.  It must not use the image, which waits for its end.
  */
 typedef void (*qcowfmt_finding_callback)(void *opaque, uint32_t corruption_id,
                                          uint64_t host_offset,
