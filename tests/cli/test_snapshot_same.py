@@ -269,6 +269,14 @@ class SnapshotSame(CliTest):
                               'a')
             self.assertEqual(result.status, 0, result)
 
+    def test_long_names_are_cut(self):
+        for length in (255, 256, 300):
+            self.make()
+            self.same_status('qemu-img', 'snapshot', '-c', 'x' * length, 'a')
+            self.same_output('qemu-img', 'snapshot', '-l', 'a',
+                             normalize=without_dates)
+            self.same_status('qemu-img', 'snapshot', '-d', 'x' * length, 'a')
+
     def test_bitmaps_forbid_going_back(self):
         self.make()
         self.snapshot('-c', 'one', 'a')
