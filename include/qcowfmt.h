@@ -845,7 +845,8 @@ struct qcowfmt_resize_options {
 /*
  * qcowfmt_resize - change the virtual size
  *
- * virtual_size is in bytes and a multiple of 512.  What is added reads as zeros,
+ * virtual_size is in bytes and a multiple of 512; the file of a raw image may get
+ * any size, and its disk has whole sectors then.  What is added reads as zeros,
  * also where a backing file is longer than the image was.  Shrinking needs
  * QCOWFMT_RESIZE_SHRINK; what is cut off does not come back when the image grows
  * again.  VM state of the active state is lost where it would have to move; that

@@ -356,6 +356,22 @@ class ImageDescriptions(CliTest):
         self.is_sound('a')
         self.io('driver=raw')
 
+    def test_native_requests_bypass_the_page_cache(self):
+        for more in ('', ',cache.direct=on', ',cache.direct=off',
+                     ',file.cache.direct=on'):
+            self.same_all('qemu-img', 'map', '--image-opts',
+                          'driver=qcow2,file.filename=a,file.aio=native' +
+                          more)
+
+    def test_commas_at_the_ends(self):
+        for text in ('driver=qcow2,file.filename=a,', 'file.filename=a,',
+                     ',', 'a,', '', 'a,driver=qcow2,', 'driver=qcow2,file.filename=a,,',
+                     'driver=qcow2,file.filename=a,,,'):
+            self.info('--image-opts', text)
+            self.same_all('qemu-img', 'map', '--image-opts', text)
+        self.same_failure('qemu-img', 'info', '--image-opts',
+                          ',driver=qcow2,file.filename=a')
+
     def test_names_alone(self):
         for text in ('a', 'a,driver=qcow2', 'driver=qcow2', 'driver=raw',
                      'lazy-refcounts=on', ''):

@@ -230,6 +230,7 @@ static char *take_aio(const struct qcf_image_pair *pair)
 	if (!is_one_of(pair->value, modes))
 		return qcf_tool_printf("invalid parameter value: %s",
 		                       pair->value);
+	pair->node->native = strcmp(pair->value, "native") == 0;
 	return NULL;
 }
 

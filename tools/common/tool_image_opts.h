@@ -38,6 +38,7 @@ struct qcf_image_node {
 	bool read_only;
 	bool force_share;
 	bool no_lock;
+	bool native; /* requests that need to bypass the page cache */
 	enum qcf_choice direct;
 	enum qcf_choice no_flush;
 	enum qcf_choice lazy_refcounts;

@@ -231,6 +231,11 @@ static char *apply_node(const struct qcf_image_node *node,
 	if (node->force_share || node->no_lock)
 		request->flags |= QCOWFMT_OPEN_NO_LOCK;
 	apply_choice(node->direct, &request->cache.direct);
+	if (node->native && !request->cache.direct)
+		return qcf_tool_printf(
+			"aio=native was specified, but it "
+			"requires cache.direct=on, which was not "
+			"specified.");
 	apply_choice(node->no_flush, &request->cache.no_flush);
 	apply_choice(node->discard, &obey);
 	request->ignore_discard = !obey;

@@ -319,6 +319,10 @@ static char *make_name(const struct qcowfmt_info *info,
 	const char *format = qcowfmt_format_name(info->format);
 	QCF_AUTO_FREE char *window = NULL;
 
+	/* It would name a protocol. */
+	if (said == NULL &&
+	    info->filename[strcspn(info->filename, ":/")] == ':')
+		return qcf_tool_printf("./%s", info->filename);
 	if (said == NULL || !is_plain(info->filename) ||
 	    (said->secret != NULL && !is_plain(said->secret)))
 		return qcf_tool_printf("%s", info->filename);
