@@ -51,6 +51,17 @@ class IoSessions(CliTest):
         self.commands('open', 'open -t foo a', 'open -d foo a',
                       'open -o driver=qcow2', 'open -C -r a', name=None)
 
+    def test_options_of_open(self):
+        """They are looked at last, and none of them is a name."""
+        commands = ['open -o driver=foo a', 'open -o foo=1 a', 'open -o foo a',
+                    'open -o driver=foo', 'open -o driver=qcow2,foo=1 a',
+                    'open -o backing= a', 'open -o , a', 'open a b']
+        self.commands(*[c for c in commands if c != 'open a b'])
+        self.mkdir('dir')
+        for command in commands[:-3] + ['open dir', 'open -r dir']:
+            self.commands(command, name=None)
+        self.commands('open -o backing= a', 'length', name=None)
+
     def test_open_does_not_inherit(self):
         self.commands('length', 'close', 'open a', 'length',
                       options=['-f', 'raw'])

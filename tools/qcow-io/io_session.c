@@ -272,7 +272,7 @@ static char *open_image(struct io_session *session,
 	return reason;
 }
 
-static void complain(const struct io_settings *settings, const char *reason)
+void qcf_io_complain(const struct io_settings *settings, const char *reason)
 {
 	if (settings->path != NULL)
 		qcf_tool_error("can't open device %s: %s", settings->path,
@@ -310,7 +310,7 @@ bool qcf_io_open(struct io_session *session, const struct io_settings *asked)
 	if (reason == NULL)
 		reason = open_image(session, &settings);
 	if (reason != NULL) {
-		complain(&settings, reason);
+		qcf_io_complain(&settings, reason);
 		forget_image(session);
 		return false;
 	}
@@ -350,7 +350,7 @@ static bool go_back(struct io_session *session,
 		qcf_io_free_opts(settings->opts);
 	reason = open_image(session, &session->settings);
 	if (reason != NULL) {
-		complain(&session->settings, reason);
+		qcf_io_complain(&session->settings, reason);
 		forget_image(session);
 	}
 	return false;

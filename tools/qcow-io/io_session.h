@@ -49,6 +49,9 @@ struct io_session {
 /* For whoever made options and did not open an image with them. */
 void qcf_io_free_opts(struct qcf_image_opts *opts);
 
+/* Say why an image was not opened. */
+void qcf_io_complain(const struct io_settings *settings, const char *reason);
+
 /*
  * Open an image.  On failure prints why and returns false; the session is then
  * without an image.
