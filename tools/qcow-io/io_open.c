@@ -35,6 +35,15 @@ static bool take_open_option(int option, void *opaque)
 static const struct io_options open_letters = { "snCro:ki:t:d:U", "",
 	                                        take_open_option };
 
+static bool check_lists(const struct io_session *session,
+                        const struct open_options *o)
+{
+	if (!session->image_opts || o->said.count == 0)
+		return true;
+	puts("--image-opts and 'open -o' are mutually exclusive");
+	return false;
+}
+
 static bool check_operands(const struct io_session *session,
                            const struct open_options *o, int argc, char **argv)
 {
@@ -52,30 +61,20 @@ static bool check_operands(const struct io_session *session,
 	return true;
 }
 
-static bool open_image(struct io_session *session, struct open_options *o)
-{
-	QCF_AUTO_FREE char *reason = NULL;
-
-	if (o->said.count == 0)
-		return qcf_io_open(session, &o->settings);
-	o->settings.opts = qcf_tool_alloc(sizeof(*o->settings.opts));
-	reason = qcf_image_opts_add_pairs(o->settings.opts, &o->said);
-	if (reason == NULL)
-		return qcf_io_open(session, &o->settings);
-	qcf_io_complain(&o->settings, reason);
-	qcf_io_free_opts(o->settings.opts);
-	return false;
-}
-
 bool qcf_io_cmd_open(struct io_session *session, int argc, char **argv)
 {
 	struct open_options o = { 0 };
 	bool ok = qcf_io_parse_options(&open_letters, argc, argv, &o) &&
-	          check_operands(session, &o, argc, argv);
+	          check_lists(session, &o);
 
-	if (ok && optind < argc)
+	if (ok && optind == argc - 1 && session->image_opts)
+		ok = take_list(argv[optind], &o);
+	else if (ok && optind < argc)
 		o.settings.path = argv[optind];
-	ok = ok && open_image(session, &o);
+	ok = ok && check_operands(session, &o, argc, argv);
+	if (ok && o.said.count > 0)
+		ok = qcf_io_take_pairs(&o.settings, &o.said);
+	ok = ok && qcf_io_open(session, &o.settings);
 	qcf_keyval_fini(&o.said);
 	return ok;
 }
