@@ -71,6 +71,10 @@ struct qcf_image_opts {
  */
 char *qcf_image_opts_add(struct qcf_image_opts *opts, const char *text);
 
+/* The same for one that was taken apart already; each key has a value. */
+char *qcf_image_opts_add_pairs(struct qcf_image_opts *opts,
+                               const struct qcf_keyval_list *pairs);
+
 /* Whether a name is a description in JSON. */
 bool qcf_is_json_name(const char *name);
 

@@ -6,12 +6,29 @@
 #include "tool_error.h"
 #include "tool_text.h"
 
+static bool can_hold_bitmaps(struct qcowfmt_image *image,
+                             struct qcowfmt_info *info)
+{
+	*info = (struct qcowfmt_info){ .struct_size = sizeof(*info) };
+	return qcowfmt_get_info(image, 0, info, NULL) == 0 &&
+	       info->format == QCOWFMT_FORMAT_QCOW2 && info->version >= 3;
+}
+
+bool qcf_keep_bitmaps_has_source(struct qcowfmt_image *source)
+{
+	struct qcowfmt_info info;
+
+	if (can_hold_bitmaps(source, &info))
+		return true;
+	qcf_tool_error("Source lacks bitmap support");
+	return false;
+}
+
 static bool supports_bitmaps(struct qcowfmt_image *target)
 {
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_info info;
 
-	if (qcowfmt_get_info(target, 0, &info, NULL) == 0 &&
-	    info.format == QCOWFMT_FORMAT_QCOW2 && info.version >= 3)
+	if (can_hold_bitmaps(target, &info))
 		return true;
 	qcf_tool_error("Format driver '%s' does not support bitmaps",
 	               qcowfmt_format_name(info.format));

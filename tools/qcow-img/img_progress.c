@@ -74,12 +74,15 @@ static void show(struct img_progress *progress, double percent)
 	progress->shown = percent;
 }
 
+static bool has_begun;
+
 void qcf_progress_begin_on(struct img_progress *progress, int mode,
                            uint64_t total, FILE *out)
 {
 	struct sigaction action = { .sa_handler = note_question,
 		                    .sa_flags = SA_RESTART };
 
+	has_begun = true;
 	*progress = (struct img_progress){
 		.mode = mode,
 		.total = total,
@@ -142,4 +145,14 @@ void qcf_progress_end(struct img_progress *progress, bool success)
 		show(progress, 100);
 	putc('\n', progress->out);
 	(void)fflush(progress->out);
+}
+
+void qcf_progress_fail(int mode)
+{
+	struct img_progress progress;
+
+	if (has_begun)
+		return;
+	qcf_progress_begin(&progress, mode, 1);
+	qcf_progress_end(&progress, false);
 }

@@ -65,4 +65,7 @@ int qcf_progress_callback(void *opaque, uint64_t done, uint64_t total);
 /* success: all is done, whatever was counted. */
 void qcf_progress_end(struct img_progress *progress, bool success);
 
+/* What is to be seen of an operation that failed before its progress began. */
+void qcf_progress_fail(int mode);
+
 #endif
