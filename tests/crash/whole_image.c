@@ -676,7 +676,7 @@ struct failing {
 
 /* Only a flush that failed, or a header of which nobody knows whether it was
  * written, makes the image useless. */
-static void try_again(struct failing *f, const struct fault *fault,
+static void try_again(struct failing *f, const struct storage_fault *fault,
                       struct qcowfmt_image *image)
 {
 	struct qcowfmt_error *error = NULL;
