@@ -13,6 +13,7 @@
 #include "image_storage.h"
 #include "rec_storage.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 #include "whole_image.h"
 
@@ -27,15 +28,6 @@
 
 static const char *qemu_img;
 static const char *qemu_io;
-
-bool whole_arguments(int argc, char **argv)
-{
-	if (argc > 2) {
-		qemu_img = argv[1];
-		qemu_io = argv[2];
-	}
-	return qemu_img != NULL;
-}
 
 /* ------------------------------------------------------------------- making */
 
@@ -468,7 +460,7 @@ static void save_disk(const struct whole_disk *disk, const char *name)
 	fclose(file);
 }
 
-void whole_image_init(struct whole_image *w, const struct whole_kind *kind)
+static void init(struct whole_image *w, const struct whole_kind *kind)
 {
 	struct qcowfmt_image *opened;
 
@@ -492,7 +484,7 @@ void whole_image_init(struct whole_image *w, const struct whole_kind *kind)
 	memcpy(w->header, byte_image_bytes(w->image), sizeof(w->header));
 }
 
-void whole_image_fini(struct whole_image *w)
+static void fini(struct whole_image *w)
 {
 	free(w->active.bytes);
 	for (uint32_t i = 0; i < w->snapshot_count; i++)
@@ -534,7 +526,7 @@ static struct rec_log *record(struct whole_image *w, whole_operation operation)
 	return log;
 }
 
-void whole_image_crash(struct whole_image *w, whole_operation operation)
+static void cut_short(struct whole_image *w, whole_operation operation)
 {
 	/* Opening a LUKS image takes time. */
 	bool slow = w->kind->encryption == WHOLE_LUKS;
@@ -543,6 +535,7 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 		.exhaustive = slow ? 3 : 8,
 		.samples = slow ? 6 : 64,
 		.torn_stride = slow ? 97 : 11,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = record(w, operation);
@@ -563,12 +556,7 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 
 /* ------------------------------------------------------------------- faults */
 
-static const struct fault {
-	enum storage_verb verb;
-	int error;
-	enum fail_manner manner;
-	bool sticky;
-} faults[] = {
+static const struct fail_kind faults[] = {
 	{ VERB_WRITE, EIO, FAIL_PARTLY, false },
 	{ VERB_WRITE, ENOSPC, FAIL_CLEAN, true },
 	{ VERB_FLUSH, EIO, FAIL_CLEAN, false },
@@ -589,16 +577,11 @@ struct failing {
 };
 
 /* Returns whether there was a call to fail. */
-static bool fail_once(struct failing *f, const struct fault *fault,
+static bool fail_once(struct failing *f, const struct fail_kind *fault,
                       uint64_t nth)
 {
 	struct whole_image *w = f->w;
-	struct fail_plan plan = {
-		.verbs = VERB_BIT(fault->verb),
-		.error = fault->error,
-		.manner = fault->manner,
-		.sticky = fault->sticky,
-	};
+	struct fail_plan plan = fail_plan_of(fault);
 	struct qcowfmt_image *image = NULL;
 	int ret;
 
@@ -630,7 +613,7 @@ static bool fail_once(struct failing *f, const struct fault *fault,
 	return plan.failures > 0;
 }
 
-void whole_image_fail(struct whole_image *w, whole_operation operation)
+static void fail_calls(struct whole_image *w, whole_operation operation)
 {
 	/* Only some calls where each run takes long. */
 	uint64_t stride = w->kind->encryption == WHOLE_LUKS ? 11 : 1;
@@ -645,7 +628,7 @@ void whole_image_fail(struct whole_image *w, whole_operation operation)
 		uint64_t nth = 1;
 
 		while (fail_once(&f, &faults[i], nth))
-			nth += stride + nth / 16;
+			nth += thin_factor() * stride + nth / 16;
 	}
 	printf("%s: %" PRIu64 " runs with a fault, %" PRIu64 " failed\n",
 	       w->kind->name, f.runs, f.failures);
@@ -653,4 +636,63 @@ void whole_image_fail(struct whole_image *w, whole_operation operation)
 	byte_image_free(f.image);
 	if (f.data != NULL)
 		byte_image_free(f.data);
+}
+
+/* ------------------------------------------------------------------ program */
+
+static struct {
+	whole_operation operation;
+	const struct whole_kind *kinds;
+	int kind_count;
+} program;
+
+START_TEST(crashes)
+{
+	struct whole_image w;
+
+	init(&w, &program.kinds[_i]);
+	cut_short(&w, program.operation);
+	fini(&w);
+}
+
+END_TEST
+
+START_TEST(failures)
+{
+	struct whole_image w;
+
+	init(&w, &program.kinds[_i]);
+	fail_calls(&w, program.operation);
+	fini(&w);
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_set_timeout(tcase, 0);
+	tcase_add_loop_test(tcase, crashes, 0, program.kind_count);
+	tcase_add_loop_test(tcase, failures, 0, program.kind_count);
+}
+
+int whole_main(const char *promise, whole_operation operation,
+               const struct whole_kind *kinds, int kind_count, int argc,
+               char **argv)
+{
+	int status;
+
+	if (argc < 3) {
+		printf("skipped: qemu-img and qemu-io are needed\n");
+		return UNIT_SKIPPED;
+	}
+	qemu_img = argv[1];
+	qemu_io = argv[2];
+	program.operation = operation;
+	program.kinds = kinds;
+	program.kind_count = kind_count;
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	scratch_init();
+	status = unit_run(promise, add);
+	scratch_fini();
+	return status;
 }

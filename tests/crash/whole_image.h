@@ -64,18 +64,13 @@ struct whole_image {
 	uint64_t judged_by_qemu;
 };
 
-/* Find QEMU's programs in the arguments of main(); false if they are not
- * there. */
-bool whole_arguments(int argc, char **argv);
-
-/* Ends the test on failure. */
-void whole_image_init(struct whole_image *w, const struct whole_kind *kind);
-void whole_image_fini(struct whole_image *w);
-
-/* Run the operation on every state that a power cut during it could leave. */
-void whole_image_crash(struct whole_image *w, whole_operation operation);
-
-/* Run it once for each call to storage, which fails. */
-void whole_image_fail(struct whole_image *w, whole_operation operation);
+/*
+ * main() of a test program, whose arguments are QEMU's programs.  With each kind
+ * of image the operation is cut short at every moment, and runs once for each call
+ * to storage, which fails.
+ */
+int whole_main(const char *promise, whole_operation operation,
+               const struct whole_kind *kinds, int kind_count, int argc,
+               char **argv);
 
 #endif
