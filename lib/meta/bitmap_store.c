@@ -296,6 +296,8 @@ int qcf_bitmaps_reload(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	meta->bitmaps.damaged = false;
 	meta->bitmaps.flags_uncertain = false;
 	atomic_store(&meta->bitmaps.in_use, false);
+	if (meta->writable)
+		protect_directory(meta);
 	return load(meta, errp);
 }
 

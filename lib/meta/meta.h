@@ -96,6 +96,8 @@ struct qcf_meta {
 	atomic_bool unusable; /* opened to be repaired: tables that writing
 			       * relies on make no sense yet */
 	bool lazy_refcounts;
+	bool discard_other;    /* give back the host space of tables that are
+				* freed, too */
 	bool has_backing;      /* unallocated clusters show the backing file */
 	bool shows_snapshot;   /* l1 and the virtual size are those of a
 				* snapshot */

@@ -73,6 +73,28 @@ static const struct whole_kind kinds[] = {
 	  .data_file = true,
 	  .no_snapshots = true,
 	  .amend = "bits=1 name=data" },
+	{ .name = "down_512_bitmaps_vm_state",
+	  .options = "cluster_size=512",
+	  .kib = 96,
+	  .bitmaps = true,
+	  .vm_state = true,
+	  .amend = "v2" },
+	{ .name = "up_4096_vm_state",
+	  .options = V2 "cluster_size=4k",
+	  .kib = 256,
+	  .vm_state = true,
+	  .amend = "v3 bits=32" },
+	{ .name = "wider_512_bitmaps_vm_state",
+	  .options = "cluster_size=512",
+	  .kib = 96,
+	  .bitmaps = true,
+	  .vm_state = true,
+	  .amend = "bits=64" },
+	{ .name = "narrower_4096_bitmaps",
+	  .options = "cluster_size=4k",
+	  .kib = 256,
+	  .bitmaps = true,
+	  .amend = "bits=8 lazy" },
 	{ .name = "lazy_4096",
 	  .options = "cluster_size=4k",
 	  .kib = 256,
@@ -116,6 +138,6 @@ static int amend(struct qcowfmt_image *image, const struct whole_kind *kind,
 
 int main(int argc, char **argv)
 {
-	return whole_main("amend_survives_a_crash", amend, kinds,
-	                  QCF_ARRAY_LEN(kinds), argc, argv);
+	return whole_image_main(argc, argv, "amend_survives_a_crash", kinds,
+	                        QCF_ARRAY_LEN(kinds), amend);
 }

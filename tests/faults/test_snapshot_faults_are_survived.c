@@ -15,7 +15,7 @@
 #include "snapshot_trial.h"
 #include "thin.h"
 
-static const struct fail_kind faults[] = {
+static const struct storage_fault faults[] = {
 	{ VERB_READ, EIO, FAIL_CLEAN, false },
 	{ VERB_WRITE, EIO, FAIL_CLEAN, false },
 	{ VERB_WRITE, ENOSPC, FAIL_PARTLY, false },
@@ -54,7 +54,7 @@ static void use_on(struct tour *tour, struct qcowfmt_image *image)
 }
 
 /* Returns false if nothing was left to fail. */
-static bool fail_nth(struct tour *tour, const struct fail_kind *fault,
+static bool fail_nth(struct tour *tour, const struct storage_fault *fault,
                      uint64_t n)
 {
 	struct qcowfmt_error *error = NULL;
@@ -62,7 +62,7 @@ static bool fail_nth(struct tour *tour, const struct fail_kind *fault,
 	int ret;
 
 	byte_image_copy(tour->bytes, tour->start);
-	tour->plan = fail_plan_of(fault);
+	tour->plan = fail_plan_for(fault);
 	image = trial_open(
 		fail_storage_new(image_storage_new(tour->bytes, true),
 	                         &tour->plan),

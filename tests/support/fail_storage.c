@@ -36,13 +36,3 @@ struct qcowfmt_storage *fail_storage_new(struct qcowfmt_storage *inner,
 {
 	return wrap_storage_new(inner, fail_hook, plan);
 }
-
-struct fail_plan fail_plan_of(const struct fail_kind *kind)
-{
-	return (struct fail_plan){
-		.verbs = VERB_BIT(kind->verb),
-		.error = kind->error,
-		.manner = kind->manner,
-		.sticky = kind->sticky,
-	};
-}

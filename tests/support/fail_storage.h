@@ -13,14 +13,6 @@ enum fail_manner {
 	FAIL_SHORT,  /* not an error: a read gets less than there is */
 };
 
-/* How calls fail, for tables of them. */
-struct fail_kind {
-	enum storage_verb verb;
-	int error;
-	enum fail_manner manner;
-	bool sticky;
-};
-
 struct fail_plan {
 	uint32_t verbs; /* VERB_BIT() of those that count */
 	uint64_t nth;   /* 1 is the first; 0 never fails */
@@ -31,8 +23,24 @@ struct fail_plan {
 	atomic_uint_fast64_t failures; /* made so far */
 };
 
-/* A plan for a kind of failure, which begins with nth = 0. */
-struct fail_plan fail_plan_of(const struct fail_kind *kind);
+/* A kind of failure to try at each call. */
+struct storage_fault {
+	enum storage_verb verb;
+	int error;
+	enum fail_manner manner;
+	bool sticky;
+};
+
+/* Nothing fails before nth is set. */
+static inline struct fail_plan fail_plan_for(const struct storage_fault *fault)
+{
+	return (struct fail_plan){
+		.verbs = VERB_BIT(fault->verb),
+		.error = fault->error,
+		.manner = fault->manner,
+		.sticky = fault->sticky,
+	};
+}
 
 /* The plan is the caller's, outlives the storage, and may be changed between
  * calls.  inner is owned by the new storage. */
