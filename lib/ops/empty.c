@@ -229,7 +229,7 @@ static int clear_l1(struct qcf_meta *meta, struct qcowfmt_error **errp)
 static int find_end(struct qcf_meta *meta, uint64_t *end,
                     struct qcowfmt_error **errp)
 {
-	uint8_t bytes[QCF_HEADER_LEN_V1];
+	uint8_t bytes[QCF_HEADER_LEN_V1] = { 0 };
 	struct qcf_reader reader = qcf_reader_init(bytes, sizeof(bytes));
 	int ret = qcf_storage_pread_exact(meta->storage, bytes, sizeof(bytes),
 	                                  0, errp);

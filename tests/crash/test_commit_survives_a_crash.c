@@ -11,6 +11,7 @@
 #include "crash_states.h"
 #include "image_storage.h"
 #include "rec_storage.h"
+#include "thin.h"
 #include "unit.h"
 
 #define QCOW2 QCOWFMT_FORMAT_QCOW2
@@ -170,6 +171,7 @@ START_TEST(commits)
 		.exhaustive = 10,
 		.samples = 256,
 		.torn_stride = 2,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(CHAIN_CAPACITY);

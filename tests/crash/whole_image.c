@@ -13,6 +13,7 @@
 #include "image_storage.h"
 #include "rec_storage.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 #include "whole_image.h"
 
@@ -631,6 +632,7 @@ static void whole_image_crash(struct whole_image *w, whole_operation operation)
 		.exhaustive = slow ? 3 : 8,
 		.samples = slow ? 6 : 64,
 		.torn_stride = slow ? 97 : 11,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = record(w, operation);
@@ -733,8 +735,9 @@ static bool fail_once(struct failing *f, const struct storage_fault *fault,
 
 static void whole_image_fail(struct whole_image *w, whole_operation operation)
 {
-	/* Only some calls where each run takes long. */
-	uint64_t stride = w->kind->encryption == WHOLE_LUKS ? 11 : 1;
+	/* Only some calls where each run takes long; odd and even ones. */
+	uint64_t stride = (w->kind->encryption == WHOLE_LUKS ? 11 : 1) *
+	                  (thin_factor() | 1);
 	struct failing f = {
 		.w = w,
 		.operation = operation,
