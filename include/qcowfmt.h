@@ -1397,10 +1397,10 @@ struct qcowfmt_compact_result {
  * Moves clusters from the end of the file into free ones, cuts the file, and
  * gives the space of free clusters back.  The guest sees the same disk all the
  * time, also after a failure or a power cut at any moment, which may leave
- * leaked clusters; snapshots and bitmaps stay.  LUKS key slots and dirty bitmaps
- * are not moved, and compressed clusters that share host clusters only together:
- * the file keeps its length up to the last thing that cannot move.  A second run
- * has nothing to do.  Clusters that read as zeros everywhere are not looked for.
+ * leaked clusters; snapshots and bitmaps are kept.  LUKS key slots are not moved,
+ * and compressed clusters that share host clusters only together: the file keeps
+ * its length up to the last thing that cannot move.  A second run has nothing to
+ * do.  Clusters that read as zeros everywhere are not looked for.
  *
  * Takes memory of about 20 MiB, and what qcowfmt_check() takes.  Guest I/O waits
  * meanwhile.  -ENOTSUP for raw and version 1; -EIO and QCOWFMT_ERR_CORRUPT, with
