@@ -13,6 +13,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "meta.h"
+#include "meta_tables.h"
 
 void qcf_bitmaps_init(struct qcf_bitmaps *bitmaps, uint64_t max_size)
 {

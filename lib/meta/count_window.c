@@ -7,6 +7,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "count_window.h"
+#include "meta_tables.h"
 
 /* Blocks that follow each other on storage are read and written together. */
 #define MAX_RUN (UINT64_C(4) << 20)

@@ -59,6 +59,21 @@ static inline bool qcf_window_more(const struct qcf_count_window *window)
 int qcf_window_next(struct qcf_count_window *window,
                     struct qcowfmt_error **errp);
 
+/* Begin anew; nothing was changed.  What has all blocks keeps them. */
+static inline void qcf_window_rewind(struct qcf_count_window *window)
+{
+	if (window->first > 0 || qcf_window_more(window))
+		window->end = 0;
+}
+
+/* The counts of a block, as stored. */
+static inline const uint8_t *qcf_window_bytes(
+	const struct qcf_count_window *window, size_t position)
+{
+	return window->bytes +
+	       (position << window->meta->geometry.cluster_bits);
+}
+
 /* Find the count of a cluster; false if it is not in the window. */
 static inline bool qcf_window_find(const struct qcf_count_window *window,
                                    uint64_t host_cluster,

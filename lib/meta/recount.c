@@ -15,6 +15,8 @@
 #include "check_id.h"
 #include "checked.h"
 #include "count_window.h"
+#include "meta_protect.h"
+#include "meta_tables.h"
 #include "recount.h"
 
 /* L2 tables that follow each other in the file are read together. */

@@ -7,6 +7,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "header_switch.h"
+#include "meta_tables.h"
 #include "snapshot_table.h"
 
 /* ----------------------------------------------------------------- loading */

@@ -120,6 +120,25 @@ static int salvage(const struct qcf_fill *fill, struct qcf_slot *slot,
 
 /* ----------------------------------------------------------------- reading */
 
+/* Zeros too few to be worth a hole become data: where any unit of a block, of
+ * what the piece has of it, is data, all are. */
+static void fill_blocks(const struct qcf_fill *fill, struct qcf_slot *slot,
+                        uint64_t units)
+{
+	uint64_t first = 0;
+
+	while (first < units) {
+		uint64_t offset = slot->piece.offset + first * fill->unit;
+		uint64_t left = fill->zero_block - offset % fill->zero_block;
+		uint64_t count = QCF_MIN((left + fill->unit - 1) / fill->unit,
+		                         units - first);
+
+		if (memchr(slot->zeros + first, 0, count) != NULL)
+			memset(slot->zeros + first, 0, count);
+		first += count;
+	}
+}
+
 static void find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 {
 	uint64_t units = qcf_slot_units(slot, fill->unit);
@@ -131,6 +150,8 @@ static void find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 		slot->zeros[i] = !fill->write_all &&
 		                 qcf_is_zero(slot->buffer + start, len);
 	}
+	if (fill->zero_block > fill->unit)
+		fill_blocks(fill, slot, units);
 }
 
 int qcf_slot_fill(const struct qcf_fill *fill, struct qcf_slot *slot,

@@ -54,6 +54,7 @@ static inline uint64_t qcf_slot_units(const struct qcf_slot *slot,
 struct qcf_fill {
 	const struct qcf_source *source;
 	uint64_t unit;
+	uint64_t zero_block; /* bytes: zeros that are read are left out by it */
 	bool salvage;   /* what cannot be read becomes zeros */
 	bool write_all; /* do not look for zeros */
 };

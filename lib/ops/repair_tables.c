@@ -3,8 +3,9 @@
  * repair_tables.c - the snapshot table and the bitmap directory written anew
  *
  * Snapshots keep what is known of them: extra data that is missing is made up the
- * way readers do anyway, what is too long is cut, and entries of zeros go.  A
- * table that cannot be told into entries to its end is left alone.
+ * way readers do anyway, what is too long is cut, ids and names end at a NUL byte,
+ * and entries of zeros go.  A table that cannot be told into entries to its end is
+ * left alone.
  */
 #include <errno.h>
 
@@ -19,20 +20,28 @@
 
 /* ---------------------------------------------------------------- snapshots */
 
-/* The bytes of an entry with no more extra data than is allowed. */
+/* The bytes of an entry with no more extra data than is allowed, and texts that
+ * end where other programs see them end. */
 static size_t shorten(const struct qcf_snapshot_view *view,
                       const struct qcf_snapshot_parts *p, uint8_t *bytes)
 {
+	const uint8_t *id = view->bytes + p->end - p->name_len - p->id_len;
 	uint32_t extra = QCF_MIN(p->extra_len, QCF_MAX_SNAPSHOT_EXTRA);
-	size_t texts = p->id_len + p->name_len;
+	size_t id_len = strnlen((const char *)id, p->id_len);
+	size_t name_len = strnlen((const char *)id + p->id_len, p->name_len);
 	size_t len = QCF_SNAPSHOT_FIXED_LEN + extra;
-	struct qcf_writer writer = qcf_writer_init(
+	struct qcf_writer lens =
+		qcf_writer_init(bytes + QCF_SNAPSHOT_TEXT_LENS, 4);
+	struct qcf_writer extra_len = qcf_writer_init(
 		bytes + QCF_SNAPSHOT_FIXED_LEN - sizeof(extra), sizeof(extra));
 
 	memcpy(bytes, view->bytes + p->start, len);
-	qcf_write_u32(&writer, extra);
-	memcpy(bytes + len, view->bytes + p->end - texts, texts);
-	return len + texts;
+	qcf_write_u16(&lens, (uint16_t)id_len);
+	qcf_write_u16(&lens, (uint16_t)name_len);
+	qcf_write_u32(&extra_len, extra);
+	memcpy(bytes + len, id, id_len);
+	memcpy(bytes + len + id_len, id + p->id_len, name_len);
+	return len + id_len + name_len;
 }
 
 static int add_entry(struct qcf_checker *c, struct qcf_snapshot_view *view,
@@ -71,7 +80,7 @@ static int make_table(struct qcf_checker *c, struct qcf_snapshot_table *table,
 	/* A table that is not in the file has no entries; one that could not be
 	 * read this time may have. */
 	bool whole =
-		c->result->check_errors == errors &&
+		c->result->check_errors == errors && !c->lost &&
 		(view.bytes == NULL || view.count == c->header->snapshot_count);
 
 	for (uint32_t i = 0; ret == 0 && whole && i < view.count; i++) {
@@ -172,7 +181,7 @@ int qcf_repair_tables(struct qcf_checker *c, struct qcf_meta *meta,
 	int ret = 0;
 
 	/* New clusters might be where something refers to that is not there. */
-	if (c->dangling.low.group_count > 0)
+	if (qcf_counts_any(&c->dangling))
 		return 0;
 	if (c->need_snapshots)
 		ret = repair_snapshots(c, meta, rewritten, errp);

@@ -189,7 +189,7 @@ int qcf_snapshot_unshare(struct qcf_snapshot_change *c, struct qcf_tree *tree,
 {
 	const struct qcf_recount drop = {
 		.change = -1,
-		.discard = c->image->discard_mode == QCOWFMT_DISCARD_UNMAP,
+		.discard = !c->image->keep_snapshot_space,
 	};
 
 	return recount_and_flush(c, tree, &drop, errp);
