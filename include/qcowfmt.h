@@ -378,7 +378,8 @@ typedef int64_t (*qcowfmt_secret_callback)(
 /* Secrets can be at most this long, bytes. */
 #define QCOWFMT_MAX_SECRET 4096
 
-/* How discarded guest ranges reach storage. */
+/* How discarded guest ranges reach storage.  What snapshots leave behind when
+ * they are deleted or applied goes by QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE. */
 enum qcowfmt_discard_mode {
 	QCOWFMT_DISCARD_UNMAP = 0,  /* give the host space back (default) */
 	QCOWFMT_DISCARD_IGNORE = 1, /* guest discards succeed and do nothing */
@@ -399,8 +400,9 @@ struct qcowfmt_open_options {
 	uint64_t cache_size;        /* bytes of metadata cache for the whole
 				   * chain, 0 = 32 MiB */
 	uint64_t max_metadata_size; /* ceiling for tables held in memory as a
-				     * whole (L1, refcount table), bytes,
-				     * 0 = 64 MiB */
+				     * whole (L1, refcount table), and for
+				     * what dirty bitmaps record until it is
+				     * stored, bytes, 0 = 64 MiB */
 	const void *secret;         /* of the image opened first; copied */
 	size_t secret_len;          /* bytes */
 	/* Asked for each encrypted image of the chain that secret is not for.
@@ -447,6 +449,12 @@ struct qcowfmt_open_options {
  * and guest data cannot be read.  With READ_WRITE nothing but the dirty bitmaps
  * can be changed. */
 #define QCOWFMT_OPEN_NO_DATA 0x40u
+/* Leave the host file's space allocated where deleting or applying a snapshot
+ * frees clusters. */
+#define QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE 0x80u
+/* Give the host space of tables and dirty bitmaps back, too, when they are
+ * replaced or removed. */
+#define QCOWFMT_OPEN_DISCARD_OTHER 0x100u
 
 /*
  * qcowfmt_open_file - open the image in a local file
@@ -518,7 +526,9 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
  * alignment is needed; sectors that are written in part are read first.
  *
  * Writes that overlap and run at the same time leave each byte with the
- * content of one of them.  Returns 0.  Since 0.1.
+ * content of one of them.  -E2BIG and QCOWFMT_ERR_LIMIT, with nothing written,
+ * if dirty bitmaps may take no more memory to record it (max_metadata_size): any
+ * qcowfmt_bitmap_change() stores what they have.  Returns 0.  Since 0.1.
  */
 int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
                    uint64_t guest_offset, struct qcowfmt_error **errp);

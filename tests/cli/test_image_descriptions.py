@@ -386,6 +386,48 @@ class ImageDescriptions(CliTest):
         self.assertLess(os.stat(self.our_path('a')).st_blocks, before)
         self.is_sound('a')
 
+    def freed_blocks(self, *args):
+        """How many KiB a command gives back, ours and theirs."""
+        paths = (self.our_path('a'), self.their_path('a'))
+        before = [os.stat(path).st_blocks for path in paths]
+        self.same_status('qemu-img', *args)
+        return [(before[i] - os.stat(path).st_blocks) // 2
+                for i, path in enumerate(paths)]
+
+    def test_pass_discard_snapshot_acts(self):
+        for options in ('', ',discard=ignore', ',discard=unmap',
+                        ',pass-discard-snapshot=on',
+                        ',pass-discard-snapshot=off',
+                        ',discard=unmap,pass-discard-snapshot=off',
+                        ',discard=unmap,pass-discard-request=off'):
+            with self.subTest(options=options):
+                self.qemu('qemu-img', 'create', '-f', 'qcow2', 'a', '8M')
+                self.qemu('qemu-io', '-c', 'write 0 4M', 'a')
+                self.qemu('qemu-img', 'snapshot', '-c', 's', 'a')
+                self.qemu('qemu-io', '-c', 'write 0 2M', 'a')
+                ours, theirs = self.freed_blocks(
+                    'snapshot', '-d', 's', '--image-opts',
+                    'driver=qcow2,file.filename=a' + options)
+                # A table may lie elsewhere.
+                self.assertLess(abs(ours - theirs), 200)
+                self.assertEqual(theirs > 1900, 'snapshot=off' not in options)
+                self.is_sound('a')
+
+    def test_pass_discard_other_acts(self):
+        for option in ('off', 'on'):
+            text = 'driver=qcow2,file.filename=a,pass-discard-other=' + option
+            with self.subTest(option=option):
+                self.qemu('qemu-img', 'create', '-f', 'qcow2', '-o',
+                          'cluster_size=4k', 'a', '64M')
+                self.qemu('qemu-io', '-c', 'write 0 32M', 'a')
+                ours, theirs = self.freed_blocks(
+                    'amend', '-o', 'refcount_bits=32', '--image-opts', text)
+                self.assertLess(abs(ours - theirs), 8)
+                kept, _ = self.freed_blocks(
+                    'amend', '-o', 'refcount_bits=16', '--image-opts', text)
+                self.assertEqual(kept > 0, option == 'on')
+                self.is_sound('a')
+
 
 if __name__ == '__main__':
     if not HAS_JSON:

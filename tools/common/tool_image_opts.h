@@ -41,8 +41,11 @@ struct qcf_image_node {
 	enum qcf_choice direct;
 	enum qcf_choice no_flush;
 	enum qcf_choice lazy_refcounts;
-	enum qcf_choice discard;      /* requests of the guest are obeyed */
-	enum qcf_choice pass_discard; /* ... and its space is given back */
+	enum qcf_choice discard;       /* requests of the guest are obeyed */
+	enum qcf_choice pass_discard;  /* ... and its space is given back */
+	enum qcf_choice pass_snapshot; /* also that of deleted snapshots */
+	enum qcf_choice pass_other;    /* also that of replaced tables */
+	enum qcf_choice file_discard;  /* the file does as it is told */
 	/* Sizes of caches, bytes; 0 if not given. */
 	uint64_t cache_size;
 	uint64_t l2_cache_size;

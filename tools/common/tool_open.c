@@ -202,6 +202,20 @@ static void apply_caches(const struct qcf_image_node *node,
 			: node->l2_cache_size + node->refcount_cache_size;
 }
 
+/* Which clusters that become free are to give their space back. */
+static void apply_passing(const struct qcf_image_node *node,
+                          struct qcowfmt_open_options *options)
+{
+	bool never = node->file_discard == QCF_CHOICE_OFF;
+
+	if (never || node->pass_discard == QCF_CHOICE_OFF)
+		options->discard_mode = QCOWFMT_DISCARD_KEEP;
+	if (never || node->pass_snapshot == QCF_CHOICE_OFF)
+		options->flags |= QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE;
+	if (!never && node->pass_other == QCF_CHOICE_ON)
+		options->flags |= QCOWFMT_OPEN_DISCARD_OTHER;
+}
+
 static char *apply_node(const struct qcf_image_node *node,
                         struct qcf_tool_open *request,
                         struct qcowfmt_open_options *options)
@@ -220,8 +234,7 @@ static char *apply_node(const struct qcf_image_node *node,
 	apply_choice(node->no_flush, &request->cache.no_flush);
 	apply_choice(node->discard, &obey);
 	request->ignore_discard = !obey;
-	if (node->pass_discard == QCF_CHOICE_OFF)
-		options->discard_mode = QCOWFMT_DISCARD_KEEP;
+	apply_passing(node, options);
 	if (node->lazy_refcounts == QCF_CHOICE_ON)
 		options->flags |= QCOWFMT_OPEN_LAZY_REFCOUNTS_ON;
 	if (node->lazy_refcounts == QCF_CHOICE_OFF)
