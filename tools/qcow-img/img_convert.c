@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "img_command.h"
 #include "img_convert_copy.h"
@@ -417,19 +418,70 @@ static bool open_sources(const struct img_convert_request *r,
 	return true;
 }
 
+/*
+ * Whether standard input can be read once, from first byte to last.  A qcow2
+ * image for a pipe begins with tables, which say what will come.
+ */
+static void plan_input(const struct img_convert_request *r,
+                       struct img_source *source)
+{
+	bool to_qcow2 = r->target_format != NULL &&
+	                strcmp(r->target_format, "qcow2") == 0;
+	bool is_sized = qcf_keyval_find(&r->list, "size") != NULL;
+	bool grows = r->no_create || to_qcow2 ||
+	             (r->target_format != NULL &&
+	              strcmp(r->target_format, "raw") == 0);
+
+	source->may_move = r->source_count == 1 && !r->snapshot.is_set &&
+	                   !r->keep_snapshots && !r->keep_bitmaps &&
+	                   !r->salvage &&
+	                   !(r->to_pipe && to_qcow2 && r->compress);
+	source->may_take =
+		source->may_move && grows && r->backing == NULL &&
+		qcf_keyval_find(&r->list, "backing_file") == NULL &&
+		qcf_keyval_find(&r->list, "preallocation") == NULL &&
+		(!r->to_pipe || !to_qcow2 || (is_sized && r->hole_size == 0));
+}
+
+/* A file that is made for input of unknown length gets it in the end. */
+static void plan_size(struct img_convert_request *r,
+                      const struct img_source *source)
+{
+	struct stat st;
+
+	r->resize = source->is_input && !r->no_create && source->size == 0 &&
+	            qcf_keyval_find(&r->list, "size") == NULL &&
+	            stat(r->target_path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* The length of input that was said before must be the one it has. */
+static bool check_length(const struct img_convert_request *r,
+                         const struct img_source *source)
+{
+	if (!source->is_input || r->resize || r->no_create ||
+	    qcf_round_up(source->pipe.position, 512) == source->size)
+		return true;
+	qcf_tool_error("Option 'size' must be the size of the source");
+	return false;
+}
+
 static bool convert(struct img_convert_request *r, struct img_source *source)
 {
 	bool created = false;
 	bool ok;
 
-	if (!name_target(r) || !open_sources(r, source))
+	if (!name_target(r))
+		return false;
+	plan_input(r, source);
+	if (!open_sources(r, source))
 		return false;
 	if (r->to_pipe)
 		return qcf_convert_stream(r, source);
 	if (!qcf_target_prepare(r, source, &created))
 		return false;
+	plan_size(r, source);
 	r->target.flags = QCOWFMT_OPEN_READ_WRITE;
-	ok = write_target(r, source);
+	ok = write_target(r, source) && check_length(r, source);
 	/* Nobody should take half a copy for a whole one. */
 	if (!ok && created)
 		(void)unlink(r->target_path);
@@ -451,6 +503,8 @@ static int run(struct img_convert_request *r)
 		return reason == NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	ok = convert(r, &source);
+	if (ok && source.is_moving)
+		qcf_pipe_drain(&source.pipe);
 	qcf_source_close(&source);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
