@@ -4,8 +4,8 @@ data file, and preallocated ones."""
 
 import os
 
-from cli_common import (AES, CliTest, KIB, LUKS, MIB, SECRETS, image_opts,
-                        main, noise)
+from cli_common import (AES, CliTest, HAS_JSON, KIB, LUKS, MIB, SECRETS,
+                        image_opts, main, noise)
 
 SIZE = 4 * MIB + 512
 PIECES = [(0, noise(1, 70 * KIB)), (MIB, noise(2, MIB)),
@@ -142,6 +142,30 @@ class ConvertSpecialTargets(CliTest):
         self.their('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', '-o',
                    'extended_l2=on', 'src', 'new')
         self.same_output('qemu-img', 'map', 'new')
+
+    def test_a_target_described_in_json(self):
+        if not HAS_JSON:
+            self.skipTest('built without JSON')
+        inner = '{"driver": "file", "filename": "new"}'
+        for described in ('json:{"driver": "qcow2", "file": %s}' % inner,
+                          'json:{"file": %s}' % inner,
+                          'json:{"file.filename": "new"}'):
+            for flags in ('-O qcow2', '-O qcow2 --target-is-zero', '',
+                          '-O raw', '-O bad'):
+                self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'new',
+                          str(SIZE))
+                args = ['qemu-img', 'convert', '-n', '-f', 'raw',
+                        *flags.split(), 'src', described]
+                self.same_all(*args)
+                if 'qcow2' in flags:
+                    self.same_content('src', 'new', 'raw', 'qcow2')
+                    self.is_sound('new')
+        for name in ('json:{"driver": "qcow2", "file.filename": "none"}',
+                     'json:{"driver": "qcow2"}'):
+            self.same_all('qemu-img', 'convert', '-n', '-O', 'qcow2', '-f',
+                          'raw', 'src', name)
+        self.same_all('qemu-img', 'convert', '-O', 'qcow2', '-f', 'raw', 'src',
+                      'json:{"driver": "qcow2", "file.filename": "x"}')
 
 
 if __name__ == '__main__':

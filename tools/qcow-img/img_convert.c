@@ -380,24 +380,33 @@ static bool write_target(const struct img_convert_request *r,
 	return ok && (!r->compress || qcf_target_pad(r->target_path));
 }
 
+/* A target that exists may be described, not just named. */
+static bool take_description(struct img_convert_request *r, bool image_opts)
+{
+	if (!qcf_tool_take_image(&r->target, &r->target_opts, image_opts,
+	                         r->target.path))
+		return false;
+	r->target_path = r->target_opts.path;
+	return true;
+}
+
 /* Find out where the target is; false with a message. */
 static bool name_target(struct img_convert_request *r)
 {
 	QCF_AUTO_FREE char *reason = NULL;
 
-	if (r->target_image_opts) {
-		if (!qcf_tool_take_image(&r->target, &r->target_opts, true,
-		                         r->target.path))
-			return false;
-		r->target_path = r->target_opts.path;
-		return true;
-	}
+	if (r->target_image_opts)
+		return take_description(r, true);
 	if (r->target_format == NULL)
 		r->target_format = "raw";
 	r->target.format = r->target_format;
+	if (r->no_create && qcf_is_json_name(r->target.path))
+		return take_description(r, false);
 	r->to_pipe = qcf_is_pipe_name(r->target.path);
 	r->target_path = qcf_tool_path(r->target.path, &reason);
-	if (r->target_path == NULL)
+	if (r->target_path == NULL && qcf_is_json_name(r->target.path))
+		qcf_tool_error("%s", reason);
+	else if (r->target_path == NULL)
 		qcf_tool_error("%s: error while converting %s: %s",
 		               r->target.path, r->target_format, reason);
 	return r->target_path != NULL;
