@@ -305,6 +305,10 @@ int qcf_convert(struct qcowfmt_image *const *sources, size_t source_count,
 	sink.fill = &c.pipe.fill;
 	sink.share = can_share(sources, source_count, options->flags);
 	qcf_target_init(&sink);
+	/* Where a raw file has its bytes does not depend on the order. */
+	if (qcf_image_top(target)->meta == NULL && c.source.input == NULL &&
+	    options->bitmap == NULL)
+		c.pipe.out_of_order = !c.pipe.in_order;
 	c.planner.zeros_below = sink.zeros_below;
 	c.pipe.sink = &sink.sink;
 	/* What cannot grow takes no more than it has room for. */

@@ -3,8 +3,9 @@
 data file, and preallocated ones."""
 
 import os
+import subprocess
 
-from cli_common import (AES, CliTest, HAS_JSON, KIB, LUKS, MIB, SECRETS,
+from cli_common import (AES, CliTest, HAS_JSON, KIB, LUKS, MIB, OURS, SECRETS,
                         image_opts, main, noise)
 
 SIZE = 4 * MIB + 512
@@ -166,6 +167,28 @@ class ConvertSpecialTargets(CliTest):
                           'raw', 'src', name)
         self.same_all('qemu-img', 'convert', '-O', 'qcow2', '-f', 'raw', 'src',
                       'json:{"driver": "qcow2", "file.filename": "x"}')
+
+    def test_a_huge_overlay_without_its_backing_file(self):
+        """Zeros in place of it take no memory, however large it was."""
+        if not HAS_JSON:
+            self.skipTest('built without JSON')
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'base', '4T')
+        self.qemu('qemu-io', '-c', 'write -q -P 1 1T 64k', 'base')
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'base',
+                  '-F', 'qcow2', 'top')
+        self.qemu('qemu-io', '-c', 'write -q -P 3 3T 64k', 'top')
+        self.same_all('qemu-img', 'convert', '-O', 'qcow2',
+                      'json:{"driver": "qcow2", "file.filename": "top", '
+                      '"backing": null}', 'new')
+        self.same_bytes('new')
+        done = subprocess.run(
+            ['sh', '-c', 'ulimit -v 300000; exec "$0" "$@"',
+             OURS['qemu-img'], 'convert', '-O', 'qcow2',
+             'json:{"driver": "qcow2", "file.filename": "top", '
+             '"backing": null}', 'again'], cwd=self.ours,
+            capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done)
+        self.same_content('new', 'again')
 
 
 if __name__ == '__main__':
