@@ -1300,7 +1300,7 @@ struct qcowfmt_convert_options {
 	/* Gets what was done; may be NULL.  The caller sets its struct_size. */
 	struct qcowfmt_convert_result *result;
 	/* Not NULL: what is copied comes from here, and there are no sources.
-	 * BITMAP, SALVAGE, TOP_ONLY, OUT_OF_ORDER and COPY_RANGE are -EINVAL
+	 * A bitmap, SALVAGE, TOP_ONLY, OUT_OF_ORDER and COPY_RANGE are -EINVAL
 	 * then.  Zeros are added up to a whole sector. */
 	qcowfmt_input_callback input;
 	void *input_opaque;
