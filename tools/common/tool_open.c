@@ -404,7 +404,10 @@ static int open_planned(struct plan *plan, struct qcowfmt_image **image,
 		*reason = open_data_file(plan);
 	if (*reason != NULL)
 		return -EINVAL;
-	ret = qcf_tool_file_open(&plan->file, &storage, reason);
+	storage = plan->request.storage;
+	ret = storage != NULL
+	              ? 0
+	              : qcf_tool_file_open(&plan->file, &storage, reason);
 	if (ret == 0)
 		ret = open_image(plan, storage, image, reason);
 	if (ret == 0 && plan->file.writable &&

@@ -54,7 +54,7 @@ static bool stream(const struct img_convert_request *r,
 	struct img_copy copy;
 	int ret;
 
-	qcf_copy_begin(&copy, r, 0);
+	qcf_copy_begin(&copy, r, source, 0);
 	/* A reader that goes away is an error like any other. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	ret = qcowfmt_stream(source->handles, source->count, create,
@@ -63,7 +63,7 @@ static bool stream(const struct img_convert_request *r,
 }
 
 bool qcf_convert_stream(struct img_convert_request *r,
-                        const struct img_source *source)
+                        struct img_source *source)
 {
 	struct qcowfmt_create_options create;
 	struct img_create_values values = { 0 };
