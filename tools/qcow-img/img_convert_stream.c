@@ -3,7 +3,6 @@
 #include "img_convert_stream.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "img_convert_copy.h"
@@ -55,8 +54,6 @@ static bool stream(const struct img_convert_request *r,
 	int ret;
 
 	qcf_copy_begin(&copy, r, source, 0);
-	/* A reader that goes away is an error like any other. */
-	(void)signal(SIGPIPE, SIG_IGN);
 	ret = qcowfmt_stream(source->handles, source->count, create,
 	                     &copy.options, put, NULL, &copy.error);
 	return qcf_copy_end(&copy, ret);
