@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tool_text.h"
+
 static const char *program = "qcow-img";
 
 void qcf_tool_set_program(const char *argv0)
@@ -29,11 +31,17 @@ QCF_PRINTF(2, 0)
 
 static void print_message(const char *kind, const char *fmt, va_list args)
 {
+	char *text = NULL;
+
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	else
+		qcf_clean_lines(text);
 	/* Keep the order of messages and output when both go to one place. */
 	(void)fflush(stdout);
-	fprintf(stderr, "%s: %s", program, kind);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
+	fprintf(stderr, "%s: %s%s\n", program, kind,
+	        text != NULL ? text : "Cannot allocate memory");
+	free(text);
 }
 
 void qcf_tool_error(const char *fmt, ...)
@@ -195,12 +203,14 @@ static char *reword(const struct qcowfmt_error *error, bool writing)
 char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
                       const char *path, bool writing)
 {
+	QCF_AUTO_FREE char *plain = qcf_plain_text(path);
+
 	if (ret == -EAGAIN &&
 	    (error == NULL || qcowfmt_error_code(error) == QCOWFMT_ERR_LOCKED))
 		return qcf_tool_printf("Failed to get %s\"write\" lock\n"
 		                       "Is another process using the image "
 		                       "[%s]?",
-		                       writing ? "" : "shared ", path);
+		                       writing ? "" : "shared ", plain);
 	if (error == NULL)
 		return qcf_tool_printf("%s", strerror(-ret));
 	return reword(error, writing);

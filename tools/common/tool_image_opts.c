@@ -284,8 +284,6 @@ char *qcf_image_opts_add(struct qcf_image_opts *opts, const char *text)
 {
 	size_t known = opts->list.count;
 
-	if (*text != '\0' && !qcf_keyval_is_valid(text))
-		return qcf_tool_printf("Invalid option list: %s", text);
 	qcf_keyval_append(&opts->list, text);
 	complete_switches(&opts->list, known);
 	warn_empty_backing(&opts->list, known);

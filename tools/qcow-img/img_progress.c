@@ -8,9 +8,6 @@
 
 #include "tool_error.h"
 
-/* A new percentage is printed when it has grown by this much. */
-#define STEP 1.0
-
 /* Of the bar on a terminal. */
 #define BAR_WIDTH 40
 
@@ -90,6 +87,7 @@ void qcf_progress_begin_on(struct img_progress *progress, int mode,
 		.mode = mode,
 		.total = total,
 		.out = out,
+		.step = 1,
 		.bar = mode == IMG_PROGRESS_LINE && isatty(fileno(out)),
 	};
 	(void)sigemptyset(&action.sa_mask);
@@ -106,7 +104,7 @@ static void report(struct img_progress *progress)
 {
 	double percent = percentage(progress);
 
-	if (percent >= progress->shown + STEP)
+	if (percent >= progress->shown + progress->step)
 		show(progress, percent);
 	if (is_asked) {
 		is_asked = 0;

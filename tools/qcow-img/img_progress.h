@@ -40,6 +40,8 @@ struct img_progress {
 	FILE *out;
 	bool bar;     /* out is a terminal */
 	double shown; /* percentage printed last */
+	double step;  /* what it grows by before it is printed again; 1
+		       * unless set after the beginning */
 	uint64_t done;
 	uint64_t total;
 };
