@@ -283,6 +283,19 @@ class CommitSame(CliTest):
                       'driver=qcow2,file.filename=c1')
         self.assertEqual(self.our('qemu-img', 'commit', '--help').status, 0)
 
+    def test_described_chains(self):
+        """The base is what --image-opts say, not what the image names."""
+        for base in ('backing.driver=qcow2,backing.file.filename=other',
+                     'backing.file.filename=other', 'backing.driver=qcow2'):
+            self.chain(('2M', '4M'))
+            self.create('other', '2M')
+            self.io('other', 'write -P 99 0 2M')
+            self.same_all('qemu-img', 'commit', '--image-opts',
+                          'driver=qcow2,file.filename=c1,' + base)
+            self.same_content('c0', self.their_path('c0'))
+            self.same_content('other', self.their_path('other'))
+            self.sound('c0', 'c1', 'other')
+
     def test_rate_limit_takes_its_time(self):
         self.create('base', '4M')
         self.overlay('top', 'base', '4M')

@@ -387,7 +387,8 @@ static int open_image(struct plan *plan, struct qcowfmt_storage *storage,
 	/* It has the data file now. */
 	plan->options.data_storage = NULL;
 	if (!plan->request.no_references)
-		*reason = qcf_chain_check_used(&plan->chain);
+		*reason = qcf_chain_check_used(&plan->chain,
+		                               plan->request.chain_limit);
 	if (*reason == NULL)
 		return 0;
 	(void)qcowfmt_close(*image, NULL);
