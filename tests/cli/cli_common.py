@@ -29,6 +29,11 @@ THEIRS = {'qemu-img': QEMU_IMG, 'qemu-io': QEMU_IO}
 # Whether our programs were built with a parser for JSON.
 HAS_JSON = os.environ.get('QCOW_HAS_JSON', '1') == '1'
 
+# Whether they were built with zstd, and what they say without.
+HAS_ZSTD = os.environ.get('QCOW_HAS_ZSTD', '1') == '1'
+NO_ZSTD = re.compile(r'\(zstd\) is not supported by this build|'
+                     r'zstd is not built in')
+
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
@@ -55,9 +60,12 @@ def run_program(table, args, cwd, stdin=None):
                           input=(stdin or '').encode(), capture_output=True,
                           timeout=600, env=dict(os.environ, TMPDIR=cwd),
                           check=False)
-    return Result(done.returncode,
-                  done.stdout.decode(errors='surrogateescape'),
-                  done.stderr.decode(errors='surrogateescape'))
+    result = Result(done.returncode,
+                    done.stdout.decode(errors='surrogateescape'),
+                    done.stderr.decode(errors='surrogateescape'))
+    if not HAS_ZSTD and NO_ZSTD.search(result.err):
+        raise unittest.SkipTest('built without zstd')
+    return result
 
 
 def without_times(text):
