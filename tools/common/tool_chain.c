@@ -282,12 +282,14 @@ void qcf_chain_use(struct qcf_chain *chain,
 	options->undeclared_format = QCOWFMT_UNDECLARED_PROBE;
 }
 
-char *qcf_chain_check_used(const struct qcf_chain *chain)
+char *qcf_chain_check_used(const struct qcf_chain *chain, uint32_t limit)
 {
 	uint32_t depth = chain->asked + 1;
 	const struct qcf_image_node *node = find_node(chain, depth);
 
 	if (node == NULL || node->path == NULL)
+		return NULL;
+	if (limit != 0 && depth - chain->first >= limit)
 		return NULL;
 	return qcf_tool_printf(
 		"Option 'backing.file.filename' is not supported "
