@@ -26,7 +26,7 @@ static bool run(struct qcf_model *m, const char *const words[],
 	argv[n] = NULL;
 	qcf_model_note(m, "qemu-img %s %s %s %s", words[0], words[1],
 	               words[1] && words[2] ? words[2] : "", last ? last : "");
-	return qcf_run_ok(argv, NULL, QCF_FOUND_METADATA, finding);
+	return qcf_run_silent(argv, NULL, QCF_FOUND_METADATA, finding);
 }
 
 static struct qcf_shape *shape_of(struct qcf_model *m)

@@ -137,5 +137,5 @@ bool qcf_qemu_turn(const struct qcf_tmpdir *dir,
 	if (!write_files(&turn, script_path, count))
 		return qcf_found(finding, QCF_FOUND_HARNESS, "%s: %s",
 		                 script_path, strerror(errno));
-	return qcf_run_ok(argv, script_path, QCF_FOUND_METADATA, finding);
+	return qcf_run_silent(argv, script_path, QCF_FOUND_METADATA, finding);
 }

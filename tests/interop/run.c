@@ -107,19 +107,42 @@ static void join(const char *const argv[], char *out, size_t size)
 		                         i ? " " : "", argv[i]);
 }
 
-bool qcf_run_ok(const char *const argv[], const char *stdin_path,
-                enum qcf_finding_kind kind, struct qcf_finding *finding)
+#define PROMPT "qemu-io> "
+
+/* Whether there is anything but prompts. */
+static bool says_something(const char *output)
+{
+	while (strncmp(output, PROMPT, strlen(PROMPT)) == 0)
+		output += strlen(PROMPT);
+	return output[strspn(output, " \n")] != '\0';
+}
+
+static bool run_well(const char *const argv[], const char *stdin_path,
+                     bool silent, enum qcf_finding_kind kind,
+                     struct qcf_finding *finding)
 {
 	struct qcf_run run;
 	char command[512];
 
 	if (!qcf_run(argv, stdin_path, &run, finding))
 		return false;
-	if (run.status == 0)
+	if (run.status == 0 && (!silent || !says_something(run.output)))
 		return true;
 	join(argv, command, sizeof(command));
 	return qcf_found(finding, kind, "'%s' exits with %d: %.1200s", command,
 	                 run.status, run.output);
+}
+
+bool qcf_run_ok(const char *const argv[], const char *stdin_path,
+                enum qcf_finding_kind kind, struct qcf_finding *finding)
+{
+	return run_well(argv, stdin_path, false, kind, finding);
+}
+
+bool qcf_run_silent(const char *const argv[], const char *stdin_path,
+                    enum qcf_finding_kind kind, struct qcf_finding *finding)
+{
+	return run_well(argv, stdin_path, true, kind, finding);
 }
 
 bool qcf_program_exists(const char *program)

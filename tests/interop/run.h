@@ -26,6 +26,11 @@ bool qcf_run(const char *const argv[], const char *stdin_path,
 bool qcf_run_ok(const char *const argv[], const char *stdin_path,
                 enum qcf_finding_kind kind, struct qcf_finding *finding);
 
+/* The same, and with anything it prints: QEMU's programs say what they could not
+ * do when they close an image, and exit with 0. */
+bool qcf_run_silent(const char *const argv[], const char *stdin_path,
+                    enum qcf_finding_kind kind, struct qcf_finding *finding);
+
 /* Whether a program can be run; if not, says so on standard output. */
 bool qcf_program_exists(const char *program);
 
