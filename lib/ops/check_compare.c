@@ -70,7 +70,7 @@ static bool group_agrees(struct comparing *p, const uint8_t *block,
 		       memcmp(block + (slot << g->refcount_order) / 8,
 		              pattern_of(p, found[0]), len) == 0;
 	}
-	qcf_refcount_get_many(block, slot, QCF_COUNT_GROUP, g->refcount_order,
+	qcf_refcount_get_run(block, slot, QCF_COUNT_GROUP, g->refcount_order,
 	                      stored);
 	qcf_counts_group(&p->c->counts, number, found);
 	for (size_t i = 0; i < QCF_COUNT_GROUP; i++)

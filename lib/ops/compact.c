@@ -8,8 +8,9 @@
  *      can move
  *   3. cut the file, and give back the space of clusters that are still free
  *
- * What stays where it is: the header, LUKS key slots, dirty bitmaps, and
- * compressed clusters that no free range is long enough for.  The file does not
+ * What stays where it is: the header, LUKS key slots, which are at the beginning
+ * of every image that was created with them, and compressed clusters that no free
+ * range is long enough for.  The file does not
  * get shorter than up to the last of those.
  *
  * The gate is closed meanwhile: guest requests wait.
@@ -21,6 +22,7 @@
 #include "compact.h"
 #include "compact_move.h"
 #include "compact_plan.h"
+#include "drop_blocks.h"
 #include "exclusive.h"
 #include "reclaim_leaks.h"
 #include "refcount.h"
@@ -67,7 +69,7 @@ static int move_all(struct qcf_compaction *c, struct qcowfmt_error **errp)
 		ret = move_window(c, errp);
 		c->end = c->first;
 	} while (ret == 0 && !c->blocked && c->end > 0);
-	return ret < 0 ? ret : qcf_compact_drop_blocks(c, errp);
+	return ret < 0 ? ret : qcf_drop_blocks(c->meta, errp);
 }
 
 /* Moving makes refcount blocks needless, and that makes room. */
@@ -75,7 +77,7 @@ static int move_until_done(struct qcf_compaction *c, uint64_t *end,
                            struct qcowfmt_error **errp)
 {
 	uint64_t before;
-	int ret = qcf_compact_drop_blocks(c, errp);
+	int ret = qcf_drop_blocks(c->meta, errp);
 
 	if (ret == 0)
 		ret = qcf_compact_find_end(c->meta, end, errp);

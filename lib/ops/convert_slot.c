@@ -38,6 +38,7 @@ void qcf_slot_reset(struct qcf_slot *slot)
 		free(slot->lost[i].message);
 	slot->lost_count = 0;
 	slot->is_unread = false;
+	slot->is_last = false;
 	slot->ret = 0;
 	slot->stage = QCOWFMT_CONVERT_NOT_FAILED;
 	qcowfmt_error_free(qcf_take(&slot->error));
@@ -120,7 +121,26 @@ static int salvage(const struct qcf_fill *fill, struct qcf_slot *slot,
 
 /* ----------------------------------------------------------------- reading */
 
-static void find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
+/* Zeros too few to be worth a hole become data: where any unit of a block, of
+ * what the piece has of it, is data, all are. */
+static void fill_blocks(const struct qcf_fill *fill, struct qcf_slot *slot,
+                        uint64_t units)
+{
+	uint64_t first = 0;
+
+	while (first < units) {
+		uint64_t offset = slot->piece.offset + first * fill->unit;
+		uint64_t left = fill->zero_block - offset % fill->zero_block;
+		uint64_t count = QCF_MIN((left + fill->unit - 1) / fill->unit,
+		                         units - first);
+
+		if (memchr(slot->zeros + first, 0, count) != NULL)
+			memset(slot->zeros + first, 0, count);
+		first += count;
+	}
+}
+
+void qcf_slot_find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 {
 	uint64_t units = qcf_slot_units(slot, fill->unit);
 
@@ -131,21 +151,44 @@ static void find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 		slot->zeros[i] = !fill->write_all &&
 		                 qcf_is_zero(slot->buffer + start, len);
 	}
+	if (fill->zero_block > fill->unit)
+		fill_blocks(fill, slot, units);
+}
+
+static int take_input(struct qcf_input *input, struct qcf_slot *slot,
+                      struct qcowfmt_error **errp)
+{
+	int ret = qcf_input_take(input, slot->buffer, slot->piece.length,
+	                         &slot->piece.length, errp);
+
+	slot->is_last = atomic_load(&input->at_end);
+	slot->piece.progress = slot->piece.length;
+	return ret;
+}
+
+int qcf_slot_read(const struct qcf_fill *fill, struct qcf_slot *slot,
+                  struct qcowfmt_error **errp)
+{
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	int ret;
+
+	if (fill->source->input != NULL)
+		return take_input(fill->source->input, slot, errp);
+	ret = qcf_source_read(fill->source, slot->buffer, slot->piece.length,
+	                      slot->piece.offset, &error);
+	if (ret < 0 && fill->salvage)
+		ret = salvage(fill, slot, errp);
+	else if (ret < 0)
+		qcf_error_move(errp, qcf_take(&error));
+	return ret;
 }
 
 int qcf_slot_fill(const struct qcf_fill *fill, struct qcf_slot *slot,
                   struct qcowfmt_error **errp)
 {
-	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	int ret =
-		qcf_source_read(fill->source, slot->buffer, slot->piece.length,
-	                        slot->piece.offset, &error);
+	int ret = qcf_slot_read(fill, slot, errp);
 
-	if (ret < 0 && fill->salvage)
-		ret = salvage(fill, slot, errp);
-	else if (ret < 0)
-		qcf_error_move(errp, qcf_take(&error));
 	if (ret == 0)
-		find_zeros(fill, slot);
+		qcf_slot_find_zeros(fill, slot);
 	return ret;
 }

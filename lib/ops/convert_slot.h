@@ -23,6 +23,7 @@ struct qcf_slot {
 	unsigned char *zeros; /* per unit from the start of the piece: it is
 			       * all zeros */
 	bool is_unread;       /* whoever stores it may know a shorter way */
+	bool is_last;         /* of an input that ended in it */
 
 	/* Only where clusters are compressed, each of them a unit. */
 	uint8_t *packed;       /* room for as much as buffer has */
@@ -54,12 +55,19 @@ static inline uint64_t qcf_slot_units(const struct qcf_slot *slot,
 struct qcf_fill {
 	const struct qcf_source *source;
 	uint64_t unit;
+	uint64_t zero_block; /* bytes: zeros that are read are left out by it */
 	bool salvage;   /* what cannot be read becomes zeros */
 	bool write_all; /* do not look for zeros */
 };
 
-/* Read the data of a piece and look for zeros in it. */
+/* Read the data of a piece and look for zeros in it.  Where input ends the piece
+ * gets shorter, even empty. */
 int qcf_slot_fill(const struct qcf_fill *fill, struct qcf_slot *slot,
                   struct qcowfmt_error **errp);
+
+/* The two halves of it. */
+int qcf_slot_read(const struct qcf_fill *fill, struct qcf_slot *slot,
+                  struct qcowfmt_error **errp);
+void qcf_slot_find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot);
 
 #endif

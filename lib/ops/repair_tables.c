@@ -15,7 +15,7 @@
 #include "checked.h"
 #include "header_rewrite.h"
 #include "repair_tables.h"
-#include "snapshot_rewrite.h"
+#include "snapshot_table.h"
 #include "writeback.h"
 
 /* ---------------------------------------------------------------- snapshots */
@@ -101,53 +101,37 @@ static int make_table(struct qcf_checker *c, struct qcf_snapshot_table *table,
 	return ret < 0 ? ret : whole;
 }
 
-/* Point the header to the table, or to none. */
-static int switch_header(struct qcf_meta *meta,
-                         const struct qcf_new_snapshots *n,
-                         struct qcowfmt_error **errp)
-{
-	struct qcf_header h;
-	int ret = qcf_header_copy(&meta->header, &h, errp);
-
-	if (ret < 0)
-		return ret;
-	h.snapshot_count = n->table.count;
-	h.snapshots_offset = n->offset;
-	ret = qcf_header_rewrite(meta, &h, errp);
-	qcf_header_fini(&h);
-	return ret;
-}
-
-static int write_snapshots(struct qcf_meta *meta, struct qcf_new_snapshots *n,
+/* The old table may never have been where it was said to be, so it is for the
+ * next check to free it. */
+static int write_snapshots(struct qcf_meta *meta,
+                           const struct qcf_snapshot_table *table,
                            struct qcowfmt_error **errp)
 {
-	int ret = n->table.count == 0
-	                  ? 0
-	                  : qcf_new_snapshots_write(meta, n, 0, errp);
+	struct qcf_area area = { 0 };
+	bool switched = false;
+	int ret = qcf_snapshot_table_write(meta, table, 0, &area, errp);
 
 	if (ret == 0)
-		ret = switch_header(meta, n, errp);
-	if (ret < 0) {
-		qcf_new_snapshots_abandon(meta, n);
-		return ret;
-	}
-	/* The old table may never have been where it was said to be, so it is
-	 * for the next check to free it. */
-	n->table.stored_len = 0;
-	return qcf_new_snapshots_install(meta, n, 0, errp);
+		ret = qcf_writeback_drain(meta, errp);
+	if (ret == 0)
+		ret = qcf_snapshot_table_switch(meta, table, &area, &switched,
+		                                errp);
+	if (ret < 0 && !switched)
+		(void)qcf_area_free(meta, &area, NULL);
+	return ret;
 }
 
 static int repair_snapshots(struct qcf_checker *c, struct qcf_meta *meta,
                             bool *rewritten, struct qcowfmt_error **errp)
 {
-	struct qcf_new_snapshots n = { 0 };
-	int ret = make_table(c, &n.table, errp);
+	struct qcf_snapshot_table table = { 0 };
+	int ret = make_table(c, &table, errp);
 
 	if (ret == 1) {
-		ret = write_snapshots(meta, &n, errp);
+		ret = write_snapshots(meta, &table, errp);
 		*rewritten = true;
 	}
-	qcf_new_snapshots_fini(&n);
+	qcf_snapshot_table_fini(&table);
 	return ret;
 }
 

@@ -115,6 +115,30 @@ START_TEST(down_and_up_again)
 
 END_TEST
 
+/* Where the directory was, guest data may be. */
+START_TEST(bitmaps_that_go_leave_free_space)
+{
+	struct qcowfmt_image *image = make(3, 512);
+	struct qcowfmt_amend_options o = options();
+	const struct qcowfmt_bitmap_action add = {
+		.struct_size = sizeof(add),
+		.image = image,
+		.name = "b",
+		.kind = QCOWFMT_BITMAP_ADD,
+	};
+
+	API_OK(qcowfmt_bitmap_change(&add, 1, NULL, &api_error));
+	o.version = 2;
+	API_OK(qcowfmt_amend(image, &o, &api_error));
+	api_write(image, 300288, SIZE - 300288, 5);
+	api_expect(image, 300288, SIZE - 300288, 5);
+	api_check_clean(image);
+	api_close(image);
+	api_qemu_check(path());
+}
+
+END_TEST
+
 START_TEST(nothing_to_do)
 {
 	struct qcowfmt_image *image = make(3, 4096);
@@ -203,22 +227,10 @@ END_TEST
 
 START_TEST(other_formats)
 {
-	struct qcowfmt_create_options v1 = {
-		.struct_size = sizeof(v1),
-		.virtual_size = SIZE,
-		.format = QCOWFMT_FORMAT_QCOW,
-	};
-	struct qcowfmt_open_options open = {
-		.struct_size = sizeof(open),
-		.format = QCOWFMT_FORMAT_QCOW,
-		.flags = API_RW,
-	};
+	struct qcowfmt_image *image = api_make_version_1(path(), SIZE);
 	struct qcowfmt_amend_options o = options();
-	struct qcowfmt_image *image = NULL;
 
 	o.version = 3;
-	API_OK(qcowfmt_create_file(path(), &v1, &api_error));
-	API_OK(qcowfmt_open_file(path(), &open, &image, &api_error));
 	API_FAILS(qcowfmt_amend(image, &o, &api_error), ENOTSUP,
 	          QCOWFMT_ERR_UNSUPPORTED);
 	api_close(image);
@@ -232,14 +244,6 @@ START_TEST(other_formats)
 
 END_TEST
 
-static int cancel(void *opaque, uint64_t done, uint64_t total)
-{
-	int *left = opaque;
-
-	ck_assert_uint_le(done, total);
-	return (*left)-- == 0;
-}
-
 START_TEST(cancelled)
 {
 	for (int calls = 0; calls < 3; calls++) {
@@ -248,7 +252,7 @@ START_TEST(cancelled)
 		int left = calls;
 
 		o.version = 2;
-		o.progress = cancel;
+		o.progress = api_cancel_after;
 		o.progress_opaque = &left;
 		API_FAILS(qcowfmt_amend(image, &o, &api_error), ECANCELED,
 		          QCOWFMT_ERR_CANCELLED);
@@ -300,6 +304,7 @@ static void add(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, refcount_widths, 0, 7);
 	tcase_add_test(tcase, down_and_up_again);
+	tcase_add_test(tcase, bitmaps_that_go_leave_free_space);
 	tcase_add_test(tcase, nothing_to_do);
 	tcase_add_loop_test(tcase, contradictions, 0, QCF_ARRAY_LEN(refusals));
 	tcase_add_test(tcase, counts_that_do_not_fit);

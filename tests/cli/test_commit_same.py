@@ -33,6 +33,19 @@ class CommitSame(CliTest):
                           directory).out
         return re.search(r'"virtual-size": (\d+)', out).group(1)
 
+    def test_nothing_is_left_of_a_long_overlay(self):
+        """A refcount block counts 128 KiB of the file, and lies in them."""
+        self.create('base', '2M')
+        self.overlay('top', 'base', '2M', '-o', 'cluster_size=512')
+        self.io('top', 'write -P 3 0 2M')
+        long = os.stat(self.our_path('top')).st_size
+        self.same_status('qemu-img', 'commit', '-q', 'top')
+        self.same_disks('base', 'top')
+        self.is_sound('top')
+        self.assertGreater(long, 2 * MIB)
+        self.assertLessEqual(os.stat(self.our_path('top')).st_size,
+                             os.stat(self.their_path('top')).st_size)
+
     def same_disks(self, *names, fmt=None):
         """Each of our images holds what theirs of this name does."""
         for name in names:
@@ -270,6 +283,19 @@ class CommitSame(CliTest):
                       'driver=qcow2,file.filename=c1')
         self.assertEqual(self.our('qemu-img', 'commit', '--help').status, 0)
 
+    def test_described_chains(self):
+        """The base is what --image-opts say, not what the image names."""
+        for base in ('backing.driver=qcow2,backing.file.filename=other',
+                     'backing.file.filename=other', 'backing.driver=qcow2'):
+            self.chain(('2M', '4M'))
+            self.create('other', '2M')
+            self.io('other', 'write -P 99 0 2M')
+            self.same_all('qemu-img', 'commit', '--image-opts',
+                          'driver=qcow2,file.filename=c1,' + base)
+            self.same_content('c0', self.their_path('c0'))
+            self.same_content('other', self.their_path('other'))
+            self.sound('c0', 'c1', 'other')
+
     def test_rate_limit_takes_its_time(self):
         self.create('base', '4M')
         self.overlay('top', 'base', '4M')
@@ -285,7 +311,9 @@ class CommitSame(CliTest):
         self.chain(('2M', '4M'))
         for args in ('c0', '', 'a b', 'none', '-t bogus c1', '-r x c1',
                      '-r -1 c1', '-f raw c1', '-f bogus c1', '-b none c1',
-                     '--image-opts -f qcow2 driver=qcow2,file.filename=c1'):
+                     '--image-opts -f qcow2 driver=qcow2,file.filename=c1',
+                     '--image-opts driver=qcow2,file.filename=c1,backing=',
+                     '-p c0', '-p -b none c1', '-p -q c0', '-p none'):
             ours, _ = self.same_all('qemu-img', 'commit', *args.split())
             self.assertNotEqual(ours.status, 0, args)
         os.unlink(self.our_path('c0'))

@@ -13,6 +13,7 @@
 #include "image_storage.h"
 #include "rec_storage.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 #include "whole_image.h"
 
@@ -27,15 +28,6 @@
 
 static const char *qemu_img;
 static const char *qemu_io;
-
-bool whole_arguments(int argc, char **argv)
-{
-	if (argc > 2) {
-		qemu_img = argv[1];
-		qemu_io = argv[2];
-	}
-	return qemu_img != NULL;
-}
 
 /* ------------------------------------------------------------------- making */
 
@@ -145,6 +137,38 @@ static void recount(const struct whole_kind *kind)
 	run_command(command);
 }
 
+static void add_bitmaps(const struct whole_kind *kind)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command),
+	         "for name in on off used; do %s bitmap --add -g 512 %s $name "
+	         "|| exit 1; done",
+	         qemu_img, image_words(kind));
+	run_command(command);
+}
+
+static void disable_bitmap(const struct whole_kind *kind, const char *name)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command), "%s bitmap --disable %s %s",
+	         qemu_img, image_words(kind), name);
+	run_command(command);
+}
+
+/* Nothing that is written later changes them. */
+static void use_with_late_bitmaps(const struct whole_kind *kind)
+{
+	static const char *const names[] = { "on", "off", "used" };
+
+	io(kind, "write -q -P 1", 0, 16);
+	add_bitmaps(kind);
+	io(kind, "write -q -P 2", 1, 5);
+	for (size_t i = 0; i < QCF_ARRAY_LEN(names); i++)
+		disable_bitmap(kind, names[i]);
+}
+
 /* Holes at the beginning, data at the end, and two snapshots. */
 static void use(const struct whole_kind *kind)
 {
@@ -152,12 +176,16 @@ static void use(const struct whole_kind *kind)
 
 	if (kind->resized)
 		resize(kind);
+	if (kind->bitmaps)
+		add_bitmaps(kind);
 	io(kind, "write -q -P 1", 0, 8);
 	snapshot(kind, "-c s1");
 	if (compresses) {
 		io(kind, "write -q -c -P 4", 8, 9);
 		io(kind, "write -q -c -P 5", 9, 10);
 	}
+	if (kind->bitmaps)
+		disable_bitmap(kind, "off");
 	io(kind, "write -q -P 2", 1, 5);
 	io(kind, "write -q -P 8", 12, 14);
 	snapshot(kind, "-c s2");
@@ -175,24 +203,15 @@ static void use(const struct whole_kind *kind)
 
 /* ---------------------------------------------------------------- snapshots */
 
-static uint64_t get(const uint8_t *bytes, size_t at, size_t width)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < width; i++)
-		value = value << 8 | bytes[at + i];
-	return value;
-}
-
 /* Where the snapshot table has its n-th entry. */
 static size_t snapshot_at(const uint8_t *bytes, uint32_t n)
 {
-	size_t at = (size_t)get(bytes, 64, 8);
+	size_t at = (size_t)extras_get(bytes, 64, 8);
 
 	for (; n > 0; n--)
-		at = (at + 40 + (size_t)get(bytes, at + 36, 4) +
-		      (size_t)get(bytes, at + 12, 2) +
-		      (size_t)get(bytes, at + 14, 2) + 7) &
+		at = (at + 40 + (size_t)extras_get(bytes, at + 36, 4) +
+		      (size_t)extras_get(bytes, at + 12, 2) +
+		      (size_t)extras_get(bytes, at + 14, 2) + 7) &
 		     ~(size_t)7;
 	return at;
 }
@@ -207,12 +226,12 @@ static void age_snapshots(struct byte_image *image)
 
 	memcpy(bytes, byte_image_bytes(image), byte_image_size(image));
 	start = to = snapshot_at(bytes, 0);
-	count = (uint32_t)get(bytes, 60, 4);
+	count = (uint32_t)extras_get(bytes, 60, 4);
 	for (uint32_t i = 0; i < count; i++) {
 		size_t at = snapshot_at(bytes, i);
-		size_t extra = (size_t)get(bytes, at + 36, 4);
-		size_t names = (size_t)(get(bytes, at + 12, 2) +
-		                        get(bytes, at + 14, 2));
+		size_t extra = (size_t)extras_get(bytes, at + 36, 4);
+		size_t names = (size_t)(extras_get(bytes, at + 12, 2) +
+		                        extras_get(bytes, at + 14, 2));
 		uint8_t entry[512] = { 0 };
 
 		memcpy(entry, bytes + at, 36);
@@ -266,6 +285,7 @@ static int open_on(struct whole_image *w, struct qcowfmt_storage *storage,
 		.reference_opaque = w,
 		.data_storage = data,
 		.discard_mode = QCOWFMT_DISCARD_UNMAP,
+		.snapshot_name = w->shown,
 	};
 
 	if (w->kind->encryption != WHOLE_PLAIN) {
@@ -359,7 +379,39 @@ static struct whole_disk read_snapshot(struct whole_image *w,
 	return disk;
 }
 
+/* A version that knows no bitmaps, or whose bitmaps are of an earlier life, has
+ * none. */
+static void expect_bitmaps(const struct whole_image *w,
+                           struct qcowfmt_image *image, bool other_version)
+{
+	char have[EXTRAS_TEXT];
+	const char *want = other_version ? "" : w->bitmaps;
+
+	extras_describe_bitmaps(image, have);
+	ck_assert_msg(strcmp(have, want) == 0, "%s: bitmaps %s, want %s",
+	              w->kind->name, have, want);
+}
+
+static void expect_vm_state(struct whole_image *w, struct byte_image *image,
+                            struct byte_image *data)
+{
+	struct qcowfmt_image *opened;
+
+	w->shown = EXTRAS_SNAPSHOT;
+	opened = must_open(w, image, data, false);
+	w->shown = NULL;
+	extras_expect_vm_state(opened, w->kind->name);
+	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
+}
+
 /* ------------------------------------------------------------------ judging */
+
+static bool is_other_version(const struct whole_image *w,
+                             const struct byte_image *image)
+{
+	return extras_get(byte_image_bytes(image), 4, 4) !=
+	       extras_get(w->header, 4, 4);
+}
 
 static void ask_qemu(struct whole_image *w, const struct byte_image *image,
                      const struct byte_image *data)
@@ -402,18 +454,21 @@ static void judge_bytes(struct whole_image *w, struct byte_image *image,
 		w->new_states++;
 	/* A dirty image is repaired by opening it. */
 	if (w->states % QEMU_EVERY == 0 &&
-	    (get(byte_image_bytes(image), 4, 4) < 3 ||
-	     (get(byte_image_bytes(image), 72, 8) & 1) == 0))
+	    (extras_get(byte_image_bytes(image), 4, 4) < 3 ||
+	     (extras_get(byte_image_bytes(image), 72, 8) & 1) == 0))
 		ask_qemu(w, image, data);
 	opened = must_open(w, image, data, true);
 	expect_sound(w, opened);
 	expect_same(w, "disk", &w->active, read_disk(opened));
+	expect_bitmaps(w, opened, is_other_version(w, image));
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
-	count = (uint32_t)get(byte_image_bytes(image), 60, 4);
+	count = (uint32_t)extras_get(byte_image_bytes(image), 60, 4);
 	ck_assert_uint_eq(count, w->snapshot_count);
 	for (uint32_t i = 0; i < count; i++)
 		expect_same(w, "snapshot", &w->snapshots[i],
 		            read_snapshot(w, image, data, i));
+	if (w->kind->vm_state)
+		expect_vm_state(w, image, data);
 	w->states++;
 }
 
@@ -428,6 +483,7 @@ static void run_again(struct whole_image *w, struct byte_image *image,
 	              w->kind->name, qcowfmt_error_message(error));
 	expect_sound(w, opened);
 	expect_same(w, "disk, next time", &w->active, read_disk(opened));
+	expect_bitmaps(w, opened, is_other_version(w, image));
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 }
 
@@ -468,13 +524,27 @@ static void save_disk(const struct whole_disk *disk, const char *name)
 	fclose(file);
 }
 
-void whole_image_init(struct whole_image *w, const struct whole_kind *kind)
+/* QEMU would write the bitmaps anew. */
+static void empty_front(struct whole_image *w)
+{
+	uint64_t unit = (uint64_t)w->kind->kib * 1024 / 16;
+	struct qcowfmt_image *opened = must_open(w, w->image, w->data, true);
+
+	ck_assert_int_eq(qcowfmt_discard(opened, 0, 13 * unit, NULL), 0);
+	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
+}
+
+static void whole_image_init(struct whole_image *w,
+                             const struct whole_kind *kind)
 {
 	struct qcowfmt_image *opened;
 
 	*w = (struct whole_image){ .kind = kind };
 	create(kind);
-	use(kind);
+	if (kind->late_bitmaps)
+		use_with_late_bitmaps(kind);
+	else
+		use(kind);
 	w->image = load("image");
 	if (kind->data_file)
 		w->data = load("data");
@@ -482,17 +552,29 @@ void whole_image_init(struct whole_image *w, const struct whole_kind *kind)
 		w->base = load("base");
 	if (kind->old_snapshots)
 		age_snapshots(w->image);
+	if (kind->late_bitmaps)
+		empty_front(w);
+	if (kind->bitmaps)
+		extras_mark_in_use(w->image, "used");
+	if (kind->vm_state) {
+		opened = must_open(w, w->image, w->data, true);
+		extras_add_vm_state(opened);
+		ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
+	}
 	opened = must_open(w, w->image, w->data, false);
 	w->active = read_disk(opened);
+	extras_describe_bitmaps(opened, w->bitmaps);
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 	save_disk(&w->active, "want");
-	w->snapshot_count = (uint32_t)get(byte_image_bytes(w->image), 60, 4);
+	ck_assert_int_eq(kind->bitmaps, w->bitmaps[0] != '\0');
+	w->snapshot_count =
+		(uint32_t)extras_get(byte_image_bytes(w->image), 60, 4);
 	for (uint32_t i = 0; i < w->snapshot_count; i++)
 		w->snapshots[i] = read_snapshot(w, w->image, w->data, i);
 	memcpy(w->header, byte_image_bytes(w->image), sizeof(w->header));
 }
 
-void whole_image_fini(struct whole_image *w)
+static void whole_image_fini(struct whole_image *w)
 {
 	free(w->active.bytes);
 	for (uint32_t i = 0; i < w->snapshot_count; i++)
@@ -534,7 +616,7 @@ static struct rec_log *record(struct whole_image *w, whole_operation operation)
 	return log;
 }
 
-void whole_image_crash(struct whole_image *w, whole_operation operation)
+static void whole_image_crash(struct whole_image *w, whole_operation operation)
 {
 	/* Opening a LUKS image takes time. */
 	bool slow = w->kind->encryption == WHOLE_LUKS;
@@ -543,6 +625,7 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 		.exhaustive = slow ? 3 : 8,
 		.samples = slow ? 6 : 64,
 		.torn_stride = slow ? 97 : 11,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = record(w, operation);
@@ -558,17 +641,15 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 	       w->judged_by_qemu);
 	ck_assert_uint_gt(w->old_states, 0);
 	ck_assert_uint_gt(w->new_states, 0);
+	if (w->kind->late_bitmaps)
+		ck_assert_uint_lt(2 * byte_image_size(log->now[REC_IMAGE]),
+		                  byte_image_size(w->image));
 	rec_log_free(log);
 }
 
 /* ------------------------------------------------------------------- faults */
 
-static const struct fault {
-	enum storage_verb verb;
-	int error;
-	enum fail_manner manner;
-	bool sticky;
-} faults[] = {
+static const struct storage_fault faults[] = {
 	{ VERB_WRITE, EIO, FAIL_PARTLY, false },
 	{ VERB_WRITE, ENOSPC, FAIL_CLEAN, true },
 	{ VERB_FLUSH, EIO, FAIL_CLEAN, false },
@@ -588,17 +669,29 @@ struct failing {
 	uint64_t failures;
 };
 
+/* Only a flush that failed, or a header of which nobody knows whether it was
+ * written, makes the image useless. */
+static void try_again(struct failing *f, const struct storage_fault *fault,
+                      struct qcowfmt_image *image)
+{
+	struct qcowfmt_error *error = NULL;
+
+	if (fault->verb == VERB_FLUSH)
+		return;
+	ck_assert_msg(f->operation(image, f->w->kind, &error) == 0,
+	              "%s: a failed %s cannot be got over: %s",
+	              f->w->kind->name, storage_verb_name(fault->verb),
+	              qcowfmt_error_message(error));
+	expect_same(f->w, "disk after another try", &f->w->active,
+	            read_disk(image));
+}
+
 /* Returns whether there was a call to fail. */
-static bool fail_once(struct failing *f, const struct fault *fault,
+static bool fail_once(struct failing *f, const struct storage_fault *fault,
                       uint64_t nth)
 {
 	struct whole_image *w = f->w;
-	struct fail_plan plan = {
-		.verbs = VERB_BIT(fault->verb),
-		.error = fault->error,
-		.manner = fault->manner,
-		.sticky = fault->sticky,
-	};
+	struct fail_plan plan = fail_plan_for(fault);
 	struct qcowfmt_image *image = NULL;
 	int ret;
 
@@ -623,6 +716,9 @@ static bool fail_once(struct failing *f, const struct fault *fault,
 	              w->kind->name, storage_verb_name(fault->verb), nth);
 	/* The image can be read, whatever happened. */
 	expect_same(w, "disk after a failure", &w->active, read_disk(image));
+	/* Every other time, so that what the failure left is seen, too. */
+	if (plan.failures > 0 && ret < 0 && nth % 2 == 0)
+		try_again(f, fault, image);
 	(void)qcowfmt_close(image, NULL);
 	judge_bytes(w, f->image, f->data);
 	f->runs++;
@@ -630,10 +726,11 @@ static bool fail_once(struct failing *f, const struct fault *fault,
 	return plan.failures > 0;
 }
 
-void whole_image_fail(struct whole_image *w, whole_operation operation)
+static void whole_image_fail(struct whole_image *w, whole_operation operation)
 {
-	/* Only some calls where each run takes long. */
-	uint64_t stride = w->kind->encryption == WHOLE_LUKS ? 11 : 1;
+	/* Only some calls where each run takes long; odd and even ones. */
+	uint64_t stride = (w->kind->encryption == WHOLE_LUKS ? 11 : 1) *
+	                  (thin_factor() | 1);
 	struct failing f = {
 		.w = w,
 		.operation = operation,
@@ -653,4 +750,75 @@ void whole_image_fail(struct whole_image *w, whole_operation operation)
 	byte_image_free(f.image);
 	if (f.data != NULL)
 		byte_image_free(f.data);
+}
+
+/* ------------------------------------------------------------------ the tests */
+
+static struct {
+	const struct whole_kind *kinds;
+	size_t count;
+	whole_operation operation;
+} suite;
+
+static bool is_wanted(const struct whole_kind *kind)
+{
+	const char *word = getenv("QCF_KIND");
+
+	return word == NULL || strstr(kind->name, word) != NULL;
+}
+
+static void run_kind(const struct whole_kind *kind,
+                     void (*run)(struct whole_image *w,
+                                 whole_operation operation))
+{
+	struct whole_image w;
+
+	if (!is_wanted(kind))
+		return;
+	whole_image_init(&w, kind);
+	run(&w, suite.operation);
+	whole_image_fini(&w);
+}
+
+START_TEST(survives_crashes)
+{
+	run_kind(&suite.kinds[_i], whole_image_crash);
+}
+
+END_TEST
+
+START_TEST(survives_faults)
+{
+	run_kind(&suite.kinds[_i], whole_image_fail);
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_set_timeout(tcase, 0);
+	tcase_add_loop_test(tcase, survives_crashes, 0, (int)suite.count);
+	tcase_add_loop_test(tcase, survives_faults, 0, (int)suite.count);
+}
+
+int whole_image_main(int argc, char **argv, const char *name,
+                     const struct whole_kind *kinds, size_t count,
+                     whole_operation operation)
+{
+	int status;
+
+	if (argc < 3) {
+		printf("skipped: qemu-img and qemu-io are needed\n");
+		return UNIT_SKIPPED;
+	}
+	qemu_img = argv[1];
+	qemu_io = argv[2];
+	suite.kinds = kinds;
+	suite.count = count;
+	suite.operation = operation;
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	scratch_init();
+	status = unit_run(name, add);
+	scratch_fini();
+	return status;
 }

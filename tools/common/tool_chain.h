@@ -37,8 +37,9 @@ struct qcf_chain {
 void qcf_chain_use(struct qcf_chain *chain,
                    struct qcowfmt_open_options *options);
 
-/* NULL if all that was described was also used; otherwise what was not. */
-char *qcf_chain_check_used(const struct qcf_chain *chain);
+/* NULL if all that was described was also used; otherwise what was not.  A limit
+ * other than 0 says how many images of the chain were to be opened. */
+char *qcf_chain_check_used(const struct qcf_chain *chain, uint32_t limit);
 
 /* What opening failed for, as a text for the caller to free. */
 char *qcf_chain_reason(struct qcf_chain *chain, int ret,

@@ -3,9 +3,16 @@
 #include "tool_error.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tool_text.h"
 
 static const char *program = "qcow-img";
 
@@ -28,11 +35,17 @@ QCF_PRINTF(2, 0)
 
 static void print_message(const char *kind, const char *fmt, va_list args)
 {
+	char *text = NULL;
+
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	else
+		qcf_clean_lines(text);
 	/* Keep the order of messages and output when both go to one place. */
 	(void)fflush(stdout);
-	fprintf(stderr, "%s: %s", program, kind);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
+	fprintf(stderr, "%s: %s%s\n", program, kind,
+	        text != NULL ? text : "Cannot allocate memory");
+	free(text);
 }
 
 void qcf_tool_error(const char *fmt, ...)
@@ -130,17 +143,39 @@ static const char *fixed_words(const struct qcowfmt_error *error)
 	}
 }
 
+/* "'NAME' is not a regular file or block device" in words of QEMU's; NULL for
+ * another message.  A directory cannot be opened for writing at all. */
+static char *wrong_file(const char *message, bool writing)
+{
+	static const char tail[] = "' is not a regular file or block device";
+	size_t len = strlen(message);
+	QCF_AUTO_FREE char *name = NULL;
+	struct stat st;
+
+	if (len < sizeof(tail) || *message != '\'' ||
+	    strcmp(message + len - strlen(tail), tail) != 0)
+		return NULL;
+	name = qcf_tool_printf("%.*s", (int)(len - sizeof(tail)), message + 1);
+	if (writing && stat(name, &st) == 0 && S_ISDIR(st.st_mode))
+		return qcf_tool_printf("Could not open '%s': %s", name,
+		                       strerror(EISDIR));
+	return qcf_tool_printf("'file' driver requires '%s' to be a regular "
+	                       "file",
+	                       name);
+}
+
 /*
  * "NAME: opening the backing file: " once for every level of the chain, maybe
  * "NAME: opening the data file: ", then "cannot open 'NAME'": said in the words
  * of QEMU's programs.
  */
-static char *reword(const struct qcowfmt_error *error)
+static char *reword(const struct qcowfmt_error *error, bool writing)
 {
 	static const char below[] = ": opening the backing file: ";
 	static const char beside[] = ": opening the data file: ";
 	const char *message = qcowfmt_error_message(error);
 	char *text = qcf_tool_printf("%s", "");
+	QCF_AUTO_FREE char *of_file = NULL;
 	const char *rest;
 	char *whole;
 
@@ -158,6 +193,9 @@ static char *reword(const struct qcowfmt_error *error)
 		message = rest + strlen(beside);
 	if (fixed_words(error) != NULL)
 		message = fixed_words(error);
+	of_file = wrong_file(message, writing);
+	if (of_file != NULL)
+		message = of_file;
 	rest = after(message, "cannot open '");
 	whole = qcf_tool_printf("%s%s%s", text,
 	                        rest != NULL ? "Could not open '" : "",
@@ -169,15 +207,37 @@ static char *reword(const struct qcowfmt_error *error)
 char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
                       const char *path, bool writing)
 {
+	QCF_AUTO_FREE char *plain = qcf_plain_text(path);
+
 	if (ret == -EAGAIN &&
 	    (error == NULL || qcowfmt_error_code(error) == QCOWFMT_ERR_LOCKED))
 		return qcf_tool_printf("Failed to get %s\"write\" lock\n"
 		                       "Is another process using the image "
 		                       "[%s]?",
-		                       writing ? "" : "shared ", path);
+		                       writing ? "" : "shared ", plain);
 	if (error == NULL)
 		return qcf_tool_printf("%s", strerror(-ret));
-	return reword(error);
+	return reword(error, writing);
+}
+
+void qcf_tool_begin_output(void)
+{
+	int fd;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static bool reader_has_left(void)
+{
+	struct pollfd output = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return poll(&output, 1, 0) > 0 &&
+	       (output.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 int qcf_tool_finish_output(int status)
@@ -186,7 +246,7 @@ int qcf_tool_finish_output(int status)
 
 	if (fflush(stdout) != 0)
 		failed = true;
-	if (!failed)
+	if (!failed || reader_has_left())
 		return status;
 	qcf_tool_error("Error while writing output: %s", strerror(errno));
 	return status == 0 ? EXIT_FAILURE : status;
