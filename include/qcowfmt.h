@@ -139,8 +139,9 @@ struct qcowfmt_file_options {
 /*
  * qcowfmt_storage_open_file - storage in a local regular file or block device
  *
- * Anything else (a directory, FIFO, socket or character device) is -EINVAL
- * without QCOWFMT_FILE_ANY_TYPE, and opening it never blocks.
+ * Anything else (a directory, FIFO, socket or character device, a file of /proc,
+ * /sys and the like) is -EINVAL without QCOWFMT_FILE_ANY_TYPE, and opening it
+ * never blocks.
  *
  * The caller owns *storage and frees it with qcowfmt_storage_free(), unless it
  * was handed to an image.  Since 0.1.
@@ -377,7 +378,8 @@ typedef int64_t (*qcowfmt_secret_callback)(
 /* Secrets can be at most this long, bytes. */
 #define QCOWFMT_MAX_SECRET 4096
 
-/* How discarded guest ranges reach storage. */
+/* How discarded guest ranges reach storage.  What snapshots leave behind when
+ * they are deleted or applied goes by QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE. */
 enum qcowfmt_discard_mode {
 	QCOWFMT_DISCARD_UNMAP = 0,  /* give the host space back (default) */
 	QCOWFMT_DISCARD_IGNORE = 1, /* guest discards succeed and do nothing */
@@ -398,8 +400,9 @@ struct qcowfmt_open_options {
 	uint64_t cache_size;        /* bytes of metadata cache for the whole
 				   * chain, 0 = 32 MiB */
 	uint64_t max_metadata_size; /* ceiling for tables held in memory as a
-				     * whole (L1, refcount table), bytes,
-				     * 0 = 64 MiB */
+				     * whole (L1, refcount table), and for
+				     * what dirty bitmaps record until it is
+				     * stored, bytes, 0 = 64 MiB */
 	const void *secret;         /* of the image opened first; copied */
 	size_t secret_len;          /* bytes */
 	/* Asked for each encrypted image of the chain that secret is not for.
@@ -434,7 +437,9 @@ struct qcowfmt_open_options {
 #define QCOWFMT_OPEN_DIRECT 0x4u
 /* Also an image whose refcount table or snapshot table makes no sense; and
  * read-write although the corrupt or the dirty bit is set.  Nothing is repaired
- * automatically.  While such a table is not repaired, writing is -EIO. */
+ * automatically.  While such a table is not repaired, writing is -EIO.  With
+ * QCOWFMT_REFERENCES_IGNORE an image with an external data file can be repaired,
+ * but no guest data can be read or written. */
 #define QCOWFMT_OPEN_REPAIR 0x8u
 /* Lazy refcounts, whatever the image says. */
 #define QCOWFMT_OPEN_LAZY_REFCOUNTS_ON 0x10u
@@ -444,6 +449,12 @@ struct qcowfmt_open_options {
  * and guest data cannot be read.  With READ_WRITE nothing but the dirty bitmaps
  * can be changed. */
 #define QCOWFMT_OPEN_NO_DATA 0x40u
+/* Leave the host file's space allocated where deleting or applying a snapshot
+ * frees clusters. */
+#define QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE 0x80u
+/* Give the host space of tables and dirty bitmaps back, too, when they are
+ * replaced or removed. */
+#define QCOWFMT_OPEN_DISCARD_OTHER 0x100u
 
 /*
  * qcowfmt_open_file - open the image in a local file
@@ -515,7 +526,9 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
  * alignment is needed; sectors that are written in part are read first.
  *
  * Writes that overlap and run at the same time leave each byte with the
- * content of one of them.  Returns 0.  Since 0.1.
+ * content of one of them.  -E2BIG and QCOWFMT_ERR_LIMIT, with nothing written,
+ * if dirty bitmaps may take no more memory to record it (max_metadata_size): any
+ * qcowfmt_bitmap_change() stores what they have.  Returns 0.  Since 0.1.
  */
 int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
                    uint64_t guest_offset, struct qcowfmt_error **errp);
@@ -668,7 +681,9 @@ struct qcowfmt_info {
  * qcowfmt_get_info - facts about one image of the chain
  *
  * depth 0 is the image opened, 1 its backing file and so on; -ENOENT beyond
- * the end of the chain.  The caller sets info->struct_size.  Since 0.1.
+ * the end of the chain.  The caller sets info->struct_size.  All members are of
+ * one moment: as guest I/O does, the call waits while an operation changes the
+ * image as a whole.  Since 0.1.
  */
 int qcowfmt_get_info(struct qcowfmt_image *image, uint32_t depth,
                      struct qcowfmt_info *info, struct qcowfmt_error **errp);
@@ -724,6 +739,7 @@ uint64_t qcowfmt_get_size(const struct qcowfmt_image *image);
  * is 0 while it is not known.
  * Any return value but 0 cancels: the operation fails with -ECANCELED and
  * QCOWFMT_ERR_CANCELLED, and the images are as after any other failure of it.
+ * It must not use the images of the operation, which may wait for its end.
  */
 typedef int (*qcowfmt_progress_callback)(void *opaque, uint64_t done,
                                          uint64_t total);
@@ -829,7 +845,8 @@ struct qcowfmt_resize_options {
 /*
  * qcowfmt_resize - change the virtual size
  *
- * virtual_size is in bytes and a multiple of 512.  What is added reads as zeros,
+ * virtual_size is in bytes and a multiple of 512; the file of a raw image may get
+ * any size, and its disk has whole sectors then.  What is added reads as zeros,
  * also where a backing file is longer than the image was.  Shrinking needs
  * QCOWFMT_RESIZE_SHRINK; what is cut off does not come back when the image grows
  * again.  VM state of the active state is lost where it would have to move; that
@@ -1487,7 +1504,7 @@ struct qcowfmt_check_result {
 
 /*
  * Receives each finding of a check: its stable number, where, and one line of
- * text without a newline.
+ * text without a newline.  It must not use the image, which waits for its end.
  */
 typedef void (*qcowfmt_finding_callback)(void *opaque, uint32_t corruption_id,
                                          uint64_t host_offset,
@@ -1540,6 +1557,10 @@ struct qcowfmt_inspection {
 	uint64_t corruptions;
 	uint64_t leaks;
 	uint64_t check_errors;
+	/* QCOWFMT_UNSAFE_*: why an image from a stranger should not be used.
+	 * 0 = nothing speaks against it. */
+	uint32_t unsafe;
+	uint32_t reserved;
 };
 
 /* qcowfmt_open() would succeed read-only, references aside. */
@@ -1556,6 +1577,26 @@ struct qcowfmt_inspection {
  * sector. */
 #define QCOWFMT_INSPECT_POLYGLOT 0x80u
 
+/* The verdict.  A service that takes images from strangers refuses what has any of
+ * these, and what has a virtual_size larger than it offers; the format that
+ * was found has to be stated whenever the image is opened later. */
+#define QCOWFMT_UNSAFE_BACKING_FILE     0x1u
+#define QCOWFMT_UNSAFE_DATA_FILE        0x2u
+#define QCOWFMT_UNSAFE_UNKNOWN_FEATURES 0x4u
+/* The header makes no sense, or qcowfmt_open() would fail. */
+#define QCOWFMT_UNSAFE_CANNOT_OPEN 0x8u
+#define QCOWFMT_UNSAFE_INCOMPLETE  0x10u
+/* QCOWFMT_INSPECT_POLYGLOT; or a raw file that other programs take for an image
+ * in a format of theirs, which may name other files. */
+#define QCOWFMT_UNSAFE_POLYGLOT 0x20u
+#define QCOWFMT_UNSAFE_CORRUPT  0x40u
+/* Parts of it could not be checked. */
+#define QCOWFMT_UNSAFE_UNCHECKED 0x80u
+/* Tables that are held in memory as a whole take more than 4 MiB. */
+#define QCOWFMT_UNSAFE_LARGE_TABLES 0x100u
+/* Trying a passphrase on all key slots takes more than 2^23 iterations. */
+#define QCOWFMT_UNSAFE_EXPENSIVE_KEYS 0x200u
+
 /*
  * qcowfmt_inspect - look at an image that may not be fit to be opened
  *
@@ -1565,7 +1606,8 @@ struct qcowfmt_inspection {
  * opened, unless it has features that are not known.  callback, which may be NULL,
  * gets each finding: its corruption id, or 0 for what is neither a corruption nor
  * a leak.  Memory and time are bounded by the caps of the format.  Returns 0
- * whatever was found; an error means that the storage could not be read.  The caller sets inspection->struct_size.  Since 0.1.
+ * whatever was found; an error means that the storage could not be read.  The
+ * caller sets inspection->struct_size.  Since 0.1.
  */
 int qcowfmt_inspect(struct qcowfmt_storage *storage,
                     qcowfmt_finding_callback callback, void *opaque,

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "text.h"
 
 static char out_of_memory_text[] = "out of memory";
 
@@ -21,15 +22,6 @@ static struct qcowfmt_error out_of_memory = {
 	.host_offset = QCOWFMT_NO_OFFSET,
 	.message = out_of_memory_text,
 };
-
-/* Names from images end up in messages: keep terminals and logs safe. */
-static void clean(char *text)
-{
-	for (; *text != '\0'; text++) {
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-	}
-}
 
 static void raise_error(struct qcowfmt_error **errp, int err, int code,
                         char *message)
@@ -42,7 +34,8 @@ static void raise_error(struct qcowfmt_error **errp, int err, int code,
 		*errp = &out_of_memory;
 		return;
 	}
-	clean(message);
+	/* Names from images end up in messages. */
+	qcf_text_clean(message);
 	*error = (struct qcowfmt_error){
 		.code = code,
 		.err = err,
@@ -138,7 +131,7 @@ int qcf_wrapf(struct qcowfmt_error **errp, int ret, const char *fmt, ...)
 	if (context == NULL ||
 	    asprintf(&joined, "%s: %s", context, (*errp)->message) < 0)
 		return ret;
-	clean(joined);
+	qcf_text_clean(joined);
 	free((*errp)->message);
 	(*errp)->message = joined;
 	return ret;

@@ -54,6 +54,54 @@ void qcf_refcount_set(void *counts, uint64_t slot, uint32_t refcount_order,
 	bytes[bit / 8] = (uint8_t)((bytes[bit / 8] & ~mask) | shifted);
 }
 
+/* Loops for the widths in use, which compilers turn into vector instructions. */
+void qcf_refcount_get_run(const void *counts, uint64_t slot, size_t n,
+                          uint32_t refcount_order, uint64_t *values)
+{
+	const uint8_t *bytes = counts;
+	struct qcf_be64 raw;
+
+	if (refcount_order == 4) {
+		for (size_t i = 0; i < n; i++)
+			values[i] = (uint64_t)bytes[2 * (slot + i)] << 8 |
+			            bytes[2 * (slot + i) + 1];
+	} else if (refcount_order == 6) {
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&raw, bytes + (slot + i) * sizeof(raw),
+			       sizeof(raw));
+			values[i] = qcf_be64_decode(raw);
+		}
+	} else {
+		for (size_t i = 0; i < n; i++)
+			values[i] = qcf_refcount_get(counts, slot + i,
+			                             refcount_order);
+	}
+}
+
+void qcf_refcount_set_run(void *counts, uint64_t slot, size_t n,
+                          uint32_t refcount_order, const uint64_t *values)
+{
+	struct qcf_be64 raw;
+	uint8_t *bytes = counts;
+
+	if (refcount_order == 4) {
+		for (size_t i = 0; i < n; i++) {
+			bytes[2 * (slot + i)] = (uint8_t)(values[i] >> 8);
+			bytes[2 * (slot + i) + 1] = (uint8_t)values[i];
+		}
+	} else if (refcount_order == 6) {
+		for (size_t i = 0; i < n; i++) {
+			raw = qcf_be64_encode(values[i]);
+			memcpy(bytes + (slot + i) * sizeof(raw), &raw,
+			       sizeof(raw));
+		}
+	} else {
+		for (size_t i = 0; i < n; i++)
+			qcf_refcount_set(counts, slot + i, refcount_order,
+			                 values[i]);
+	}
+}
+
 /*
  * Word number `word` of an array of `count` slots, slot 0 in the lowest lane.
  * Lanes behind the end of the array are zero: the array may end anywhere.

@@ -33,6 +33,12 @@ uint64_t qcf_refcount_get(const void *counts, uint64_t slot,
 void qcf_refcount_set(void *counts, uint64_t slot, uint32_t refcount_order,
                       uint64_t value);
 
+/* The counts at n slots from one on, from or to plain values, which fit. */
+void qcf_refcount_get_run(const void *counts, uint64_t slot, size_t n,
+                          uint32_t refcount_order, uint64_t *values);
+void qcf_refcount_set_run(void *counts, uint64_t slot, size_t n,
+                          uint32_t refcount_order, const uint64_t *values);
+
 /* The first slot in [from, count) whose count is zero; count if none is. */
 uint64_t qcf_refcount_find_zero(const void *counts, uint64_t from,
                                 uint64_t count, uint32_t refcount_order);

@@ -80,7 +80,11 @@ bool qcf_snapshot_entry_locate(struct qcf_snapshot_parts *parts,
 #define QCF_MAX_SNAPSHOT_EXTRA 1024u
 /* Version 3 wants so much of it. */
 #define QCF_MIN_SNAPSHOT_EXTRA 16u
-#define QCF_SNAPSHOT_FIXED_LEN 40u
+/* What is known of it. */
+#define QCF_KNOWN_SNAPSHOT_EXTRA 24u
+#define QCF_SNAPSHOT_FIXED_LEN   40u
+/* Where an entry has the lengths of its id and name. */
+#define QCF_SNAPSHOT_TEXT_LENS 12u
 
 /* Encode at the cursor, padded to 8.  The cursor's overrun flag tells. */
 void qcf_snapshot_entry_encode(const struct qcf_snapshot_entry *entry,

@@ -73,7 +73,10 @@ static int open_data_file(struct qcowfmt_image *image, struct qcf_layer *layer,
 			rules, layer, layer->writable, &data, errp);
 	if (ret < 0)
 		return ret;
-	if (data == NULL && layer->writable && !options->no_data)
+	/* A repair needs no guest data. */
+	if (data == NULL && options->repair)
+		image->no_data = true;
+	if (data == NULL && layer->writable && !image->no_data)
 		return qcf_fail(errp, EACCES, QCOWFMT_ERR_REFUSED,
 		                "%s: writing needs the data file, which the "
 		                "reference policy says to ignore",

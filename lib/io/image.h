@@ -22,6 +22,7 @@ struct qcowfmt_image {
 			  * opened (QCOWFMT_REFERENCES_IGNORE, chain_limit) */
 	bool no_data;     /* opened to look at metadata only */
 	int discard_mode; /* enum qcowfmt_discard_mode */
+	bool keep_snapshot_space; /* host space of what snapshots free */
 	struct qcf_gate gate;
 	struct qcf_inflight inflight; /* guest clusters of layers[0] */
 	struct qcf_budget budget;

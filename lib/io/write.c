@@ -26,6 +26,7 @@
 #include "cow.h"
 #include "host_data.h"
 #include "image_flags.h"
+#include "meta_protect.h"
 #include "probe.h"
 #include "write.h"
 #include "writeback.h"

@@ -165,13 +165,6 @@ int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
 	return ret;
 }
 
-int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
-                   struct qcowfmt_error **errp)
-{
-	QCF_GUARD(&meta->refcounts.lock);
-	return qcf_alloc_free_locked(meta, first, count, errp);
-}
-
 /*
  * Give back a range that was just reserved.  If a count cannot be lowered the
  * cluster leaks, which harms nothing.  Version 1 takes back only what was
@@ -331,6 +324,8 @@ static int find_long_run(struct qcf_meta *meta, uint64_t count, uint64_t *first,
 
 		if (ret < 0 || !has_block)
 			return ret;
+		if (at == meta->refcounts.first_free)
+			meta->refcounts.first_free = found;
 		if (found != at)
 			start = found;
 		at = found + run;
@@ -355,9 +350,12 @@ int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
 	ret = check_room(meta, *first, count, errp);
 	if (ret == 0)
 		ret = qcf_refcount_increase(meta, *first, count, &done, errp);
-	if (ret == 0)
-		r->fresh_from = QCF_MAX(r->fresh_from, *first + count);
-	return ret;
+	if (ret < 0)
+		return ret;
+	r->fresh_from = QCF_MAX(r->fresh_from, *first + count);
+	if (r->first_free == *first)
+		r->first_free = *first + count;
+	return 0;
 }
 
 int qcf_alloc_end(struct qcf_meta *meta, uint64_t *host_end,
@@ -408,7 +406,8 @@ static int release_run(struct qcf_meta *meta,
 			qcf_overlap_remove(&meta->overlap, QCF_OVERLAP_L2,
 			                   run->host_cluster + i);
 	}
-	return qcf_alloc_free(meta, run->host_cluster, run->count, errp);
+	QCF_GUARD(&meta->refcounts.lock);
+	return qcf_alloc_free_locked(meta, run->host_cluster, run->count, errp);
 }
 
 /*
@@ -450,6 +449,26 @@ static void discard_run(struct qcf_meta *meta,
 				(i - start) << g->cluster_bits, NULL);
 		start = i + 1;
 	}
+}
+
+void qcf_alloc_discard_other(struct qcf_meta *meta, uint64_t first,
+                             uint64_t count)
+{
+	const struct qcf_cluster_run run = {
+		.host_cluster = first,
+		.count = count,
+	};
+
+	if (meta->discard_other && meta->geometry.version > 1)
+		discard_run(meta, &run);
+}
+
+int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
+                   struct qcowfmt_error **errp)
+{
+	qcf_alloc_discard_other(meta, first, count);
+	QCF_GUARD(&meta->refcounts.lock);
+	return qcf_alloc_free_locked(meta, first, count, errp);
 }
 
 int qcf_alloc_reclaim(struct qcf_meta *meta, struct qcowfmt_error **errp)

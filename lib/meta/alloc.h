@@ -56,10 +56,16 @@ int qcf_alloc_reserve_exact_locked(struct qcf_meta *meta, uint64_t count,
                                    uint64_t *first,
                                    struct qcowfmt_error **errp);
 
-/* Lower the counts of clusters whose last use has ended.  Not for clusters
- * that are still in quarantine. */
+/*
+ * Lower the counts of clusters whose last use has ended, and that nothing on
+ * storage refers to.  Not for clusters that are still in quarantine.  The first
+ * gives their host space back if the image was opened so, as does
+ * qcf_alloc_discard_other() before the second, without refcounts.lock.
+ */
 int qcf_alloc_free(struct qcf_meta *meta, uint64_t first, uint64_t count,
                    struct qcowfmt_error **errp);
+void qcf_alloc_discard_other(struct qcf_meta *meta, uint64_t first,
+                             uint64_t count);
 int qcf_alloc_free_locked(struct qcf_meta *meta, uint64_t first, uint64_t count,
                           struct qcowfmt_error **errp);
 

@@ -15,8 +15,8 @@ static int reserve(struct qcf_meta *meta, struct qcf_area *area,
 	return ret;
 }
 
-static int fill(struct qcf_meta *meta, const void *bytes, uint64_t len,
-                const struct qcf_area *area, struct qcowfmt_error **errp)
+int qcf_area_fill(struct qcf_meta *meta, const void *bytes, uint64_t len,
+                  const struct qcf_area *area, struct qcowfmt_error **errp)
 {
 	uint64_t size = area->clusters << meta->geometry.cluster_bits;
 	int ret = qcf_storage_pwrite(meta->storage, bytes, len,
@@ -39,7 +39,7 @@ int qcf_area_write(struct qcf_meta *meta, const void *bytes, uint64_t len,
 		return 0;
 	ret = reserve(meta, area, errp);
 	if (ret == 0) {
-		ret = fill(meta, bytes, len, area, errp);
+		ret = qcf_area_fill(meta, bytes, len, area, errp);
 		/* What cannot be given back is a leak. */
 		if (ret < 0)
 			(void)qcf_area_free(meta, area, NULL);

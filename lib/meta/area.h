@@ -23,6 +23,11 @@ struct qcf_area {
 int qcf_area_write(struct qcf_meta *meta, const void *bytes, uint64_t len,
                    struct qcf_area *area, struct qcowfmt_error **errp);
 
+/* Write the bytes, and zeros behind them, to the clusters of an area that is
+ * long enough. */
+int qcf_area_fill(struct qcf_meta *meta, const void *bytes, uint64_t len,
+                  const struct qcf_area *area, struct qcowfmt_error **errp);
+
 /* Lower the counts of an area in memory. */
 int qcf_area_free(struct qcf_meta *meta, const struct qcf_area *area,
                   struct qcowfmt_error **errp);

@@ -43,8 +43,10 @@ static int charge(struct qcf_bits_memory *memory, uint64_t bytes,
 		return 0;
 	atomic_fetch_sub(&memory->used, bytes);
 	return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
-	                "dirty bitmaps take more memory than max_metadata_size "
-	                "allows, which is %" PRIu64 " bytes",
+	                "what the dirty bitmaps have recorded would take more "
+	                "memory than max_metadata_size allows, which is "
+	                "%" PRIu64 " bytes: any change of bitmaps stores it, "
+	                "and a larger granularity needs less",
 	                memory->limit);
 }
 

@@ -6,6 +6,7 @@
 
 static void free_cluster(struct qcf_meta *meta, uint64_t host_cluster)
 {
+	qcf_alloc_discard_other(meta, host_cluster, 1);
 	QCF_GUARD(&meta->refcounts.lock);
 	uint64_t count = 0;
 

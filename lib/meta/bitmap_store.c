@@ -13,6 +13,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "meta.h"
+#include "meta_tables.h"
 
 void qcf_bitmaps_init(struct qcf_bitmaps *bitmaps, uint64_t max_size)
 {
@@ -295,6 +296,8 @@ int qcf_bitmaps_reload(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	meta->bitmaps.damaged = false;
 	meta->bitmaps.flags_uncertain = false;
 	atomic_store(&meta->bitmaps.in_use, false);
+	if (meta->writable)
+		protect_directory(meta);
 	return load(meta, errp);
 }
 

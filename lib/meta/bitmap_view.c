@@ -4,6 +4,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "meta.h"
+#include "meta_tables.h"
 
 #define WORD_BITS 64u
 

@@ -7,12 +7,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "count_window.h"
-
-/*
- * Memory for blocks, in terms of what the caches may take: by default enough for
- * the counts of 2 TiB with 64 KiB clusters and 16 bits.
- */
-#define BUDGETS 2
+#include "meta_tables.h"
 
 /* Blocks that follow each other on storage are read and written together. */
 #define MAX_RUN (UINT64_C(4) << 20)
@@ -44,13 +39,24 @@ static int check_present(const struct qcf_meta *meta, size_t present,
 	return 0;
 }
 
+/* What the caches leave of the memory that they share, and not too little. */
+static uint64_t memory_for_blocks(const struct qcf_meta *meta)
+{
+	const struct qcf_budget *b = meta->budget;
+	uint64_t used = atomic_load(&b->used);
+	uint64_t left = b->limit > used ? b->limit - used : 0;
+
+	left = QCF_MAX(left, b->limit / 8);
+	return QCF_MIN(left, UINT64_C(1) << 32);
+}
+
 int qcf_window_init(struct qcf_count_window *w, struct qcf_meta *meta,
                     bool note_freed, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	uint64_t limit = QCF_MIN(meta->budget->limit, UINT64_C(1) << 32);
 	size_t present = count_present(meta);
-	size_t room = QCF_MIN(present, limit * BUDGETS >> g->cluster_bits);
+	size_t room = QCF_MIN(
+		present, (size_t)(memory_for_blocks(meta) >> g->cluster_bits));
 	int ret = check_present(meta, present, errp);
 
 	if (ret < 0)
@@ -249,6 +255,34 @@ uint64_t qcf_window_max(const struct qcf_count_window *w)
 		                                UINT64_C(1) << g->block_bits,
 		                                g->refcount_order));
 	return max;
+}
+
+static uint64_t first_zero(const uint8_t *block, uint64_t count, uint32_t order)
+{
+	uint64_t slot = 0;
+
+	while (slot < count && qcf_refcount_get(block, slot, order) != 0)
+		slot++;
+	return slot;
+}
+
+uint64_t qcf_window_first_free(const struct qcf_count_window *w)
+{
+	const struct qcf_geometry *g = &w->meta->geometry;
+	uint64_t per_block = UINT64_C(1) << g->block_bits;
+
+	for (uint64_t index = w->first; index < w->end; index++) {
+		uint32_t position = w->positions[index - w->first];
+		uint64_t slot =
+			position == 0
+				? 0
+				: first_zero(bytes_of(w, position - 1),
+		                             per_block, g->refcount_order);
+
+		if (slot < per_block)
+			return (index << g->block_bits) + slot;
+	}
+	return w->end << g->block_bits;
 }
 
 /* ----------------------------------------------------------------- storing */

@@ -3,7 +3,7 @@
  * count_window.h - many refcount blocks in memory at once
  *
  * For changes that touch most of the counts.  A window is as many blocks, in the
- * order of the refcount table, as fit into a fixed amount of memory; whoever
+ * order of the refcount table, as the metadata caches leave room for; whoever
  * changes counts goes through the windows one after another and in each does
  * what concerns the clusters counted there.
  *
@@ -59,6 +59,21 @@ static inline bool qcf_window_more(const struct qcf_count_window *window)
 int qcf_window_next(struct qcf_count_window *window,
                     struct qcowfmt_error **errp);
 
+/* Begin anew; nothing was changed.  What has all blocks keeps them. */
+static inline void qcf_window_rewind(struct qcf_count_window *window)
+{
+	if (window->first > 0 || qcf_window_more(window))
+		window->end = 0;
+}
+
+/* The counts of a block, as stored. */
+static inline const uint8_t *qcf_window_bytes(
+	const struct qcf_count_window *window, size_t position)
+{
+	return window->bytes +
+	       (position << window->meta->geometry.cluster_bits);
+}
+
 /* Find the count of a cluster; false if it is not in the window. */
 static inline bool qcf_window_find(const struct qcf_count_window *window,
                                    uint64_t host_cluster,
@@ -91,6 +106,10 @@ void qcf_window_note_freed(struct qcf_count_window *window,
 
 /* The largest count in the window. */
 uint64_t qcf_window_max(const struct qcf_count_window *window);
+
+/* The first cluster of the window whose count is 0, or that has no count; the
+ * first one behind the window if there is none. */
+uint64_t qcf_window_first_free(const struct qcf_count_window *window);
 
 /* Write what was changed; it is not stable yet. */
 int qcf_window_store(struct qcf_count_window *window,

@@ -16,6 +16,7 @@
 
 #include "checked.h"
 #include "header_rewrite.h"
+#include "header_switch.h"
 
 /* The first cluster, as it is and as it will be. */
 struct rewriting {
@@ -27,9 +28,9 @@ struct rewriting {
 	struct qcf_span tail; /* to be written in front of the first sector */
 };
 
-static int write_span(struct rewriting *r, struct qcf_span span,
-                      struct qcowfmt_error **errp)
+static int write_tail(struct rewriting *r, struct qcowfmt_error **errp)
 {
+	struct qcf_span span = r->tail;
 	int ret;
 
 	if (span.first >= span.end)
@@ -105,20 +106,6 @@ static int load(struct rewriting *r, struct qcowfmt_error **errp)
 	return got < 0 ? (int)got : 0;
 }
 
-/* Nobody knows what a write that failed has done: what the old header points to
- * and what the new one does must both stay as they are. */
-static int replace_sector(struct rewriting *r, struct qcowfmt_error **errp)
-{
-	struct qcf_span sector = { 0, QCF_MIN(r->size, QCF_SECTOR_SIZE) };
-	struct qcowfmt_error *cause = NULL;
-	int ret = write_span(r, sector, &cause);
-
-	if (ret < 0)
-		qcf_poison_set(&r->meta->poison, cause);
-	qcf_error_move(errp, cause);
-	return ret;
-}
-
 static int rewrite(struct rewriting *r, struct qcowfmt_error **errp)
 {
 	int ret = load(r, errp);
@@ -126,8 +113,11 @@ static int rewrite(struct rewriting *r, struct qcowfmt_error **errp)
 	if (ret == 0)
 		ret = plan(r, errp);
 	if (ret == 0)
-		ret = write_span(r, r->tail, errp);
-	return ret < 0 ? ret : replace_sector(r, errp);
+		ret = write_tail(r, errp);
+	if (ret < 0)
+		return ret;
+	return qcf_header_replace(r->meta, 0, r->after,
+	                          QCF_MIN(r->size, QCF_SECTOR_SIZE), errp);
 }
 
 /* What lies in front of the L1 table belongs to the header of version 1. */

@@ -21,8 +21,8 @@
  * closing); nothing is dirty.
  *
  * -ENOSPC, with nothing written, if it does not fit into the first cluster.  After
- * any other failure the old header stands, or the image is poisoned, because storage
- * may have the old one or the new one.
+ * any other failure the old header stands, or, if nobody can tell or it does not,
+ * the image is poisoned.
  */
 int qcf_header_rewrite(struct qcf_meta *meta, struct qcf_header *h,
                        struct qcowfmt_error **errp);

@@ -19,4 +19,8 @@
 int qcf_header_switch(struct qcf_meta *meta, uint64_t at, const void *bytes,
                       size_t len, bool *switched, struct qcowfmt_error **errp);
 
+/* The same where after a failure the old bytes stand or the image is poisoned. */
+int qcf_header_replace(struct qcf_meta *meta, uint64_t at, const void *bytes,
+                       size_t len, struct qcowfmt_error **errp);
+
 #endif

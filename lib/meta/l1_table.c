@@ -13,6 +13,8 @@
 #include "header_switch.h"
 #include "image_flags.h"
 #include "l1_table.h"
+#include "meta_protect.h"
+#include "meta_tables.h"
 #include "writeback.h"
 
 static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)

@@ -2,12 +2,10 @@
 /*
  * meta.c - opening and closing the metadata of one qcow2 image
  *
- * Everything that is held in memory as a whole (header, L1 table, refcount
- * table) is bounded by the format's limits, by the open options and by what
- * the file can hold, in that order, before memory is allocated.
+ * An image opens for reading with as little as that takes; what only writing
+ * relies on is read for writers, and may make no sense to one who repairs.
  */
 #include <errno.h>
-#include <inttypes.h>
 
 #include "append.h"
 #include "bitmap_draft.h"
@@ -15,7 +13,8 @@
 #include "compress.h"
 #include "image_flags.h"
 #include "meta.h"
-#include "snapshot_table.h"
+#include "meta_protect.h"
+#include "meta_tables.h"
 #include "writeback.h"
 
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
@@ -23,63 +22,6 @@ bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
 {
 	return host_offset != 0 && host_offset < QCF_HOST_OFFSET_LIMIT &&
 	       qcf_is_aligned(host_offset, meta->geometry.host_alignment);
-}
-
-bool qcf_meta_is_metadata(const struct qcf_meta *meta, uint64_t host_offset,
-                          uint64_t len)
-{
-	uint32_t bits = meta->geometry.guard_bits;
-	uint64_t first = host_offset >> bits;
-
-	return len > 0 &&
-	       qcf_overlap_hits(&meta->overlap, first,
-	                        ((host_offset + len - 1) >> bits) - first + 1);
-}
-
-/* The units of an L2 table: one, but for version 1. */
-static uint64_t l2_units(const struct qcf_geometry *g)
-{
-	return g->l2_table_size >> g->guard_bits;
-}
-
-int qcf_meta_protect_l2(struct qcf_meta *meta, uint64_t l2_offset,
-                        struct qcowfmt_error **errp)
-{
-	return qcf_overlap_add(&meta->overlap, QCF_OVERLAP_L2,
-	                       l2_offset >> meta->geometry.guard_bits, errp);
-}
-
-bool qcf_meta_is_not_only_l2(const struct qcf_meta *meta, uint64_t l2_offset)
-{
-	uint64_t first = l2_offset >> meta->geometry.guard_bits;
-
-	for (uint64_t i = 0; i < l2_units(&meta->geometry); i++) {
-		if (qcf_overlap_is_not_only(&meta->overlap, QCF_OVERLAP_L2,
-		                            first + i))
-			return true;
-	}
-	return false;
-}
-
-int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
-                        void *table, size_t len, struct qcowfmt_error **errp)
-{
-	uint64_t file_size = 0;
-	int64_t got = qcf_storage_pread_padded(meta->storage, table, len,
-	                                       host_offset, errp);
-	int ret;
-
-	if (got < 0)
-		return (int)got;
-	if ((size_t)got == len)
-		return 0;
-	ret = qcf_storage_get_size(meta->storage, &file_size, errp);
-	if (ret < 0)
-		return ret;
-	if (host_offset + len >
-	    qcf_align_up(file_size, meta->geometry.cluster_size))
-		return qcf_corrupt(errp, QCF_CHECK_BEYOND_END, host_offset);
-	return 0;
 }
 
 int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp)
@@ -91,33 +33,6 @@ int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	return ret < 0 ? ret
 	               : qcf_flush_or_poison(meta->storage, &meta->poison,
 	                                     errp);
-}
-
-/* ----------------------------------------------------------------- header */
-
-static int read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	uint8_t sector[QCF_SECTOR_SIZE];
-	QCF_AUTO_FREE uint8_t *cluster = NULL;
-	uint64_t cluster_size = 0;
-	int64_t len = qcf_storage_pread_padded(meta->storage, sector,
-	                                       sizeof(sector), 0, errp);
-	int ret;
-
-	if (len < 0)
-		return (int)len;
-	ret = qcf_header_peek_cluster_size(sector, (size_t)len, &cluster_size,
-	                                   errp);
-	if (ret < 0)
-		return ret;
-	cluster = malloc(cluster_size);
-	if (cluster == NULL)
-		return qcf_fail_oom(errp);
-	len = qcf_storage_pread_padded(meta->storage, cluster, cluster_size, 0,
-	                               errp);
-	if (len < 0)
-		return (int)len;
-	return qcf_header_decode(&meta->header, cluster, (size_t)len, errp);
 }
 
 /* The method must be there even if no cluster uses it: one may, later. */
@@ -132,222 +47,6 @@ static int check_compression(const struct qcf_header *h,
 	                "compression type %u (%s) is not supported by this "
 	                "build",
 	                h->compression_type, name == NULL ? "unknown" : name);
-}
-
-/* -------------------------------------------------------------- L1 table */
-
-static int check_ceiling(const char *what, uint64_t size, uint64_t ceiling,
-                         struct qcowfmt_error **errp)
-{
-	if (size <= ceiling)
-		return 0;
-	return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
-	                "%s takes %" PRIu64
-	                " bytes, max_metadata_size allows %" PRIu64,
-	                what, size, ceiling);
-}
-
-/* A table the header points to must lie in the file, which also bounds the
- * memory for it. */
-static int check_in_file(struct qcf_meta *meta, enum qcf_check id,
-                         uint64_t host_offset, uint64_t size,
-                         struct qcowfmt_error **errp)
-{
-	uint64_t file_size = 0;
-	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
-
-	if (ret < 0)
-		return ret;
-	if (!qcf_range_within(
-		    host_offset, size,
-		    qcf_align_up(file_size, meta->geometry.cluster_size)))
-		return qcf_corruptf(errp, id, host_offset,
-		                    "it ends at %" PRIu64
-		                    ", the file at %" PRIu64,
-		                    host_offset + size, file_size);
-	return 0;
-}
-
-/* Units that the table shares with something else are protected, too: in
- * version 1 with the header in front of it. */
-static void protect_l1(struct qcf_meta *meta, uint64_t offset, uint64_t size)
-{
-	uint32_t bits = meta->geometry.guard_bits;
-	uint64_t first = offset >> bits;
-
-	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1, first,
-	                      ((offset + size - 1) >> bits) - first + 1);
-}
-
-static int read_l1(struct qcf_meta *meta, uint64_t ceiling,
-                   struct qcowfmt_error **errp)
-{
-	uint64_t size = (uint64_t)meta->header.l1_size * 8;
-	uint64_t offset = meta->header.l1_table_offset;
-	int ret = check_ceiling("the L1 table", size, ceiling, errp);
-
-	if (ret == 0 && size > 0)
-		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
-		                    size, errp);
-	if (ret < 0)
-		return ret;
-	meta->l1.entry_count = meta->header.l1_size;
-	meta->l1.entries = calloc(size / 8 + 1, 8);
-	if (meta->l1.entries == NULL)
-		return qcf_fail_oom(errp);
-	if (size == 0)
-		return 0;
-	protect_l1(meta, offset, size);
-	return qcf_wrap(errp, "reading the L1 table",
-	                qcf_meta_read_table(meta, offset,
-	                                    (void *)(uintptr_t)meta->l1.entries,
-	                                    size, errp));
-}
-
-/* --------------------------------------------------------- refcount table */
-
-/* One without clusters is let through when the header is decoded, because such an
- * image can be repaired. */
-static int check_has_reftable(const struct qcf_header *h,
-                              struct qcowfmt_error **errp)
-{
-	if (h->refcount_table_clusters > 0)
-		return 0;
-	return qcf_corruptf(errp, QCF_CHECK_REFTABLE_SIZE,
-	                    QCF_HEADER_AT_REFTABLE,
-	                    "refcount_table_clusters, have 0, want 1 or more");
-}
-
-static int read_reftable(struct qcf_meta *meta, uint64_t ceiling,
-                         struct qcowfmt_error **errp)
-{
-	struct qcf_refcounts *r = &meta->refcounts;
-	uint64_t offset = meta->header.refcount_table_offset;
-	uint64_t size = (uint64_t)meta->header.refcount_table_clusters
-	                << meta->geometry.cluster_bits;
-	int ret = check_ceiling("the refcount table", size, ceiling, errp);
-
-	if (ret == 0)
-		ret = check_has_reftable(&meta->header, errp);
-	if (ret == 0)
-		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
-		                    size, errp);
-	if (ret < 0)
-		return ret;
-	r->table = malloc(size);
-	if (r->table == NULL)
-		return qcf_fail_oom(errp);
-	ret = qcf_meta_read_table(meta, offset, r->table, size, errp);
-	if (ret < 0)
-		return qcf_wrap(errp, "reading the refcount table", ret);
-	r->entry_count = size / 8;
-	for (uint64_t i = 0; i < r->entry_count; i++)
-		r->table[i] = qcf_reftable_entry_decode(
-			(struct qcf_be64){ r->table[i] });
-	r->stored_offset = offset;
-	r->stored_entry_count = r->entry_count;
-	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
-	                      qcf_host_cluster(&meta->geometry, offset),
-	                      meta->header.refcount_table_clusters);
-	return 0;
-}
-
-/* ---------------------------------------------------------------- overlap */
-
-static int protect_l2_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	size_t count = 0;
-	int ret;
-
-	for (uint64_t i = 0; i < meta->l1.entry_count; i++)
-		count += meta->l1.entries[i] != 0;
-	meta->overlap.l2_count = l2_units(&meta->geometry);
-	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2, count, errp);
-	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
-		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
-		uint64_t offset =
-			qcf_l1_entry_decode(&meta->geometry, raw).l2_offset;
-
-		if (qcf_meta_is_cluster_offset(meta, offset))
-			ret = qcf_meta_protect_l2(meta, offset, errp);
-	}
-	return ret;
-}
-
-static int protect_blocks(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	const struct qcf_refcounts *r = &meta->refcounts;
-	size_t count = 0;
-	int ret;
-
-	for (uint64_t i = 0; i < r->entry_count; i++)
-		count += r->table[i] != 0;
-	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_BLOCK, count,
-	                          errp);
-	for (uint64_t i = 0; ret == 0 && i < r->entry_count; i++) {
-		if (qcf_meta_is_cluster_offset(meta, r->table[i]))
-			ret = qcf_overlap_add(
-				&meta->overlap, QCF_OVERLAP_BLOCK,
-				qcf_host_cluster(&meta->geometry, r->table[i]),
-				errp);
-	}
-	return ret;
-}
-
-int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
-                                 size_t *len, struct qcowfmt_error **errp)
-{
-	uint64_t offset = meta->header.snapshots_offset;
-	uint64_t file_size = 0;
-	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
-
-	if (ret < 0)
-		return ret;
-	if (offset >= file_size)
-		return qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED, offset);
-	*len = QCF_MIN(file_size - offset, QCF_MAX_SNAPSHOT_TABLE);
-	/* An entry is at most 40 bytes, 1 KiB of extra data and two names. */
-	*len = QCF_MIN(*len, meta->header.snapshot_count * UINT64_C(132200));
-	*table = malloc(*len);
-	if (*table == NULL)
-		return qcf_fail_oom(errp);
-	return qcf_storage_pread_exact(meta->storage, *table, *len, offset,
-	                               errp);
-}
-
-/* The snapshot table and the L1 tables it names. */
-static int protect_snapshots(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	struct qcf_snapshot_table table;
-	int ret = qcf_snapshot_table_load(meta, &table, errp);
-
-	if (ret < 0 || table.count == 0)
-		return ret;
-	ret = qcf_snapshot_table_protect(meta, &table,
-	                                 meta->header.snapshots_offset,
-	                                 table.stored_len, errp);
-	qcf_snapshot_table_fini(&table);
-	return ret;
-}
-
-/* Key slots and key material, which stay where they are. */
-static int protect_keys(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	uint32_t bits = meta->geometry.guard_bits;
-	struct qcf_overlap_range *range;
-	uint64_t offset = 0;
-	uint64_t len = 0;
-
-	qcf_crypto_area(&meta->header, &offset, &len);
-	if (len == 0)
-		return 0;
-	range = malloc(sizeof(*range));
-	if (range == NULL)
-		return qcf_fail_oom(errp);
-	range->first = offset >> bits;
-	range->end = ((offset + len - 1) >> bits) + 1;
-	qcf_overlap_set_ranges(&meta->overlap, QCF_OVERLAP_KEYS, range, 1);
-	return 0;
 }
 
 /* ------------------------------------------------------------------ caches */
@@ -473,7 +172,7 @@ static int read_counts(struct qcf_meta *meta,
                        struct qcowfmt_error **errp)
 {
 	struct qcowfmt_error *error = NULL;
-	int ret = read_reftable(meta, options->max_table_size, &error);
+	int ret = qcf_meta_read_reftable(meta, options->max_table_size, &error);
 
 	return unless_repair(meta, options, ret, error, errp);
 }
@@ -483,15 +182,13 @@ static int protect_tables(struct qcf_meta *meta,
                           struct qcowfmt_error **errp)
 {
 	struct qcowfmt_error *error = NULL;
-	int ret = protect_l2_tables(meta, errp);
+	int ret = qcf_meta_protect_tables(meta, errp);
 
-	if (ret == 0)
-		ret = protect_blocks(meta, errp);
 	if (ret < 0)
 		return ret;
-	ret = protect_snapshots(meta, &error);
+	ret = qcf_meta_protect_snapshots(meta, &error);
 	ret = unless_repair(meta, options, ret, error, errp);
-	return ret < 0 ? ret : protect_keys(meta, errp);
+	return ret < 0 ? ret : qcf_meta_protect_keys(meta, errp);
 }
 
 int qcf_meta_check_usable(const struct qcf_meta *meta,
@@ -510,7 +207,7 @@ int qcf_meta_now_usable(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 	if (!atomic_load(&meta->unusable))
 		return 0;
-	ret = protect_snapshots(meta, errp);
+	ret = qcf_meta_protect_snapshots(meta, errp);
 	if (ret == 0)
 		atomic_store(&meta->unusable, false);
 	return ret;
@@ -530,7 +227,7 @@ static int read_tables(struct qcf_meta *meta,
 	meta->has_backing = meta->header.backing_name != NULL;
 	atomic_store(&meta->incompatible, meta->header.incompatible_features);
 	if (ret == 0)
-		ret = read_l1(meta, options->max_table_size, errp);
+		ret = qcf_meta_read_l1(meta, options->max_table_size, errp);
 	if (ret == 0 && meta->header.version > 1)
 		ret = read_counts(meta, options, errp);
 	if (ret == 0 && meta->header.crypt_method != 0)
@@ -555,7 +252,7 @@ int qcf_meta_open(struct qcf_meta *meta, struct qcowfmt_storage *storage,
 	int ret;
 
 	init_members(meta, storage, options);
-	ret = read_header(meta, errp);
+	ret = qcf_meta_read_header(meta, errp);
 	if (ret == 0)
 		ret = read_tables(meta, options, errp);
 	if (ret < 0)

@@ -96,6 +96,8 @@ struct qcf_meta {
 	atomic_bool unusable; /* opened to be repaired: tables that writing
 			       * relies on make no sense yet */
 	bool lazy_refcounts;
+	bool discard_other;    /* give back the host space of tables that are
+				* freed, too */
 	bool has_backing;      /* unallocated clusters show the backing file */
 	bool shows_snapshot;   /* l1 and the virtual size are those of a
 				* snapshot */
@@ -131,21 +133,6 @@ int qcf_meta_close(struct qcf_meta *meta, struct qcowfmt_error **errp);
 /* Free the memory and write nothing. */
 void qcf_meta_abandon(struct qcf_meta *meta);
 
-/*
- * Load a table of the image into memory.  Bytes behind the end of the file are
- * zeros if they are in its last cluster, otherwise the table is truncated.
- */
-int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
-                        void *table, size_t len, struct qcowfmt_error **errp);
-
-/*
- * Read the snapshot table, which has no stated length: it ends with its last
- * entry.  *table gets what the file has from its start on, up to what the
- * entries can take; the caller frees it.
- */
-int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
-                                 size_t *len, struct qcowfmt_error **errp);
-
 /* Flush guest data and metadata; a failure poisons the image. */
 int qcf_meta_flush(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
@@ -159,15 +146,5 @@ int qcf_meta_now_usable(struct qcf_meta *meta, struct qcowfmt_error **errp);
 /* Whether a host offset can be that of a table or a whole cluster. */
 bool qcf_meta_is_cluster_offset(const struct qcf_meta *meta,
                                 uint64_t host_offset);
-
-/* Whether a range of the image file holds metadata. */
-bool qcf_meta_is_metadata(const struct qcf_meta *meta, uint64_t host_offset,
-                          uint64_t len);
-
-/* Protect an L2 table, and ask whether one is other metadata at the same time:
- * then it must not be written to. */
-int qcf_meta_protect_l2(struct qcf_meta *meta, uint64_t l2_offset,
-                        struct qcowfmt_error **errp);
-bool qcf_meta_is_not_only_l2(const struct qcf_meta *meta, uint64_t l2_offset);
 
 #endif

@@ -15,6 +15,8 @@
 #include "check_id.h"
 #include "checked.h"
 #include "count_window.h"
+#include "meta_protect.h"
+#include "meta_tables.h"
 #include "recount.h"
 
 /* L2 tables that follow each other in the file are read together. */
@@ -408,23 +410,60 @@ void qcf_recount_end(struct qcf_meta *meta)
 	qcf_cache_drop_all(&meta->refcount_cache);
 }
 
-/* The largest count of the image. */
-static int largest_count(struct qcf_meta *meta, uint64_t *max,
-                         struct qcowfmt_error **errp)
+/* What a look at all counts tells. */
+struct survey {
+	uint64_t largest;
+	uint64_t first_free; /* cluster; valid once found */
+	bool found;
+};
+
+static void look_at_window(const struct qcf_count_window *w, struct survey *s)
+{
+	const struct qcf_geometry *g = &w->meta->geometry;
+
+	s->largest = QCF_MAX(s->largest, qcf_window_max(w));
+	if (s->found)
+		return;
+	s->first_free = qcf_window_first_free(w);
+	s->found = s->first_free < w->end << g->block_bits;
+}
+
+/* Free clusters are looked for behind those that are known to be in use: what
+ * comes next need not read all the counts into the cache. */
+static void skip_used(struct qcf_meta *meta, const struct survey *s)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+
+	QCF_GUARD(&r->lock);
+	r->first_free = QCF_MAX(r->first_free, s->first_free);
+}
+
+/* Look at all counts, or until the first free cluster. */
+static int survey(struct qcf_meta *meta, bool all, struct survey *s,
+                  struct qcowfmt_error **errp)
 {
 	struct qcf_count_window window;
 	int ret = qcf_window_init(&window, meta, false, errp);
 
-	*max = 0;
+	*s = (struct survey){ 0 };
 	if (ret < 0)
 		return ret;
-	while (ret == 0 && qcf_window_more(&window)) {
+	while (ret == 0 && qcf_window_more(&window) && (all || !s->found)) {
 		ret = qcf_window_next(&window, errp);
 		if (ret == 0)
-			*max = QCF_MAX(*max, qcf_window_max(&window));
+			look_at_window(&window, s);
 	}
 	qcf_window_fini(&window);
+	if (ret == 0)
+		skip_used(meta, s);
 	return ret;
+}
+
+int qcf_recount_find_free(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	struct survey s;
+
+	return survey(meta, false, &s, errp);
 }
 
 /*
@@ -441,10 +480,10 @@ int qcf_recount_check_room(struct qcf_meta *meta, struct qcf_tree *tree,
 		.tree = tree,
 		.only_try = true,
 	};
-	uint64_t max = 0;
-	int ret = largest_count(meta, &max, errp);
+	struct survey s;
+	int ret = survey(meta, true, &s, errp);
 
-	if (ret < 0 || max <= meta->geometry.refcount_max / 2)
+	if (ret < 0 || s.largest <= meta->geometry.refcount_max / 2)
 		return ret;
 	return run_pass(&p, errp);
 }

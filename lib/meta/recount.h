@@ -35,9 +35,13 @@ int qcf_recount(struct qcf_meta *meta, struct qcf_tree *tree,
                 const struct qcf_recount *how, struct qcowfmt_error **errp);
 
 /* -EOVERFLOW and code LIMIT if adding 1 for each reference of a tree would take
- * a count above its maximum.  Writes nothing. */
+ * a count above its maximum.  Writes nothing.  Finds the first free cluster, too. */
 int qcf_recount_check_room(struct qcf_meta *meta, struct qcf_tree *tree,
                            struct qcowfmt_error **errp);
+
+/* Find the first free cluster, without filling the cache with counts.  Everything
+ * is written back. */
+int qcf_recount_find_free(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
 /* Forget what the caches hold. */
 void qcf_recount_end(struct qcf_meta *meta);

@@ -7,6 +7,7 @@
  */
 #include "refcount_replace.h"
 #include "checked.h"
+#include "header_switch.h"
 
 static int protect(struct qcf_meta *meta, const uint64_t *table, uint64_t count,
                    struct qcowfmt_error **errp)
@@ -43,21 +44,14 @@ static void drop_blocks(struct qcf_meta *meta, const uint64_t *table,
 static int switch_header(struct qcf_meta *meta, uint64_t host_offset,
                          uint32_t clusters, struct qcowfmt_error **errp)
 {
-	struct qcowfmt_error *cause = NULL;
 	uint8_t bytes[12];
 	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
-	int ret;
 
 	qcf_write_u64(&w, host_offset);
 	qcf_write_u32(&w, clusters);
-	ret = qcf_storage_pwrite(meta->storage, bytes, sizeof(bytes),
-	                         QCF_HEADER_AT_REFTABLE, &cause);
-	if (ret == 0)
-		ret = qcf_meta_flush(meta, &cause);
-	if (ret < 0)
-		qcf_poison_set(&meta->poison, cause);
-	qcf_error_move(errp, cause);
-	return qcf_wrap(errp, "switching to a new refcount table", ret);
+	return qcf_wrap(errp, "switching to a new refcount table",
+	                qcf_header_replace(meta, QCF_HEADER_AT_REFTABLE, bytes,
+	                                   sizeof(bytes), errp));
 }
 
 /* Everything in memory that follows the table. */

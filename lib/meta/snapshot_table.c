@@ -6,6 +6,8 @@
 
 #include "check_id.h"
 #include "checked.h"
+#include "header_switch.h"
+#include "meta_tables.h"
 #include "snapshot_table.h"
 
 /* ----------------------------------------------------------------- loading */
@@ -124,13 +126,41 @@ uint64_t qcf_snapshot_table_len(const struct qcf_snapshot_table *table)
 	return len;
 }
 
-void qcf_snapshot_table_encode(const struct qcf_snapshot_table *table,
-                               uint8_t *buffer, size_t len)
+static int encode(const struct qcf_snapshot_table *table, uint64_t len,
+                  uint8_t **bytes, struct qcowfmt_error **errp)
 {
-	struct qcf_writer writer = qcf_writer_init(buffer, len);
+	struct qcf_writer writer;
 
+	if (len > QCF_MAX_SNAPSHOT_TABLE)
+		return qcf_fail(errp, EOVERFLOW, QCOWFMT_ERR_LIMIT,
+		                "the snapshot table would be longer than the "
+		                "format allows");
+	*bytes = malloc(len + 1);
+	if (*bytes == NULL)
+		return qcf_fail_oom(errp);
+	writer = qcf_writer_init(*bytes, len);
 	for (uint32_t i = 0; i < table->count; i++)
 		qcf_snapshot_entry_encode(&table->entries[i], &writer);
+	return 0;
+}
+
+int qcf_snapshot_table_write(struct qcf_meta *meta,
+                             const struct qcf_snapshot_table *table,
+                             uint64_t first, struct qcf_area *area,
+                             struct qcowfmt_error **errp)
+{
+	uint64_t len = qcf_snapshot_table_len(table);
+	QCF_AUTO_FREE uint8_t *bytes = NULL;
+	int ret = encode(table, len, &bytes, errp);
+
+	if (ret == 0 && first == 0) {
+		ret = qcf_area_write(meta, bytes, len, area, errp);
+	} else if (ret == 0) {
+		*area = qcf_area_of(
+			meta, qcf_host_offset(&meta->geometry, first), len);
+		ret = qcf_area_fill(meta, bytes, len, area, errp);
+	}
+	return qcf_wrap(errp, "writing the snapshot table", ret);
 }
 
 /* -------------------------------------------------------------- protection */
@@ -164,6 +194,30 @@ int qcf_snapshot_table_protect(struct qcf_meta *meta,
 	qcf_overlap_set_ranges(&meta->overlap, QCF_OVERLAP_SNAPSHOTS, ranges,
 	                       (size_t)table->count + 1);
 	return 0;
+}
+
+int qcf_snapshot_table_switch(struct qcf_meta *meta,
+                              const struct qcf_snapshot_table *table,
+                              const struct qcf_area *area, bool *switched,
+                              struct qcowfmt_error **errp)
+{
+	uint8_t bytes[12];
+	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
+	int protection;
+	int ret;
+
+	qcf_write_u32(&w, table->count);
+	qcf_write_u64(&w, area->host_offset);
+	ret = qcf_header_switch(meta, QCF_HEADER_AT_SNAPSHOTS, bytes,
+	                        sizeof(bytes), switched, errp);
+	if (!*switched)
+		return ret;
+	meta->header.snapshot_count = table->count;
+	meta->header.snapshots_offset = area->host_offset;
+	protection = qcf_snapshot_table_protect(meta, table, area->host_offset,
+	                                        qcf_snapshot_table_len(table),
+	                                        ret < 0 ? NULL : errp);
+	return ret < 0 ? ret : protection;
 }
 
 /* --------------------------------------------------------------- L1 tables */

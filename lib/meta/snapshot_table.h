@@ -8,7 +8,7 @@
 #ifndef QCF_SNAPSHOT_TABLE_H
 #define QCF_SNAPSHOT_TABLE_H
 
-#include "meta.h"
+#include "area.h"
 #include "snapshot_entry.h"
 
 struct qcf_snapshot_table {
@@ -43,9 +43,23 @@ void qcf_snapshot_table_remove(struct qcf_snapshot_table *table,
 /* Bytes it will take on storage, padding included. */
 uint64_t qcf_snapshot_table_len(const struct qcf_snapshot_table *table);
 
-/* Encode into a buffer of len bytes, which are enough. */
-void qcf_snapshot_table_encode(const struct qcf_snapshot_table *table,
-                               uint8_t *buffer, size_t len);
+/*
+ * Write the table to clusters of its own: to those from host cluster first on,
+ * which are reserved, or to free ones if that is 0.  An empty table takes none.
+ * -EOVERFLOW and code LIMIT if it is longer than the format allows.  It is not
+ * stable when this returns.
+ */
+int qcf_snapshot_table_write(struct qcf_meta *meta,
+                             const struct qcf_snapshot_table *table,
+                             uint64_t first, struct qcf_area *area,
+                             struct qcowfmt_error **errp);
+
+/* Make the header, in memory too, point to a table that is stable in an area,
+ * and protect it there.  *switched: it does, even if something failed then. */
+int qcf_snapshot_table_switch(struct qcf_meta *meta,
+                              const struct qcf_snapshot_table *table,
+                              const struct qcf_area *area, bool *switched,
+                              struct qcowfmt_error **errp);
 
 /* Have the overlap check protect the table at a host offset, of len bytes, and
  * the L1 tables it names.  Fails only for lack of memory. */

@@ -207,6 +207,21 @@ static int write_counts(struct qcf_meta *meta, struct batch *batch,
 	return qcf_meta_flush(meta, errp);
 }
 
+static void adopt_table(struct qcf_meta *meta, const struct batch *batch)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	const struct qcf_geometry *g = &meta->geometry;
+	QCF_GUARD(&r->lock);
+	r->stored_offset = batch->move_to;
+	r->stored_entry_count = batch->table_count;
+	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
+	                      qcf_host_cluster(g, r->stored_offset),
+	                      r->moving_clusters);
+	meta->header.refcount_table_offset = batch->move_to;
+	meta->header.refcount_table_clusters = (uint32_t)r->moving_clusters;
+	r->moving_clusters = 0;
+}
+
 /* Point the header to the refcount table at its new place (CS-6). */
 static int switch_table(struct qcf_meta *meta, struct batch *batch,
                         struct qcowfmt_error **errp)
@@ -228,16 +243,8 @@ static int switch_table(struct qcf_meta *meta, struct batch *batch,
 		ret = qcf_meta_flush(meta, errp);
 	if (ret < 0)
 		return ret;
-	QCF_GUARD(&r->lock);
-	r->stored_offset = batch->move_to;
-	r->stored_entry_count = batch->table_count;
-	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
-	                      qcf_host_cluster(g, r->stored_offset),
-	                      r->moving_clusters);
-	meta->header.refcount_table_offset = batch->move_to;
-	meta->header.refcount_table_clusters = (uint32_t)r->moving_clusters;
-	r->moving_clusters = 0;
-	return qcf_alloc_free_locked(meta, old, old_count, errp);
+	adopt_table(meta, batch);
+	return qcf_alloc_free(meta, old, old_count, errp);
 }
 
 static int write_blocks(struct qcf_meta *meta, struct batch *batch,

@@ -237,7 +237,8 @@ struct parts {
 	struct qcf_header header;
 	struct qcf_new_counts counts;
 	bool new_counts;
-	struct qcf_new_snapshots snapshots;
+	struct qcf_snapshot_table snapshots;
+	struct qcf_area snapshots_area; /* nothing: they stay where they are */
 	bool drops_bitmaps;
 };
 
@@ -254,6 +255,7 @@ static int prepare_parts(struct qcf_amending *a, struct parts *p,
 		ret = change_header(a, &p->header, errp);
 	if (ret == 0 && is_upgrade(a))
 		ret = qcf_amend_complete_snapshots(a->meta, &p->snapshots,
+		                                   &p->snapshots_area,
 		                                   &p->header, errp);
 	if (ret < 0 || bits == a->meta->geometry.refcount_bits)
 		return ret;
@@ -263,6 +265,23 @@ static int prepare_parts(struct qcf_amending *a, struct parts *p,
 	if (ret == 0)
 		qcf_new_counts_point(&p->counts, &p->header);
 	return ret;
+}
+
+/* Free the table there was. */
+static int install_snapshots(struct qcf_meta *meta, const struct parts *p,
+                             struct qcowfmt_error **errp)
+{
+	const struct qcf_snapshot_table *table = &p->snapshots;
+	const struct qcf_area old = qcf_area_of(
+		meta, p->header.snapshots_offset, table->stored_len);
+	int ret;
+
+	if (p->snapshots_area.clusters == 0)
+		return 0;
+	ret = qcf_snapshot_table_protect(meta, table,
+	                                 p->snapshots_area.host_offset,
+	                                 qcf_snapshot_table_len(table), errp);
+	return ret < 0 ? ret : qcf_area_free(meta, &old, errp);
 }
 
 /* The new header is stable; p->header is the old one. */
@@ -275,8 +294,7 @@ static int install_parts(struct qcf_amending *a, struct parts *p,
 	if (ret == 0 && p->new_counts)
 		ret = qcf_new_counts_install(meta, &p->counts, errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_install(
-			meta, &p->snapshots, p->header.snapshots_offset, errp);
+		ret = install_snapshots(meta, p, errp);
 	if (ret == 0)
 		ret = qcf_writeback_drain(meta, errp);
 	if (ret == 0 && p->drops_bitmaps)
@@ -299,8 +317,8 @@ static int replace_header(struct qcf_amending *a, struct qcowfmt_error **errp)
 	if (replaced)
 		ret = install_parts(a, &p, errp);
 	if (!replaced)
-		qcf_new_snapshots_abandon(a->meta, &p.snapshots);
-	qcf_new_snapshots_fini(&p.snapshots);
+		(void)qcf_area_free(a->meta, &p.snapshots_area, NULL);
+	qcf_snapshot_table_fini(&p.snapshots);
 	qcf_new_counts_fini(a->meta, &p.counts);
 	qcf_header_fini(&p.header);
 	return ret;

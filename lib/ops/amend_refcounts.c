@@ -24,12 +24,12 @@
 /* A block that is needed, before it has a place.  No offset is odd. */
 #define WANTED UINT64_C(1)
 
-static int read_count(struct qcf_meta *meta, uint64_t cluster, uint64_t *count,
-                      struct qcowfmt_error **errp)
-{
-	QCF_GUARD(&meta->refcounts.lock);
-	return qcf_refcount_read(meta, cluster, count, errp);
-}
+/* Bytes of new blocks that are written together. */
+#define WRITE_SIZE (UINT64_C(1) << 20)
+
+/* Counts that are handled together: a power of two, no more than any block has
+ * (512 bytes of 64 bits each). */
+#define RUN 64u
 
 static uint64_t area_clusters(const struct qcf_new_counts *n)
 {
@@ -56,42 +56,70 @@ static int want_block(struct qcf_new_counts *n, uint64_t cluster,
 	return 0;
 }
 
-static int look_at_count(struct qcf_meta *meta, struct qcf_new_counts *n,
-                         uint64_t cluster, struct qcowfmt_error **errp)
+static int too_large(const struct qcf_new_counts *n, uint64_t cluster,
+                     uint64_t count, struct qcowfmt_error **errp)
 {
-	uint64_t count = 0;
-	int ret = read_count(meta, cluster, &count, errp);
+	return qcf_fail(errp, EOVERFLOW, QCOWFMT_ERR_LIMIT,
+	                "Cannot decrease refcount entry width to %" PRIu32
+	                " bits: Cluster at offset 0x%" PRIx64
+	                " has a refcount of %" PRIu64,
+	                n->geometry.refcount_bits,
+	                qcf_host_offset(&n->geometry, cluster), count);
+}
 
-	if (ret < 0 || count == 0)
-		return ret;
-	if (count > n->geometry.refcount_max)
-		return qcf_fail(errp, EOVERFLOW, QCOWFMT_ERR_LIMIT,
-		                "Cannot decrease refcount entry width to "
-		                "%" PRIu32 " bits: Cluster at offset 0x%" PRIx64
-		                " has a refcount of %" PRIu64,
-		                n->geometry.refcount_bits,
-		                qcf_host_offset(&meta->geometry, cluster),
-		                count);
-	n->first = QCF_MAX(n->first, cluster + 1);
+/* One run of counts, of which some are not 0. */
+static int look_at_run(struct qcf_new_counts *n, uint64_t cluster,
+                       const uint64_t *values, struct qcowfmt_error **errp)
+{
+	for (uint64_t i = 0; i < RUN; i++) {
+		if (values[i] > n->geometry.refcount_max)
+			return too_large(n, cluster + i, values[i], errp);
+		if (values[i] != 0)
+			n->first = cluster + i + 1;
+	}
 	return want_block(n, cluster, errp);
+}
+
+/* Clusters come in ascending order. */
+static int look_at_block(struct qcf_meta *meta, struct qcf_new_counts *n,
+                         const uint8_t *block, uint64_t cluster,
+                         struct qcowfmt_error **errp)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t per_block = UINT64_C(1) << g->block_bits;
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < per_block; i += RUN) {
+		uint64_t values[RUN];
+		uint64_t any = 0;
+
+		qcf_refcount_get_run(block, i, RUN, g->refcount_order, values);
+		for (size_t k = 0; k < RUN; k++)
+			any |= values[k];
+		if (any != 0)
+			ret = look_at_run(n, cluster + i, values, errp);
+	}
+	return ret;
 }
 
 /* Which blocks there have to be, and where the area for them begins. */
 static int look_at_counts(struct qcf_amending *a, struct qcf_new_counts *n,
                           struct qcowfmt_error **errp)
 {
-	struct qcf_meta *meta = a->meta;
-	const struct qcf_refcounts *r = &meta->refcounts;
-	uint64_t per_block = UINT64_C(1) << meta->geometry.block_bits;
+	struct qcf_count_window *w = &n->window;
 	int ret = 0;
 
-	for (uint64_t i = 0; ret == 0 && i < r->entry_count; i++) {
-		if (r->table[i] == 0)
-			continue;
-		for (uint64_t k = 0; ret == 0 && k < per_block; k++)
-			ret = look_at_count(meta, n, i * per_block + k, errp);
-		if (ret == 0)
-			ret = qcf_amend_progress(a, 1, errp);
+	while (ret == 0 && qcf_window_more(w)) {
+		ret = qcf_window_next(w, errp);
+		for (size_t i = 0; ret == 0 && i < w->block_count; i++) {
+			ret = look_at_block(
+				a->meta, n, qcf_window_bytes(w, i),
+				w->blocks[i].index
+					<< a->meta->geometry.block_bits,
+				errp);
+			if (ret == 0)
+				ret = qcf_amend_progress(a, 1, errp);
+		}
 	}
 	return ret;
 }
@@ -127,44 +155,104 @@ static int plan_area(struct qcf_meta *meta, struct qcf_new_counts *n,
 
 /* ------------------------------------------------------------------ writing */
 
-static int fill_block(struct qcf_meta *meta, const struct qcf_new_counts *n,
-                      uint64_t index, void *block, struct qcowfmt_error **errp)
+/* The old counts of a run, none of which is of the area; clusters come in
+ * ascending order. */
+static int get_old_counts(struct qcf_new_counts *n, uint64_t cluster,
+                          uint64_t *values, struct qcowfmt_error **errp)
 {
-	uint64_t per_block = UINT64_C(1) << n->geometry.block_bits;
-	uint64_t first = index * per_block;
+	struct qcf_count_window *w = &n->window;
+	const struct qcf_geometry *g = &w->meta->geometry;
+	uint64_t index = qcf_block_index(g, cluster);
+	struct qcf_count_place place;
+	int ret = 0;
 
-	memset(block, 0, n->geometry.cluster_size);
-	for (uint64_t i = 0; i < per_block; i++) {
-		uint64_t count = 1;
-		int ret = 0;
-
-		if (first + i >= n->first + area_clusters(n))
-			break;
-		if (first + i < n->first)
-			ret = read_count(meta, first + i, &count, errp);
-		if (ret < 0)
-			return ret;
-		qcf_refcount_set(block, i, n->geometry.refcount_order, count);
-	}
+	while (ret == 0 && index >= w->end && qcf_window_more(w))
+		ret = qcf_window_next(w, errp);
+	if (ret < 0)
+		return ret;
+	if (qcf_window_find(w, cluster, &place))
+		qcf_refcount_get_run(qcf_window_bytes(w, place.position),
+		                     place.slot, RUN, g->refcount_order,
+		                     values);
+	else
+		memset(values, 0, RUN * sizeof(*values));
 	return 0;
 }
 
+static int get_counts(struct qcf_new_counts *n, uint64_t cluster,
+                      uint64_t *values, struct qcowfmt_error **errp)
+{
+	uint64_t area_end = n->first + area_clusters(n);
+	int ret = get_old_counts(n, cluster, values, errp);
+
+	if (cluster + RUN <= n->first || cluster >= area_end)
+		return ret;
+	for (uint64_t i = 0; i < RUN; i++) {
+		if (cluster + i >= n->first && cluster + i < area_end)
+			values[i] = 1;
+	}
+	return ret;
+}
+
+static int fill_block(struct qcf_new_counts *n, uint64_t index, uint8_t *block,
+                      struct qcowfmt_error **errp)
+{
+	uint64_t per_block = UINT64_C(1) << n->geometry.block_bits;
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < per_block; i += RUN) {
+		uint64_t values[RUN];
+
+		ret = get_counts(n, index * per_block + i, values, errp);
+		if (ret == 0)
+			qcf_refcount_set_run(block, i, RUN,
+			                     n->geometry.refcount_order,
+			                     values);
+	}
+	return ret;
+}
+
+/* Fill up to max blocks from an index on, and move it on. */
+static int fill_blocks(struct qcf_new_counts *n, uint64_t *index, uint64_t max,
+                       uint8_t *buffer, uint64_t *filled,
+                       struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	for (*filled = 0; ret == 0 && *filled < max && *index < n->entry_count;
+	     ++*index) {
+		if (n->table[*index] == 0)
+			continue;
+		ret = fill_block(n, *index,
+		                 buffer + (*filled << n->geometry.cluster_bits),
+		                 errp);
+		++*filled;
+	}
+	return ret;
+}
+
+/* Blocks lie in the order of their indexes. */
 static int write_blocks(struct qcf_amending *a, struct qcf_new_counts *n,
                         struct qcowfmt_error **errp)
 {
-	uint64_t size = n->geometry.cluster_size;
-	QCF_AUTO_FREE void *block = malloc(size);
-	int ret = block == NULL ? qcf_fail_oom(errp) : 0;
+	const struct qcf_geometry *g = &n->geometry;
+	uint64_t max = QCF_MAX(WRITE_SIZE >> g->cluster_bits, UINT64_C(1));
+	QCF_AUTO_FREE uint8_t *buffer = malloc(max << g->cluster_bits);
+	uint64_t index = 0;
+	uint64_t filled = 0;
+	int ret = buffer == NULL ? qcf_fail_oom(errp) : 0;
 
-	for (uint64_t i = 0; ret == 0 && i < n->entry_count; i++) {
-		if (n->table[i] == 0)
-			continue;
-		ret = fill_block(a->meta, n, i, block, errp);
+	qcf_window_rewind(&n->window);
+	for (uint64_t done = 0; ret == 0 && done < n->block_count;
+	     done += filled) {
+		ret = fill_blocks(n, &index, max, buffer, &filled, errp);
 		if (ret == 0)
-			ret = qcf_storage_pwrite(a->meta->storage, block, size,
-			                         n->table[i], errp);
+			ret = qcf_storage_pwrite(
+				a->meta->storage, buffer,
+				filled << g->cluster_bits,
+				qcf_host_offset(g, n->first + done), errp);
 		if (ret == 0)
-			ret = qcf_amend_progress(a, 1, errp);
+			ret = qcf_amend_progress(a, filled, errp);
 	}
 	return ret;
 }
@@ -214,7 +302,12 @@ int qcf_new_counts_prepare(struct qcf_amending *a, struct qcf_new_counts *n,
 		calloc(n->geometry.max_reftable_entry_count, sizeof(*n->table));
 	if (n->table == NULL)
 		return qcf_fail_oom(errp);
-	ret = look_at_counts(a, n, errp);
+	/* Windows look at storage. */
+	ret = qcf_writeback_drain(meta, errp);
+	if (ret == 0)
+		ret = qcf_window_init(&n->window, meta, false, errp);
+	if (ret == 0)
+		ret = look_at_counts(a, n, errp);
 	if (ret == 0)
 		ret = plan_area(meta, n, errp);
 	if (ret == 0)
@@ -223,6 +316,7 @@ int qcf_new_counts_prepare(struct qcf_amending *a, struct qcf_new_counts *n,
 		ret = write_blocks(a, n, errp);
 	if (ret == 0)
 		ret = write_table(meta, n, errp);
+	qcf_window_fini(&n->window);
 	return ret < 0 ? ret : qcf_meta_flush(meta, errp);
 }
 
@@ -256,32 +350,33 @@ static int free_old(struct qcf_meta *meta, const struct qcf_refcounts *old,
                     struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	int ret = qcf_alloc_free_locked(
+	int ret = qcf_alloc_free(
 		meta, qcf_host_cluster(g, old->stored_offset),
 		qcf_clusters_for(g, old->stored_entry_count * 8), errp);
 
 	for (uint64_t i = 0; ret == 0 && i < old->entry_count; i++) {
 		if (old->table[i] != 0)
-			ret = qcf_alloc_free_locked(
-				meta, qcf_host_cluster(g, old->table[i]), 1,
-				errp);
+			ret = qcf_alloc_free(meta,
+			                     qcf_host_cluster(g, old->table[i]),
+			                     1, errp);
 	}
 	return ret;
 }
 
-int qcf_new_counts_install(struct qcf_meta *meta, struct qcf_new_counts *n,
-                           struct qcowfmt_error **errp)
+/* *old gets what was there before; its table is the caller's. */
+static void adopt(struct qcf_meta *meta, struct qcf_new_counts *n,
+                  struct qcf_refcounts *old)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 	QCF_GUARD(&r->lock);
-	struct qcf_refcounts old = { .table = r->table,
-		                     .entry_count = r->entry_count,
-		                     .stored_offset = r->stored_offset,
-		                     .stored_entry_count =
-		                             r->stored_entry_count };
-	int ret;
 
-	forget_blocks(meta, old.table, old.entry_count);
+	*old = (struct qcf_refcounts){
+		.table = r->table,
+		.entry_count = r->entry_count,
+		.stored_offset = r->stored_offset,
+		.stored_entry_count = r->stored_entry_count,
+	};
+	forget_blocks(meta, old->table, old->entry_count);
 	r->table = qcf_take(&n->table);
 	r->entry_count = n->entry_count;
 	r->stored_entry_count = n->entry_count;
@@ -294,6 +389,15 @@ int qcf_new_counts_install(struct qcf_meta *meta, struct qcf_new_counts *n,
 	r->fresh_from = QCF_MAX(r->fresh_from, n->first + area_clusters(n));
 	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
 	                      n->first + n->block_count, n->table_clusters);
+}
+
+int qcf_new_counts_install(struct qcf_meta *meta, struct qcf_new_counts *n,
+                           struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts old;
+	int ret;
+
+	adopt(meta, n, &old);
 	ret = free_old(meta, &old, errp);
 	free(old.table);
 	return ret;

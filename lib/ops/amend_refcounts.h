@@ -4,6 +4,7 @@
 #define QCF_AMEND_REFCOUNTS_H
 
 #include "amend.h"
+#include "count_window.h"
 
 /* New refcount blocks and their table, one behind the other in free space. */
 struct qcf_new_counts {
@@ -14,6 +15,7 @@ struct qcf_new_counts {
 	uint64_t first; /* host cluster of the first block */
 	uint64_t table_clusters;
 	uint64_t protected_count; /* blocks known as metadata already */
+	struct qcf_count_window window; /* on the old counts, while preparing */
 };
 
 /*

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "amend_snapshots.h"
+#include "writeback.h"
 
 int qcf_amend_check_snapshots(struct qcf_meta *meta,
                               struct qcowfmt_error **errp)
@@ -24,22 +25,23 @@ int qcf_amend_check_snapshots(struct qcf_meta *meta,
 }
 
 int qcf_amend_complete_snapshots(struct qcf_meta *meta,
-                                 struct qcf_new_snapshots *n,
-                                 struct qcf_header *h,
+                                 struct qcf_snapshot_table *table,
+                                 struct qcf_area *area, struct qcf_header *h,
                                  struct qcowfmt_error **errp)
 {
 	bool complete = true;
-	int ret = qcf_snapshot_table_load(meta, &n->table, errp);
+	int ret = qcf_snapshot_table_load(meta, table, errp);
 
 	if (ret < 0)
 		return ret;
-	for (uint32_t i = 0; i < n->table.count; i++)
+	for (uint32_t i = 0; i < table->count; i++)
 		complete &=
-			qcf_snapshot_entry_has_disk_size(&n->table.entries[i]);
+			qcf_snapshot_entry_has_disk_size(&table->entries[i]);
 	if (complete)
 		return 0;
-	ret = qcf_new_snapshots_write(meta, n, 0, errp);
-	if (ret == 0)
-		h->snapshots_offset = n->offset;
-	return ret;
+	ret = qcf_snapshot_table_write(meta, table, 0, area, errp);
+	if (ret < 0)
+		return ret;
+	h->snapshots_offset = area->host_offset;
+	return qcf_writeback_drain(meta, errp);
 }

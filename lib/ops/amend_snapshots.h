@@ -3,7 +3,7 @@
 #ifndef QCF_AMEND_SNAPSHOTS_H
 #define QCF_AMEND_SNAPSHOTS_H
 
-#include "snapshot_rewrite.h"
+#include "snapshot_table.h"
 
 /* Whether version 2 can express all snapshots: if not, -EINVAL and USAGE. */
 int qcf_amend_check_snapshots(struct qcf_meta *meta,
@@ -11,11 +11,12 @@ int qcf_amend_check_snapshots(struct qcf_meta *meta,
 
 /*
  * Version 3 wants entries that say how large the disk was: write a table that
- * has them, if there is one that has not, and let *h point to it.
+ * has them, if there is one that has not, make it stable, and let *h point to it.
+ * *table needs qcf_snapshot_table_fini() in any case.
  */
 int qcf_amend_complete_snapshots(struct qcf_meta *meta,
-                                 struct qcf_new_snapshots *n,
-                                 struct qcf_header *h,
+                                 struct qcf_snapshot_table *table,
+                                 struct qcf_area *area, struct qcf_header *h,
                                  struct qcowfmt_error **errp);
 
 #endif

@@ -22,6 +22,7 @@
 #include "checked.h"
 #include "image_flags.h"
 #include "l2_list.h"
+#include "meta_protect.h"
 #include "refcount.h"
 #include "writeback.h"
 

@@ -11,6 +11,7 @@
 
 #include "bitmap_journal.h"
 #include "checked.h"
+#include "meta_tables.h"
 
 static const char magic[8] = "QCFBMAP\1";
 

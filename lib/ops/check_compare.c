@@ -27,6 +27,9 @@ struct comparing {
 	uint64_t end;      /* behind the last cluster with any count, as far as
 			    * clusters were looked at one by one */
 	uint64_t agreed;   /* the last group that agreed and is in use */
+	bool has_pattern;
+	uint32_t pattern_value;               /* of each count in */
+	uint8_t pattern[QCF_COUNT_GROUP * 8]; /* a group as it is stored */
 };
 
 static uint64_t clusters_per_block(const struct qcf_geometry *g)
@@ -36,29 +39,43 @@ static uint64_t clusters_per_block(const struct qcf_geometry *g)
 
 /* ------------------------------------------------------------------ groups */
 
-static void decode_16(const uint8_t *bytes, uint16_t *counts)
+/* A group whose counts are all the same, as it is stored. */
+static const uint8_t *pattern_of(struct comparing *p, uint32_t value)
 {
-	for (size_t i = 0; i < QCF_COUNT_GROUP; i++)
-		counts[i] = (uint16_t)(bytes[2 * i] << 8 | bytes[2 * i + 1]);
+	if (!p->has_pattern || value != p->pattern_value) {
+		for (uint64_t i = 0; i < QCF_COUNT_GROUP; i++)
+			qcf_refcount_set(p->pattern, i,
+			                 p->c->geometry->refcount_order, value);
+		p->pattern_value = value;
+		p->has_pattern = true;
+	}
+	return p->pattern;
 }
 
-/* Whether 32 stored counts, from a slot of a block on, are those found.  Tells
- * in *used whether any of them is above zero. */
+/* Whether the stored counts of a group, from a slot of a block on, are those
+ * found.  Tells in *used whether any of them is above zero. */
 static bool group_agrees(struct comparing *p, const uint8_t *block,
                          uint64_t slot, uint64_t number, bool *used)
 {
-	static const uint16_t zeros[QCF_COUNT_GROUP];
-	const uint16_t *found = qcf_counts_group(&p->c->counts, number);
-	uint16_t stored[QCF_COUNT_GROUP];
+	const struct qcf_geometry *g = p->c->geometry;
+	size_t len = (QCF_COUNT_GROUP / 8) << g->refcount_order;
+	uint64_t stored[QCF_COUNT_GROUP];
+	uint32_t found[QCF_COUNT_GROUP];
+	uint64_t differ = 0;
 
-	if (p->c->geometry->refcount_order != 4 ||
-	    !qcf_counts_are_low(&p->c->counts))
-		return false;
-	decode_16(block + slot * 2, stored);
-	if (memcmp(stored, found == NULL ? zeros : found, sizeof(stored)) != 0)
-		return false;
-	*used = found != NULL && memcmp(stored, zeros, sizeof(stored)) != 0;
-	return true;
+	*used = true;
+	if (qcf_counts_are_equal(&p->c->counts, number, &found[0])) {
+		*used = found[0] > 0;
+		return found[0] <= g->refcount_max &&
+		       memcmp(block + (slot << g->refcount_order) / 8,
+		              pattern_of(p, found[0]), len) == 0;
+	}
+	qcf_refcount_get_run(block, slot, QCF_COUNT_GROUP, g->refcount_order,
+	                      stored);
+	qcf_counts_group(&p->c->counts, number, found);
+	for (size_t i = 0; i < QCF_COUNT_GROUP; i++)
+		differ |= stored[i] ^ found[i];
+	return differ == 0;
 }
 
 static int compare_one(struct comparing *p, uint64_t cluster, uint64_t stored,

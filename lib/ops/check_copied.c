@@ -95,21 +95,56 @@ static int check_l2_entry(struct pass *p, const struct qcf_l2_ref *ref,
 	return fix ? p->rules->fix_l2(p->c, at, raw.word, errp) : 0;
 }
 
+/* How many entries from words[0] on need not be looked at, because their flags
+ * are those of the references found. */
+static uint64_t right_flags(struct pass *p, const struct qcf_be64 *words,
+                            uint64_t max)
+{
+	const struct qcf_geometry *g = p->c->geometry;
+	uint64_t word = qcf_be64_decode(words[0]);
+	uint64_t cluster = qcf_host_cluster(g, word & QCF_ENTRY_OFFSET);
+	uint64_t len;
+	uint64_t n = 0;
+
+	if (!p->rules->as_found || g->data_file ||
+	    !qcf_check_is_plain(p->c, word))
+		return 0;
+	len = qcf_check_plain_run(p->c, words, max);
+	while (n < len) {
+		uint64_t bit = (cluster + n) % QCF_COUNT_GROUP;
+		uint64_t part = QCF_MIN(len - n, QCF_COUNT_GROUP - bit);
+		uint64_t mask = UINT64_MAX >> (QCF_COUNT_GROUP - part) << bit;
+		uint64_t ones = qcf_counts_ones(
+			&p->c->counts, (cluster + n) / QCF_COUNT_GROUP);
+
+		if ((ones & mask) !=
+		    ((word & QCF_ENTRY_COPIED) != 0 ? mask : 0))
+			break;
+		n += part;
+	}
+	return n;
+}
+
 static int check_table(struct pass *p, struct qcf_l2_ref *ref,
                        uint64_t guest_offset, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = p->c->geometry;
+	uint64_t step = g->l2_entry_size / 8;
 	const struct qcf_be64 *words = NULL;
 	int ret = qcf_l2_reader_get(&p->reader, &ref, 1, &words, errp);
+	uint64_t i = 0;
 
-	for (uint64_t i = 0; ret == 0 && words != NULL && i < g->l2_entry_count;
-	     i++) {
-		struct qcf_l2_raw raw = qcf_l2_table_get(g, words, i);
+	while (ret == 0 && words != NULL && i < g->l2_entry_count) {
+		uint64_t right = 1;
 
-		if (raw.word.raw != 0)
+		if (words[i * step].raw != 0)
+			right = right_flags(p, words + i * step,
+			                    g->l2_entry_count - i);
+		if (right == 0)
 			ret = check_l2_entry(
-				p, ref, i, raw,
+				p, ref, i, qcf_l2_table_get(g, words, i),
 				guest_offset + (i << g->cluster_bits), errp);
+		i += QCF_MAX(right, UINT64_C(1));
 	}
 	return ret;
 }

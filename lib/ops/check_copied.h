@@ -10,6 +10,9 @@ struct qcf_copied_rules {
 	/* The count that a flag has to follow. */
 	int (*count)(struct qcf_checker *checker, uint64_t host_cluster,
 	             uint64_t *count, struct qcowfmt_error **errp);
+	/* Where a cluster has one reference exactly if that count is 1, flags
+	 * that agree with what was found need no look at it. */
+	bool as_found;
 	/* Change the flag of the L1 entry of an index, or of the L2 entry whose
 	 * first word is at a host offset.  NULL: the flag is reported as wrong;
 	 * otherwise it is reported as repaired. */

@@ -11,7 +11,7 @@
 
 #include "check_counts.h"
 
-#define SLAB_BITS  10u /* groups in a slab: 72 KiB */
+#define SLAB_BITS  10u /* groups in a slab: 40 KiB */
 #define SLAB       (1u << SLAB_BITS)
 #define MAX_GROUPS (UINT32_MAX / 2)
 
@@ -25,8 +25,8 @@ static void table_fini(struct qcf_count_table *t)
 
 void qcf_counts_fini(struct qcf_counts *counts)
 {
-	table_fini(&counts->low);
-	table_fini(&counts->high);
+	for (size_t i = 0; i < QCF_COUNT_DIGITS; i++)
+		table_fini(&counts->digits[i]);
 	*counts = (struct qcf_counts){ 0 };
 }
 
@@ -122,81 +122,59 @@ static struct qcf_count_group *find_or_add(struct qcf_count_table *t,
 
 /* ------------------------------------------------------------------ adding */
 
-/* Add to the bits of a count that are above the low 16. */
-static int carry(struct qcf_counts *counts, uint64_t cluster, uint32_t n)
+/* Add a digit to the counts of a mask, and one to those of carry; what does not
+ * fit is carried on. */
+static uint64_t add_digit(struct qcf_count_group *group, uint64_t mask,
+                          uint32_t digit, uint64_t carry)
 {
-	struct qcf_count_group *high =
-		find_or_add(&counts->high, cluster >> QCF_COUNT_GROUP_BITS);
-	uint16_t *count;
+	for (uint32_t i = 0; i < QCF_COUNT_PLANES; i++) {
+		uint64_t add = (digit >> i & 1) != 0 ? mask : 0;
+		uint64_t have = group->planes[i];
 
-	if (high == NULL)
-		return -ENOMEM;
-	count = &high->counts[cluster % QCF_COUNT_GROUP];
-	*count = (uint16_t)QCF_MIN(n + *count, (uint32_t)UINT16_MAX);
+		group->planes[i] = have ^ add ^ carry;
+		carry = (have & add) | (carry & (have ^ add));
+	}
+	return carry;
+}
+
+static bool any_above_one(const struct qcf_count_group *group)
+{
+	return (group->planes[1] | group->planes[2] | group->planes[3]) != 0;
+}
+
+/* Counts stay at the maximum. */
+static void saturate(struct qcf_counts *counts, uint64_t number, uint64_t mask)
+{
+	for (size_t i = 0; i < QCF_COUNT_DIGITS; i++) {
+		struct qcf_count_group *group =
+			find(&counts->digits[i], number);
+
+		for (size_t j = 0; j < QCF_COUNT_PLANES; j++)
+			group->planes[j] |= mask;
+	}
+}
+
+static int add_to_group(struct qcf_counts *counts, uint64_t number,
+                        uint64_t mask, uint32_t n)
+{
+	uint64_t carry = 0;
+
+	for (size_t i = 0; i < QCF_COUNT_DIGITS && (n != 0 || carry != 0);
+	     i++) {
+		struct qcf_count_group *group =
+			find_or_add(&counts->digits[i], number);
+
+		if (group == NULL)
+			return -ENOMEM;
+		carry = add_digit(group, mask, n % (1u << QCF_COUNT_PLANES),
+		                  carry);
+		n >>= QCF_COUNT_PLANES;
+		counts->shared =
+			counts->shared || i > 0 || any_above_one(group);
+	}
+	if (carry != 0)
+		saturate(counts, number, carry);
 	return 0;
-}
-
-/* Add one to each; tells whether all still fit.  Simple enough to be done several
- * at a time. */
-static bool add_one(uint16_t *values, uint64_t count, bool *shared)
-{
-	uint16_t any = 0;
-	uint16_t wrapped = 0;
-
-	for (uint64_t i = 0; i < count; i++) {
-		values[i]++;
-		any |= values[i];
-		wrapped |= values[i] == 0;
-	}
-	*shared = *shared || any > 1;
-	return !wrapped;
-}
-
-/* Carry for those that add_one() has wrapped. */
-static int carry_wrapped(struct qcf_counts *counts, const uint16_t *values,
-                         uint64_t first, uint64_t count)
-{
-	int ret = 0;
-
-	for (uint64_t i = 0; ret == 0 && i < count; i++) {
-		if (values[i] == 0)
-			ret = carry(counts, first + i, 1);
-	}
-	return ret;
-}
-
-static int add_many(struct qcf_counts *counts, uint16_t *values, uint64_t first,
-                    uint64_t count, uint32_t n)
-{
-	int ret = 0;
-
-	for (uint64_t i = 0; ret == 0 && i < count; i++) {
-		uint32_t sum = values[i] + (n & UINT16_MAX);
-		uint32_t more = (sum >> 16) + (n >> 16);
-
-		values[i] = (uint16_t)sum;
-		if (more != 0)
-			ret = carry(counts, first + i, more);
-	}
-	counts->shared = true;
-	return ret;
-}
-
-static int add_to_group(struct qcf_counts *counts, uint64_t first,
-                        uint64_t count, uint32_t n)
-{
-	struct qcf_count_group *group =
-		find_or_add(&counts->low, first >> QCF_COUNT_GROUP_BITS);
-	uint16_t *values;
-
-	if (group == NULL)
-		return -ENOMEM;
-	values = &group->counts[first % QCF_COUNT_GROUP];
-	if (n != 1)
-		return add_many(counts, values, first, count, n);
-	return add_one(values, count, &counts->shared)
-	               ? 0
-	               : carry_wrapped(counts, values, first, count);
 }
 
 /* How many of count clusters from first on are in its group. */
@@ -210,8 +188,11 @@ int qcf_counts_add(struct qcf_counts *counts, uint64_t first, uint64_t count,
 {
 	while (count > 0) {
 		uint64_t part = part_of_group(first, count);
+		uint64_t mask = UINT64_MAX >> (QCF_COUNT_GROUP -
+		                               part) << first % QCF_COUNT_GROUP;
 
-		if (add_to_group(counts, first, part, n) < 0)
+		if (add_to_group(counts, first >> QCF_COUNT_GROUP_BITS, mask,
+		                 n) < 0)
 			return qcf_fail_oom(errp);
 		first += part;
 		count -= part;
@@ -219,20 +200,31 @@ int qcf_counts_add(struct qcf_counts *counts, uint64_t first, uint64_t count,
 	return 0;
 }
 
+static void set_digit(struct qcf_count_group *group, uint64_t bit,
+                      uint64_t digit)
+{
+	for (uint32_t i = 0; i < QCF_COUNT_PLANES; i++) {
+		group->planes[i] &= ~bit;
+		if ((digit >> i & 1) != 0)
+			group->planes[i] |= bit;
+	}
+}
+
 static void subtract_one(struct qcf_counts *counts, uint64_t cluster,
                          uint32_t n)
 {
-	uint64_t number = cluster >> QCF_COUNT_GROUP_BITS;
-	uint64_t slot = cluster % QCF_COUNT_GROUP;
 	uint64_t have = qcf_counts_get(counts, cluster);
 	uint64_t left = have - QCF_MIN(have, (uint64_t)n);
-	struct qcf_count_group *low = find(&counts->low, number);
-	struct qcf_count_group *high = find(&counts->high, number);
 
-	if (low != NULL)
-		low->counts[slot] = (uint16_t)left;
-	if (high != NULL)
-		high->counts[slot] = (uint16_t)(left >> 16);
+	for (uint32_t i = 0; i < QCF_COUNT_DIGITS; i++) {
+		struct qcf_count_group *group = find(
+			&counts->digits[i], cluster >> QCF_COUNT_GROUP_BITS);
+
+		if (group == NULL)
+			return;
+		set_digit(group, UINT64_C(1) << cluster % QCF_COUNT_GROUP,
+		          left >> i * QCF_COUNT_PLANES);
+	}
 }
 
 void qcf_counts_subtract(struct qcf_counts *counts, uint64_t first,
@@ -244,22 +236,80 @@ void qcf_counts_subtract(struct qcf_counts *counts, uint64_t first,
 
 /* ------------------------------------------------------------------ asking */
 
+/* The group of a digit; NULL if it, and so all above it, are zero. */
+static const struct qcf_count_group *digit_of(struct qcf_counts *counts,
+                                              size_t digit, uint64_t number)
+{
+	return digit == QCF_COUNT_DIGITS ? NULL
+	                                 : find(&counts->digits[digit], number);
+}
+
 uint64_t qcf_counts_get(struct qcf_counts *counts, uint64_t cluster)
 {
 	uint64_t number = cluster >> QCF_COUNT_GROUP_BITS;
-	uint64_t slot = cluster % QCF_COUNT_GROUP;
-	const struct qcf_count_group *low = find(&counts->low, number);
-	const struct qcf_count_group *high = find(&counts->high, number);
+	const struct qcf_count_group *group = digit_of(counts, 0, number);
+	uint64_t value = 0;
 
-	return (high == NULL ? 0 : (uint64_t)high->counts[slot] << 16) |
-	       (low == NULL ? 0 : low->counts[slot]);
+	for (uint32_t i = 0; group != NULL;
+	     group = digit_of(counts, ++i, number)) {
+		for (uint32_t j = 0; j < QCF_COUNT_PLANES; j++)
+			value |=
+				(group->planes[j] >> cluster % QCF_COUNT_GROUP &
+			         1)
+				<< (i * QCF_COUNT_PLANES + j);
+	}
+	return value;
 }
 
-const uint16_t *qcf_counts_group(struct qcf_counts *counts, uint64_t number)
+void qcf_counts_group(struct qcf_counts *counts, uint64_t number,
+                      uint32_t values[QCF_COUNT_GROUP])
 {
-	const struct qcf_count_group *group = find(&counts->low, number);
+	const struct qcf_count_group *group = digit_of(counts, 0, number);
 
-	return group == NULL ? NULL : group->counts;
+	memset(values, 0, QCF_COUNT_GROUP * sizeof(values[0]));
+	for (uint32_t i = 0; group != NULL;
+	     group = digit_of(counts, ++i, number)) {
+		for (uint32_t j = 0; j < QCF_COUNT_GROUP; j++)
+			values[j] |=
+				((uint32_t)(group->planes[0] >> j & 1) |
+			         (uint32_t)(group->planes[1] >> j & 1) << 1 |
+			         (uint32_t)(group->planes[2] >> j & 1) << 2 |
+			         (uint32_t)(group->planes[3] >> j & 1) << 3)
+				<< i * QCF_COUNT_PLANES;
+	}
+}
+
+bool qcf_counts_are_equal(struct qcf_counts *counts, uint64_t number,
+                          uint32_t *value)
+{
+	const struct qcf_count_group *group = digit_of(counts, 0, number);
+
+	*value = 0;
+	for (uint32_t i = 0; group != NULL;
+	     group = digit_of(counts, ++i, number)) {
+		for (uint32_t j = 0; j < QCF_COUNT_PLANES; j++) {
+			uint64_t plane = group->planes[j];
+
+			if (plane != 0 && plane != UINT64_MAX)
+				return false;
+			*value |= (uint32_t)(plane & 1)
+			          << (i * QCF_COUNT_PLANES + j);
+		}
+	}
+	return true;
+}
+
+uint64_t qcf_counts_ones(struct qcf_counts *counts, uint64_t number)
+{
+	const struct qcf_count_group *group = digit_of(counts, 0, number);
+	uint64_t odd = group == NULL ? 0 : group->planes[0];
+	uint64_t more = 0;
+
+	for (uint32_t i = 0; group != NULL;
+	     group = digit_of(counts, ++i, number))
+		more |= (i == 0 ? 0 : group->planes[0]) | group->planes[1] |
+		        group->planes[2] | group->planes[3];
+	return odd & ~more;
 }
 
 static int by_number(const void *left, const void *right)
@@ -273,7 +323,7 @@ static int by_number(const void *left, const void *right)
 int qcf_counts_sorted(const struct qcf_counts *counts, uint64_t **numbers,
                       size_t *count, struct qcowfmt_error **errp)
 {
-	const struct qcf_count_table *t = &counts->low;
+	const struct qcf_count_table *t = &counts->digits[0];
 	bool sorted = true;
 
 	*count = t->group_count;
@@ -290,25 +340,23 @@ int qcf_counts_sorted(const struct qcf_counts *counts, uint64_t **numbers,
 	return 0;
 }
 
-static bool has_count(struct qcf_counts *counts, uint64_t number)
+bool qcf_counts_in_group(struct qcf_counts *counts, uint64_t number)
 {
-	for (uint64_t i = 0; i < QCF_COUNT_GROUP; i++) {
-		if (qcf_counts_get(counts, number * QCF_COUNT_GROUP + i) > 0)
-			return true;
-	}
-	return false;
+	uint32_t value = 0;
+
+	return !qcf_counts_are_equal(counts, number, &value) || value > 0;
 }
 
 uint64_t qcf_counts_end(struct qcf_counts *counts)
 {
-	const struct qcf_count_table *t = &counts->low;
+	const struct qcf_count_table *t = &counts->digits[0];
 	uint64_t last = 0;
 	uint64_t end;
 
 	for (uint32_t i = 0; i < t->group_count; i++) {
 		uint64_t number = group_at(t, i)->number;
 
-		if (number >= last && has_count(counts, number))
+		if (number >= last && qcf_counts_in_group(counts, number))
 			last = number;
 	}
 	end = (last + 1) * QCF_COUNT_GROUP;

@@ -2,13 +2,14 @@
 /*
  * check_counts.h - how often each host cluster is referenced
  *
- * Counts of 32 neighbouring clusters are a group; groups are found through a
- * hash table and exist only where something is referenced.  Memory is 2.5 bytes
- * for each cluster of a packed image and at most 80 for a cluster that is alone,
- * however far apart they lie.
+ * Counts of 64 neighbouring clusters are a group; groups are found through a
+ * hash table and exist only where something is referenced.  Counts are cut into
+ * digits of 4 bits with a table for each digit, and nearly all counts have one
+ * digit.  So memory is 0.8 bytes for each cluster of a packed image and at most
+ * 56 for a cluster that is alone, however far apart they lie.
  *
- * Nearly all counts are small, so a group holds 16 bits of each; what does not
- * fit is carried to a second table like the first.
+ * Bit i of the counts of a group is one word, its plane i, so adding to all 64 is
+ * as fast as adding to one.
  */
 #ifndef QCF_CHECK_COUNTS_H
 #define QCF_CHECK_COUNTS_H
@@ -18,12 +19,14 @@
 
 #include "error.h"
 
-#define QCF_COUNT_GROUP_BITS 5u
-#define QCF_COUNT_GROUP      32u /* clusters */
+#define QCF_COUNT_GROUP_BITS 6u
+#define QCF_COUNT_GROUP      64u /* clusters */
+#define QCF_COUNT_PLANES     4u  /* bits of a digit */
+#define QCF_COUNT_DIGITS     8u  /* of a count of 32 bits */
 
 struct qcf_count_group {
 	uint64_t number; /* of its first cluster, divided by the group size */
-	uint16_t counts[QCF_COUNT_GROUP];
+	uint64_t planes[QCF_COUNT_PLANES];
 };
 
 struct qcf_count_table {
@@ -36,9 +39,9 @@ struct qcf_count_table {
 };
 
 struct qcf_counts {
-	struct qcf_count_table low;  /* 16 bits of each count */
-	struct qcf_count_table high; /* the 16 bits above */
-	bool shared;                 /* some count has been above 1 */
+	/* The lowest digit first.  A group of a higher one is in all below. */
+	struct qcf_count_table digits[QCF_COUNT_DIGITS];
+	bool shared; /* some count has been above 1 */
 };
 
 /* A zeroed structure counts nothing. */
@@ -55,14 +58,25 @@ void qcf_counts_subtract(struct qcf_counts *counts, uint64_t first,
 
 uint64_t qcf_counts_get(struct qcf_counts *counts, uint64_t cluster);
 
-/* The low bits of a group's counts; NULL if all of them are zero. */
-const uint16_t *qcf_counts_group(struct qcf_counts *counts, uint64_t number);
+/* Whether any count of a group is above zero. */
+bool qcf_counts_in_group(struct qcf_counts *counts, uint64_t number);
 
-/* Whether low bits are all there is. */
-static inline bool qcf_counts_are_low(const struct qcf_counts *counts)
+/* Whether anything has ever been counted. */
+static inline bool qcf_counts_any(const struct qcf_counts *counts)
 {
-	return counts->high.group_count == 0;
+	return counts->digits[0].group_count > 0;
 }
+
+/* The counts of a group, one by one. */
+void qcf_counts_group(struct qcf_counts *counts, uint64_t number,
+                      uint32_t values[QCF_COUNT_GROUP]);
+
+/* Whether all counts of a group are the same, and then which. */
+bool qcf_counts_are_equal(struct qcf_counts *counts, uint64_t number,
+                          uint32_t *value);
+
+/* Bit i is set if the count of cluster i of a group is exactly 1. */
+uint64_t qcf_counts_ones(struct qcf_counts *counts, uint64_t number);
 
 /* The numbers of all groups that exist, ascending; the caller frees them. */
 int qcf_counts_sorted(const struct qcf_counts *counts, uint64_t **numbers,

@@ -111,8 +111,9 @@ int qcf_checker_look(struct qcf_checker *c, struct qcowfmt_error **errp)
 int qcf_checker_look_at_flags(struct qcf_checker *c,
                               struct qcowfmt_error **errp)
 {
-	static const struct qcf_copied_rules rules = {
+	const struct qcf_copied_rules rules = {
 		.count = qcf_check_stored_count,
+		.as_found = !c->mismatch,
 	};
 
 	return c->geometry->version == 1 ? 0
@@ -141,22 +142,6 @@ static int look_quietly(struct qcf_meta *meta,
 		ret = qcf_checker_look(&c, errp);
 	if (ret == 0)
 		ret = qcf_checker_look_at_flags(&c, errp);
-	qcf_checker_fini(&c);
-	return ret;
-}
-
-/* Free the places of tables that were written anew. */
-static int free_old_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	struct qcowfmt_check_result result = { 0 };
-	struct qcf_checker c;
-	int ret = begin(&c, meta, &result, errp);
-
-	c.fix_leaks = true;
-	if (ret == 0)
-		ret = qcf_checker_look(&c, errp);
-	if (ret == 0 && result.leaks > 0 && !c.uncounted && !c.need_rebuild)
-		ret = qcf_repair_counts(&c, meta, errp);
 	qcf_checker_fini(&c);
 	return ret;
 }
@@ -193,26 +178,31 @@ static int look_again(struct qcf_meta *meta,
 	return ret < 0 ? ret : clear_flags(meta, errp);
 }
 
-/* What was behind the end of the file is in it now: count that, too. */
-static int repair_grown(struct qcf_checker *first, struct qcf_meta *meta,
-                        struct qcowfmt_error **errp)
+static int repair_once_more(struct qcf_meta *meta, bool *rewritten,
+                            struct qcowfmt_error **errp)
 {
 	struct qcowfmt_check_result result = { 0 };
 	struct qcf_checker c;
-	bool rewritten = false;
 	int ret = begin(&c, meta, &result, errp);
 
 	c.fix_leaks = c.fix_all = true;
-	if (ret == 0 && (c.file_clusters == first->file_clusters ||
-	                 first->dangling.low.group_count == 0)) {
-		qcf_checker_fini(&c);
-		return 0;
-	}
 	if (ret == 0)
 		ret = qcf_checker_look(&c, errp);
 	if (ret == 0)
-		ret = qcf_repair(&c, meta, &rewritten, errp);
+		ret = qcf_repair(&c, meta, rewritten, errp);
 	qcf_checker_fini(&c);
+	return ret;
+}
+
+/* What something refers to behind the end of the file may be in it now. */
+static int has_grown(const struct qcf_checker *c, struct qcf_meta *meta,
+                     bool *grown, struct qcowfmt_error **errp)
+{
+	uint64_t size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &size, errp);
+
+	*grown = qcf_clusters_for(c->geometry, size) != c->file_clusters &&
+	         qcf_counts_any(&c->dangling);
 	return ret;
 }
 
@@ -221,12 +211,17 @@ static int repair(struct qcf_checker *c, struct qcf_meta *meta, uint32_t flags,
 {
 	bool plan = (flags & QCOWFMT_CHECK_PLAN) != 0;
 	bool rewritten = false;
+	bool grown = false;
 	int ret = qcf_repair(c, plan ? NULL : meta, &rewritten, errp);
 
 	if (ret == 0 && !plan && c->fix_all)
-		ret = repair_grown(c, meta, errp);
+		ret = has_grown(c, meta, &grown, errp);
+	if (ret == 0 && grown)
+		ret = repair_once_more(meta, &rewritten, errp);
+	/* The places of old tables are free, and clusters that a dropped bitmap
+	 * referred to, too, may be alone. */
 	if (ret == 0 && rewritten)
-		ret = free_old_tables(meta, errp);
+		ret = repair_once_more(meta, &rewritten, errp);
 	return ret < 0 || plan ? ret : look_again(meta, c->result, errp);
 }
 

@@ -191,32 +191,72 @@ static int walk_entry(struct walk *w, uint64_t i, struct qcf_l2_raw raw,
 
 /* -------------------------------------------------------------- run by run */
 
-/* Whether a word is a private data cluster in the file, and nothing else. */
-static bool is_plain(const struct qcf_checker *c, uint64_t word)
+/* Flags that a run of entries has in common: the first word with its offset
+ * taken out. */
+#define RUN_FLAGS (~QCF_ENTRY_OFFSET)
+
+/* Words that are compared at once, without looking for the first that differs. */
+#define RUN_STEP 8u
+
+bool qcf_check_is_plain(const struct qcf_checker *c, uint64_t word)
 {
 	const struct qcf_geometry *g = c->geometry;
 	uint64_t offset = word & QCF_ENTRY_OFFSET;
 
-	return (word & ~QCF_ENTRY_OFFSET) == QCF_ENTRY_COPIED &&
+	return (word & RUN_FLAGS & ~QCF_ENTRY_COPIED) == 0 &&
 	       (offset & (g->cluster_size - 1)) == 0 && offset != 0 &&
 	       offset >> g->cluster_bits < c->file_clusters;
 }
 
-/* How many entries from words[0] on, which is plain, are plain clusters that
- * follow each other. */
-static uint64_t plain_run(const struct qcf_checker *c,
-                          const struct qcf_be64 *words, uint64_t max)
+/* How many first words, step apart, go up by a cluster each. */
+static uint64_t rising_words(const struct qcf_be64 *words, uint64_t step,
+                             uint64_t cluster_size, uint64_t max)
 {
-	uint64_t first = qcf_be64_decode(words[0]);
-	uint64_t cluster =
-		(first & QCF_ENTRY_OFFSET) >> c->geometry->cluster_bits;
-	uint64_t size = c->geometry->cluster_size;
+	uint64_t next = qcf_be64_decode(words[0]) + cluster_size;
 	uint64_t n = 1;
 
-	max = QCF_MIN(max, c->file_clusters - cluster);
-	while (n < max && qcf_be64_decode(words[n]) == first + n * size)
+	while (n + RUN_STEP <= max) {
+		uint64_t differ = 0;
+
+		for (uint64_t i = 0; i < RUN_STEP; i++)
+			differ |= qcf_be64_decode(words[(n + i) * step]) ^
+			          (next + i * cluster_size);
+		if (differ != 0)
+			break;
+		n += RUN_STEP;
+		next += RUN_STEP * cluster_size;
+	}
+	while (n < max && qcf_be64_decode(words[n * step]) == next) {
 		n++;
+		next += cluster_size;
+	}
 	return n;
+}
+
+/* How many of the second words of entries are legal for data clusters. */
+static uint64_t legal_bitmaps(const struct qcf_be64 *words, uint64_t max)
+{
+	uint64_t n = 0;
+
+	while (n < max) {
+		uint64_t bitmap = qcf_be64_decode(words[2 * n + 1]);
+
+		if ((bitmap >> 32 & bitmap) != 0)
+			break;
+		n++;
+	}
+	return n;
+}
+
+uint64_t qcf_check_plain_run(const struct qcf_checker *c,
+                             const struct qcf_be64 *words, uint64_t max)
+{
+	const struct qcf_geometry *g = c->geometry;
+	uint64_t offset = qcf_be64_decode(words[0]) & QCF_ENTRY_OFFSET;
+	uint64_t step = g->l2_entry_size / sizeof(*words);
+
+	max = QCF_MIN(max, c->file_clusters - (offset >> g->cluster_bits));
+	return rising_words(words, step, g->cluster_size, max);
 }
 
 static int count_run(struct walk *w, uint64_t word, uint64_t len,
@@ -225,6 +265,8 @@ static int count_run(struct walk *w, uint64_t word, uint64_t len,
 	const struct qcf_geometry *g = w->c->geometry;
 	uint64_t offset = word & QCF_ENTRY_OFFSET;
 
+	if ((word & QCF_ENTRY_COPIED) == 0)
+		w->c->need_flags = true;
 	if (w->ref->active > 0) {
 		w->c->result->allocated_clusters += len * w->ref->active;
 		if (offset != w->expected && w->expected != 0)
@@ -235,40 +277,57 @@ static int count_run(struct walk *w, uint64_t word, uint64_t len,
 	                      w->ref->names, errp);
 }
 
-/* One word an entry, and no data file. */
-static int walk_standard(struct walk *w, const struct qcf_be64 *words,
-                         struct qcowfmt_error **errp)
+/* A run of plain clusters from entry i on; *len is 0 if there is none. */
+static int walk_run(struct walk *w, const struct qcf_be64 *words, uint64_t max,
+                    uint64_t *len, struct qcowfmt_error **errp)
 {
-	uint64_t count = w->c->geometry->l2_entry_count;
-	uint64_t len = 1;
-	int ret = 0;
+	uint64_t word = qcf_be64_decode(words[0]);
 
-	for (uint64_t i = 0; ret == 0 && i < count; i += len) {
-		uint64_t word = qcf_be64_decode(words[i]);
-
-		len = 1;
-		if (word == 0)
-			continue;
-		if (is_plain(w->c, word)) {
-			len = plain_run(w->c, words + i, count - i);
-			ret = count_run(w, word, len, errp);
-		} else {
-			ret = walk_entry(
-				w, i, (struct qcf_l2_raw){ .word = words[i] },
-				errp);
-		}
-	}
-	return ret;
+	*len = 0;
+	if (!qcf_check_is_plain(w->c, word))
+		return 0;
+	*len = qcf_check_plain_run(w->c, words, max);
+	if (w->c->geometry->extended_l2)
+		*len = legal_bitmaps(words, *len);
+	return *len == 0 ? 0 : count_run(w, word, *len, errp);
 }
 
-static int walk_other(struct walk *w, const struct qcf_be64 *words,
+/* Whether an entry refers to nothing, and nothing is wrong with it. */
+static bool is_nothing(const struct qcf_geometry *g,
+                       const struct qcf_be64 *words)
+{
+	if (g->extended_l2)
+		return words[0].raw == 0 && words[1].raw == 0;
+	return words[0].raw == 0 ||
+	       words[0].raw == qcf_be64_encode(QCF_ENTRY_ZERO).raw;
+}
+
+static int walk_words(struct walk *w, const struct qcf_be64 *words,
                       struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = w->c->geometry;
+	uint64_t step = g->l2_entry_size / sizeof(*words);
+	uint64_t count = g->l2_entry_count;
+	uint64_t i = 0;
 	int ret = 0;
 
-	for (uint64_t i = 0; ret == 0 && i < g->l2_entry_count; i++)
-		ret = walk_entry(w, i, qcf_l2_table_get(g, words, i), errp);
+	while (ret == 0 && i < count) {
+		uint64_t len = 0;
+
+		if (is_nothing(g, words + i * step)) {
+			i++;
+			continue;
+		}
+		if (!g->data_file)
+			ret = walk_run(w, words + i * step, count - i, &len,
+			               errp);
+		if (ret == 0 && len == 0) {
+			ret = walk_entry(w, i, qcf_l2_table_get(g, words, i),
+			                 errp);
+			len = 1;
+		}
+		i += len;
+	}
 	return ret;
 }
 
@@ -282,8 +341,7 @@ int qcf_check_walk_l2(struct qcf_checker *c, const struct qcf_l2_ref *ref,
 
 	if (ret < 0 || words == NULL)
 		return ret;
-	return g->extended_l2 || g->data_file ? walk_other(&w, words, errp)
-	                                      : walk_standard(&w, words, errp);
+	return walk_words(&w, words, errp);
 }
 
 /* ----------------------------------------------------------------- reading */

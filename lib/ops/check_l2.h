@@ -19,6 +19,13 @@ int qcf_check_walk_l2(struct qcf_checker *checker, const struct qcf_l2_ref *ref,
 bool qcf_check_is_bad_zero(const struct qcf_checker *checker,
                            const struct qcf_mapping *mapping);
 
+/* Whether the first word of an entry is a data cluster in the file, private or
+ * not, and nothing else; and how many entries from words[0] on, which is one, are
+ * such clusters with the same flag that follow each other. */
+bool qcf_check_is_plain(const struct qcf_checker *checker, uint64_t word);
+uint64_t qcf_check_plain_run(const struct qcf_checker *checker,
+                             const struct qcf_be64 *words, uint64_t max);
+
 /*
  * Reads L2 tables one after the other; those that follow each other in the file
  * are read together.

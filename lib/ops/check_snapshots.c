@@ -6,6 +6,10 @@
  * behind the table nothing is known any more: then nothing that seems leaked may
  * be freed.  An entry of zeros, as there is behind the last one if the header
  * counts too many, is no snapshot.
+ *
+ * An entry with a NUL byte in a text, or with extra data that nobody knows, may
+ * also be one whose length is wrong.  It is believed if it is the last, or if what
+ * follows it can be an entry; else nothing is known any more, too.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -122,6 +126,15 @@ static void report_incomplete(struct qcf_checker *c, uint32_t index,
 	c->need_snapshots = c->need_snapshots || c->fix_all;
 }
 
+static void report_text(struct qcf_checker *c, uint32_t index, uint64_t at)
+{
+	qcf_finding_fixable(c, QCF_CHECK_SNAPSHOT_TEXT, at, c->fix_all, 1,
+	                    "snapshot table entry %" PRIu32
+	                    " has a NUL byte in its id or name",
+	                    index);
+	c->need_snapshots = c->need_snapshots || c->fix_all;
+}
+
 static bool has_nul(const struct qcf_snapshot_view *view, uint32_t index)
 {
 	const struct qcf_snapshot_parts *p = &view->parts[index];
@@ -130,12 +143,53 @@ static bool has_nul(const struct qcf_snapshot_view *view, uint32_t index)
 	return len > 0 && memchr(view->bytes + p->end - len, '\0', len) != NULL;
 }
 
+/* Whether the length of an entry may be wrong. */
+static bool is_doubtful(const struct qcf_snapshot_view *view, uint32_t index)
+{
+	return view->parts[index].extra_len > QCF_KNOWN_SNAPSHOT_EXTRA ||
+	       has_nul(view, index);
+}
+
+/* Whether bytes are an entry as programs write it. */
+static bool is_plausible(const struct qcf_checker *c,
+                         const struct qcf_snapshot_view *view, uint32_t index)
+{
+	const struct qcf_snapshot_parts *p = &view->parts[index];
+
+	return p->l1_table_offset != 0 && p->l1_size > 0 &&
+	       qcf_check_is_snapshot_l1(c, p) &&
+	       qcf_check_in_file(c, p->l1_table_offset) &&
+	       p->extra_len <= QCF_MAX_SNAPSHOT_EXTRA && !has_nul(view, index);
+}
+
+/* The entry does not follow from the one in front of it. */
+static bool is_lost(const struct qcf_checker *c,
+                    const struct qcf_snapshot_view *view, uint32_t index)
+{
+	return index > 0 && is_doubtful(view, index - 1) &&
+	       !is_plausible(c, view, index);
+}
+
+static void report_lost(struct qcf_checker *c, uint32_t index, uint64_t at)
+{
+	qcf_check_report(c, QCF_CHECK_SNAPSHOT_ENTRY, at, 1,
+	                 "ERROR snapshot table entry %" PRIu32
+	                 " is not one, so the length of the entry in front of "
+	                 "it is wrong",
+	                 index);
+	c->lost = true;
+}
+
 static void check_entry(struct qcf_checker *c,
                         const struct qcf_snapshot_view *view, uint32_t index)
 {
 	const struct qcf_snapshot_parts *p = &view->parts[index];
 	uint64_t at = c->header->snapshots_offset + p->start;
 
+	if (is_lost(c, view, index)) {
+		report_lost(c, index, at);
+		return;
+	}
 	if (p->extra_len > QCF_MAX_SNAPSHOT_EXTRA) {
 		qcf_finding_fixable(
 			c, QCF_CHECK_SNAPSHOT_EXTRA, at, c->fix_all, 1,
@@ -151,10 +205,7 @@ static void check_entry(struct qcf_checker *c,
 	if (!qcf_check_is_snapshot_l1(c, p))
 		report_l1(c, view, index);
 	if (has_nul(view, index))
-		qcf_check_report(c, QCF_CHECK_SNAPSHOT_ENTRY, at, 1,
-		                 "ERROR snapshot table entry %" PRIu32
-		                 " has a NUL byte in its id or name",
-		                 index);
+		report_text(c, index, at);
 }
 
 /* Entries that do not end in the table, or begin behind it. */

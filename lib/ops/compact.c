@@ -8,8 +8,9 @@
  *      can move
  *   3. cut the file, and give back the space of clusters that are still free
  *
- * What stays where it is: the header, LUKS key slots, dirty bitmaps, and
- * compressed clusters that no free range is long enough for.  The file does not
+ * What stays where it is: the header, LUKS key slots, which are at the beginning
+ * of every image that was created with them, and compressed clusters that no free
+ * range is long enough for.  The file does not
  * get shorter than up to the last of those.
  *
  * The gate is closed meanwhile: guest requests wait.

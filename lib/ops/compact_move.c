@@ -9,7 +9,9 @@
  *   2. L2 entries name the new places of guest data
  *   3. L2 tables are copied; L1 entries, also of snapshots, name the copies
  *   4. refcount blocks are copied; the refcount table names the copies
- *   5. tables of several clusters, one header write each
+ *   5. clusters of dirty bitmaps are copied; their tables name the copies.
+ *      Then tables of several clusters, one write of the header, or of the
+ *      directory of bitmaps, each
  *   6. counts of the old places become 0
  *
  * From 1 to 6 old and new place hold the same bytes and have the same count, so
@@ -23,9 +25,11 @@
 
 #include "alloc.h"
 #include "checked.h"
+#include "compact_bitmaps.h"
 #include "compact_move.h"
 #include "compact_tables.h"
 #include "l1_table.h"
+#include "meta_protect.h"
 #include "refcount.h"
 #include "writeback.h"
 
@@ -303,6 +307,78 @@ static int free_old_places(struct qcf_compaction *c,
 	return ret;
 }
 
+/* Whether a table in memory names the old place of a cluster that moves. */
+static bool is_still_named(const struct qcf_compaction *c, enum qcf_use use,
+                           uint64_t cluster)
+{
+	struct qcf_meta *meta = c->meta;
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t offset = qcf_host_offset(g, cluster);
+
+	if (use == QCF_USE_BLOCK) {
+		for (uint64_t i = 0; i < meta->refcounts.entry_count; i++) {
+			if (meta->refcounts.table[i] == offset)
+				return true;
+		}
+		return false;
+	}
+	for (uint64_t i = 0; i < meta->l1.entry_count; i++) {
+		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
+
+		if (qcf_l1_entry_decode(g, raw).l2_offset == offset)
+			return true;
+	}
+	return false;
+}
+
+/* A failure came in between: of each pair of places forget the one that no
+ * table names. */
+static void settle(struct qcf_compaction *c, enum qcf_use use)
+{
+	const struct qcf_geometry *g = &c->meta->geometry;
+	bool is_l2 = use == QCF_USE_L2;
+
+	for (uint64_t i = c->first; i < c->end; i++) {
+		uint64_t gone = qcf_compact_new_place(c, i);
+		const struct qcf_l2_name *name;
+
+		if (qcf_compact_use(c, i) != use || gone == QCF_STAYS)
+			continue;
+		name = qcf_l2_list_find(&c->list, qcf_host_offset(g, i));
+		if (is_l2 && (name == NULL || !name->active))
+			continue;
+		if (!is_still_named(c, use, i))
+			gone = i;
+		qcf_cache_drop(is_l2 ? &c->meta->l2_cache
+		                     : &c->meta->refcount_cache,
+		               qcf_host_offset(g, gone), g->cluster_size);
+		qcf_overlap_remove(&c->meta->overlap,
+		                   is_l2 ? QCF_OVERLAP_L2 : QCF_OVERLAP_BLOCK,
+		                   gone);
+	}
+}
+
+static int move_bits(struct qcf_compaction *c, struct qcowfmt_error **errp)
+{
+	bool any = false;
+	int ret = copy_blocks(c, QCF_USE_BITS, &any, errp);
+
+	return ret < 0 || !any ? ret : qcf_compact_switch_bits(c, errp);
+}
+
+static int move_metadata(struct qcf_compaction *c, struct qcowfmt_error **errp)
+{
+	int ret = move_l2_tables(c, errp);
+
+	if (ret == 0)
+		ret = move_blocks(c, errp);
+	if (ret < 0) {
+		settle(c, QCF_USE_L2);
+		settle(c, QCF_USE_BLOCK);
+	}
+	return ret;
+}
+
 int qcf_compact_move_window(struct qcf_compaction *c,
                             struct qcowfmt_error **errp)
 {
@@ -314,9 +390,9 @@ int qcf_compact_move_window(struct qcf_compaction *c,
 	}
 	ret = switch_data(c, errp);
 	if (ret == 0)
-		ret = move_l2_tables(c, errp);
+		ret = move_metadata(c, errp);
 	if (ret == 0)
-		ret = move_blocks(c, errp);
+		ret = move_bits(c, errp);
 	if (ret == 0)
 		ret = qcf_compact_move_tables(c, errp);
 	if (ret == 0)

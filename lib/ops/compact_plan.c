@@ -5,6 +5,7 @@
 
 #include "alloc.h"
 #include "checked.h"
+#include "compact_bitmaps.h"
 #include "compact_plan.h"
 #include "refcount.h"
 #include "write_plan.h"
@@ -56,7 +57,7 @@ void qcf_compact_plan_fini(struct qcf_compaction *c)
 /* ------------------------------------------------------------ what there is */
 
 static void add_table(struct qcf_compaction *c, enum qcf_table_kind kind,
-                      uint32_t snapshot, uint64_t offset, uint64_t len)
+                      uint32_t index, uint64_t offset, uint64_t len)
 {
 	const struct qcf_geometry *g = &c->meta->geometry;
 
@@ -64,7 +65,7 @@ static void add_table(struct qcf_compaction *c, enum qcf_table_kind kind,
 		return;
 	c->tables[c->table_count++] = (struct qcf_table_place){
 		.kind = kind,
-		.snapshot = snapshot,
+		.index = index,
 		.first = qcf_host_cluster(g, offset),
 		.count = qcf_clusters_for(g, len),
 	};
@@ -78,12 +79,32 @@ static int by_first(const void *left, const void *right)
 	return (a->first > b->first) - (a->first < b->first);
 }
 
+/* Of a bitmap that makes no sense nothing moves. */
+static void look_at_bitmaps(struct qcf_compaction *c,
+                            const struct qcf_bitmap_ext *ext)
+{
+	const struct qcf_bitmaps *b = &c->meta->bitmaps;
+
+	add_table(c, QCF_TABLE_BITMAPS, 0, ext->directory_offset,
+	          ext->directory_size);
+	for (uint32_t i = 0; i < b->count; i++) {
+		const struct qcf_bitmap_entry *e = &b->items[i]->entry;
+
+		if (qcf_bitmap_entry_check_table(e, &c->meta->geometry, NULL) ==
+		    0)
+			add_table(c, QCF_TABLE_BITMAP, i, e->table_offset,
+			          (uint64_t)e->table_entries * 8);
+	}
+}
+
 static int look_at_tables(struct qcf_compaction *c, struct qcowfmt_error **errp)
 {
 	const struct qcf_header *h = &c->meta->header;
 	const struct qcf_snapshot_table *s = &c->snapshots;
+	struct qcf_bitmap_ext bitmaps;
 
-	c->tables = calloc((size_t)s->count + 3, sizeof(*c->tables));
+	c->tables = calloc((size_t)s->count + 4 + c->meta->bitmaps.count,
+	                   sizeof(*c->tables));
 	if (c->tables == NULL)
 		return qcf_fail_oom(errp);
 	add_table(c, QCF_TABLE_L1, 0, h->l1_table_offset,
@@ -97,6 +118,8 @@ static int look_at_tables(struct qcf_compaction *c, struct qcowfmt_error **errp)
 		add_table(c, QCF_TABLE_SNAPSHOT_L1, i,
 		          s->entries[i].l1_table_offset,
 		          (uint64_t)s->entries[i].l1_size * 8);
+	if (qcf_compact_has_bitmaps(c->meta, &bitmaps))
+		look_at_bitmaps(c, &bitmaps);
 	qsort(c->tables, c->table_count, sizeof(c->tables[0]), by_first);
 	return 0;
 }
@@ -154,6 +177,12 @@ static void mark(struct qcf_compaction *c, uint64_t cluster, enum qcf_use use,
 		*at = (uint8_t)((*at & LINKED) | QCF_USE_MIXED);
 }
 
+void qcf_compact_mark(struct qcf_compaction *c, uint64_t cluster,
+                      enum qcf_use use)
+{
+	mark(c, cluster, use, false);
+}
+
 static void mark_packed(struct qcf_compaction *c, uint64_t first,
                         uint64_t count)
 {
@@ -195,6 +224,7 @@ static int mark_uses(struct qcf_compaction *c, struct qcowfmt_error **errp)
 	struct qcf_meta *meta = c->meta;
 	const struct qcf_refcounts *r = &meta->refcounts;
 	const struct qcf_geometry *g = &meta->geometry;
+	int ret;
 
 	memset(c->to, 0, (c->end - c->first) * sizeof(*c->to));
 	memset(c->uses, 0, c->end - c->first);
@@ -210,7 +240,9 @@ static int mark_uses(struct qcf_compaction *c, struct qcowfmt_error **errp)
 		for (uint64_t k = 0; k < c->tables[i].count; k++)
 			mark(c, c->tables[i].first + k, QCF_USE_TABLE, false);
 	}
-	return qcf_l2_visit_all(meta, &c->list, mark_slice, c, errp);
+	ret = qcf_compact_mark_bits(c, errp);
+	return ret < 0 ? ret
+	               : qcf_l2_visit_all(meta, &c->list, mark_slice, c, errp);
 }
 
 /* --------------------------------------------------------------- new places */
@@ -430,6 +462,7 @@ static int plan_unit(struct qcf_compaction *c, uint64_t cluster, uint64_t *unit,
 	case QCF_USE_DATA:
 	case QCF_USE_L2:
 	case QCF_USE_BLOCK:
+	case QCF_USE_BITS:
 		return plan_single(c, cluster, errp);
 	default:
 		c->blocked = true;

@@ -23,6 +23,7 @@ enum qcf_use {
 	QCF_USE_PACKED,      /* compressed clusters, in part or whole */
 	QCF_USE_L2,
 	QCF_USE_BLOCK, /* refcount block */
+	QCF_USE_BITS,  /* of a dirty bitmap */
 	QCF_USE_TABLE, /* a table of several clusters */
 	QCF_USE_MIXED, /* what should not be together: stays */
 };
@@ -33,12 +34,15 @@ enum qcf_table_kind {
 	QCF_TABLE_REFCOUNTS,
 	QCF_TABLE_SNAPSHOTS,
 	QCF_TABLE_SNAPSHOT_L1,
+	QCF_TABLE_BITMAPS, /* the directory */
+	QCF_TABLE_BITMAP,
 };
 
 struct qcf_table_place {
 	enum qcf_table_kind kind;
-	uint32_t snapshot; /* SNAPSHOT_L1: index in the snapshot table */
-	uint64_t first;    /* host clusters */
+	uint32_t index; /* SNAPSHOT_L1: in the snapshot table; BITMAP: in the
+			 * directory */
+	uint64_t first; /* host clusters */
 	uint64_t count;
 	uint64_t to; /* 0 = stays */
 };
@@ -80,6 +84,10 @@ struct qcf_compaction {
 int qcf_compact_plan_init(struct qcf_compaction *c,
                           struct qcowfmt_error **errp);
 void qcf_compact_plan_fini(struct qcf_compaction *c);
+
+/* A cluster is used once, for this. */
+void qcf_compact_mark(struct qcf_compaction *c, uint64_t cluster,
+                      enum qcf_use use);
 
 /* Find out where L2 tables and other tables are now. */
 int qcf_compact_look(struct qcf_compaction *c, struct qcowfmt_error **errp);

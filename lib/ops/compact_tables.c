@@ -4,17 +4,24 @@
  *
  * A table is copied as it is, and one header write switches to the copy (CS-6).
  * L1 tables of snapshots are named by the snapshot table, so if any of them
- * moves a new snapshot table does, too.
+ * moves a new snapshot table does, too; tables of bitmaps are named by a directory,
+ * where they are changed in place.
  */
 #include <errno.h>
 
 #include "alloc.h"
+#include "checked.h"
+#include "compact_bitmaps.h"
 #include "compact_tables.h"
 #include "header_switch.h"
 #include "l1_table.h"
+#include "meta_tables.h"
 #include "refcount.h"
-#include "snapshot_rewrite.h"
+#include "snapshot_table.h"
 #include "writeback.h"
+
+/* Bytes copied at a time, unless a cluster is longer. */
+#define COPY_SIZE (UINT64_C(1) << 20)
 
 /* --------------------------------------------------------------- L1 entries */
 
@@ -99,17 +106,23 @@ static int copy_table(struct qcf_meta *meta, const struct qcf_table_place *t,
                       struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	size_t len = (size_t)(t->count << g->cluster_bits);
-	QCF_AUTO_FREE void *bytes = malloc(len);
-	int ret;
+	uint64_t step = QCF_MAX(COPY_SIZE >> g->cluster_bits, UINT64_C(1));
+	QCF_AUTO_FREE void *bytes = malloc((size_t)(step << g->cluster_bits));
+	int ret = bytes == NULL ? qcf_fail_oom(errp) : 0;
 
-	if (bytes == NULL)
-		return qcf_fail_oom(errp);
-	ret = qcf_meta_read_table(meta, qcf_host_offset(g, t->first), bytes,
-	                          len, errp);
-	return ret < 0 ? ret
-	               : qcf_storage_pwrite(meta->storage, bytes, len,
-	                                    qcf_host_offset(g, t->to), errp);
+	for (uint64_t at = 0; ret == 0 && at < t->count; at += step) {
+		uint64_t n = QCF_MIN(step, t->count - at);
+		size_t len = (size_t)(n << g->cluster_bits);
+		int64_t got = qcf_storage_pread_padded(
+			meta->storage, bytes, len,
+			qcf_host_offset(g, t->first + at), errp);
+
+		ret = got < 0 ? (int)got
+		              : qcf_storage_pwrite(
+					meta->storage, bytes, len,
+					qcf_host_offset(g, t->to + at), errp);
+	}
+	return ret;
 }
 
 static int free_table(struct qcf_meta *meta, const struct qcf_table_place *t,
@@ -132,46 +145,40 @@ static int move_refcount_table(struct qcf_meta *meta,
 	return qcf_writeback_drain(meta, errp);
 }
 
-static int switch_snapshots(struct qcf_meta *meta, uint64_t offset,
-                            bool *switched, struct qcowfmt_error **errp)
-{
-	uint8_t bytes[12];
-	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
-	int ret;
-
-	qcf_write_u32(&w, meta->header.snapshot_count);
-	qcf_write_u64(&w, offset);
-	ret = qcf_header_switch(meta, QCF_HEADER_AT_SNAPSHOTS, bytes,
-	                        sizeof(bytes), switched, errp);
-	if (*switched)
-		meta->header.snapshots_offset = offset;
-	return ret;
-}
-
 /* A new snapshot table, at first if that is not 0, with the new places of L1
  * tables in it. */
 static int replace_snapshots(struct qcf_compaction *c, uint64_t first,
                              struct qcowfmt_error **errp)
 {
-	struct qcf_new_snapshots n = { 0 };
-	uint64_t old = c->meta->header.snapshots_offset;
+	struct qcf_meta *meta = c->meta;
+	struct qcf_snapshot_table table;
+	struct qcf_area area = { 0 };
+	struct qcf_area old;
 	bool switched = false;
-	int ret = qcf_snapshot_table_load(c->meta, &n.table, errp);
+	int ret = qcf_snapshot_table_load(meta, &table, errp);
 
-	for (size_t i = 0; ret == 0 && i < c->table_count; i++) {
+	if (ret < 0)
+		return ret;
+	old = qcf_area_of(meta, meta->header.snapshots_offset,
+	                  table.stored_len);
+	for (size_t i = 0; i < c->table_count; i++) {
 		const struct qcf_table_place *t = &c->tables[i];
 
 		if (t->kind == QCF_TABLE_SNAPSHOT_L1 && t->to != 0)
-			n.table.entries[t->snapshot].l1_table_offset =
-				qcf_host_offset(&c->meta->geometry, t->to);
+			table.entries[t->index].l1_table_offset =
+				qcf_host_offset(&meta->geometry, t->to);
 	}
+	ret = qcf_snapshot_table_write(meta, &table, first, &area, errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_write(c->meta, &n, first, errp);
+		ret = qcf_writeback_drain(meta, errp);
 	if (ret == 0)
-		ret = switch_snapshots(c->meta, n.offset, &switched, errp);
+		ret = qcf_snapshot_table_switch(meta, &table, &area, &switched,
+		                                errp);
 	if (ret == 0)
-		ret = qcf_new_snapshots_install(c->meta, &n, old, errp);
-	qcf_new_snapshots_fini(&n);
+		ret = qcf_area_free(meta, &old, errp);
+	else if (first == 0 && !switched)
+		(void)qcf_area_free(meta, &area, NULL);
+	qcf_snapshot_table_fini(&table);
 	return ret;
 }
 
@@ -207,6 +214,20 @@ static int move_snapshot_tables(struct qcf_compaction *c,
 	return ret;
 }
 
+/* Directory or table of bits: one at a time. */
+static int move_bitmap_table(struct qcf_compaction *c,
+                             const struct qcf_table_place *t,
+                             struct qcowfmt_error **errp)
+{
+	int ret = copy_table(c->meta, t, errp);
+
+	if (ret == 0)
+		ret = qcf_meta_flush(c->meta, errp);
+	if (ret == 0)
+		ret = qcf_compact_switch_bitmap_table(c, t, errp);
+	return ret < 0 ? ret : free_table(c->meta, t, errp);
+}
+
 int qcf_compact_move_tables(struct qcf_compaction *c,
                             struct qcowfmt_error **errp)
 {
@@ -219,6 +240,10 @@ int qcf_compact_move_tables(struct qcf_compaction *c,
 			ret = qcf_l1_move(c->meta, t->to, errp);
 		if (t->kind == QCF_TABLE_REFCOUNTS && t->to != 0)
 			ret = move_refcount_table(c->meta, t, errp);
+		if ((t->kind == QCF_TABLE_BITMAPS ||
+		     t->kind == QCF_TABLE_BITMAP) &&
+		    ret == 0 && t->to != 0)
+			ret = move_bitmap_table(c, t, errp);
 	}
 	return ret < 0 ? ret : move_snapshot_tables(c, errp);
 }

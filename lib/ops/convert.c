@@ -7,6 +7,7 @@
 #include "checked.h"
 #include "convert.h"
 #include "convert_target.h"
+#include "describe.h"
 #include "write_compressed.h"
 
 /* Data in a piece: large enough that a request costs little, small enough that
@@ -86,16 +87,18 @@ static int check_options(size_t source_count,
 
 /* ------------------------------------------------------------------- pipes */
 
-static uint64_t sparse_unit(const struct qcowfmt_convert_options *o,
-                            uint64_t hole_unit)
+/* What has to be zeros as a whole to be left out, in a source that has no hole
+ * there. */
+static uint64_t zero_block(const struct qcowfmt_convert_options *o,
+                           uint64_t unit)
 {
 	uint64_t size = o->sparse_size;
 
 	if ((o->flags & QCOWFMT_CONVERT_COMPRESS) != 0 || size == UINT64_MAX)
-		return hole_unit;
+		return unit;
 	if (size == 0)
 		size = DEFAULT_SPARSE_SIZE;
-	return qcf_align_up(qcf_align_up(size, QCF_SECTOR_SIZE), hole_unit);
+	return qcf_align_up(qcf_align_up(size, QCF_SECTOR_SIZE), unit);
 }
 
 static int next_dirty(void *opaque, uint64_t offset, uint64_t *start,
@@ -132,7 +135,7 @@ int qcf_convert_init(struct qcf_convert *c,
                      struct qcowfmt_convert_result *result,
                      struct qcowfmt_error **errp)
 {
-	uint64_t unit = sparse_unit(o, hole_unit);
+	uint64_t block = zero_block(o, hole_unit);
 	bool write_all = o->sparse_size == UINT64_MAX;
 	int ret = check_options(source_count, o, errp);
 
@@ -142,8 +145,8 @@ int qcf_convert_init(struct qcf_convert *c,
 		return ret;
 	c->planner = (struct qcf_planner){
 		.source = &c->source,
-		.unit = unit,
-		.buffer_size = qcf_unit_up(BUFFER_SIZE, unit),
+		.unit = hole_unit,
+		.buffer_size = qcf_unit_up(BUFFER_SIZE, block),
 		.write_all = write_all,
 	};
 	c->pipe = (struct qcf_pipe_options){
@@ -160,7 +163,8 @@ int qcf_convert_init(struct qcf_convert *c,
 	};
 	c->pipe.fill = (struct qcf_fill){
 		.source = &c->source,
-		.unit = unit,
+		.unit = hole_unit,
+		.zero_block = block,
 		.salvage = (o->flags & QCOWFMT_CONVERT_SALVAGE) != 0,
 		.write_all = write_all,
 	};
@@ -213,15 +217,40 @@ int qcf_convert_run(struct qcf_convert *c, struct qcowfmt_error **errp)
 
 /* ------------------------------------------------------------------ target */
 
+/*
+ * Whether a new target has its clusters already, but its file may have holes in
+ * them: then they are like a raw image.  What the first one is tells it; an
+ * error here will come up again.
+ */
+static bool is_preallocated(struct qcowfmt_image *target, uint32_t flags)
+{
+	const struct qcf_layer *top = qcf_image_top(target);
+	struct qcowfmt_extent first = { .kind = QCOWFMT_EXTENT_UNALLOCATED };
+	struct qcf_request request;
+	int count;
+
+	if ((flags & QCOWFMT_CONVERT_TARGET_IS_ZERO) == 0 ||
+	    top->virtual_size == 0)
+		return false;
+	qcf_request_begin_read(&request, target);
+	count = qcf_describe_map(target, 0, 1, QCOWFMT_MAP_TOP, &first, 1,
+	                         NULL);
+	qcf_request_end(&request);
+	return count == 1 && first.kind == QCOWFMT_EXTENT_DATA &&
+	       (first.flags & QCOWFMT_EXTENT_ENCRYPTED) == 0;
+}
+
 /* The smallest unit of which the target knows whether it is there. */
-static uint64_t target_unit(const struct qcowfmt_image *target, uint32_t flags)
+static uint64_t target_unit(struct qcowfmt_image *target, uint32_t flags)
 {
 	const struct qcf_meta *meta = qcf_image_top(target)->meta;
 
 	if (meta == NULL)
 		return RAW_HOLE_UNIT;
-	return (flags & QCOWFMT_CONVERT_COMPRESS) != 0
-	               ? meta->geometry.cluster_size
+	if ((flags & QCOWFMT_CONVERT_COMPRESS) != 0)
+		return meta->geometry.cluster_size;
+	return is_preallocated(target, flags)
+	               ? QCF_MIN(RAW_HOLE_UNIT, meta->geometry.subcluster_size)
 	               : meta->geometry.subcluster_size;
 }
 

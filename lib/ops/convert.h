@@ -36,9 +36,9 @@ struct qcf_convert {
 };
 
 /*
- * Prepare for sources and options; the structure must stay where it is.  Holes are whole units of at least
- * hole_unit; with compression they are exactly that.  The sink and zeros_below
- * of the planner are the caller's to set.
+ * Prepare for sources and options; the structure must stay where it is.  Holes are
+ * whole units of hole_unit.  The sink and zeros_below of the planner are the
+ * caller's to set.
  */
 int qcf_convert_init(struct qcf_convert *c,
                      struct qcowfmt_image *const *sources, size_t source_count,

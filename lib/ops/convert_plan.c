@@ -12,6 +12,28 @@ struct search {
 	void *poll_opaque;
 };
 
+/* What is at an offset, up to end.  Where everything is written, all is data but
+ * what the target has from its backing file, or as zeros behind the end of it. */
+static int look(const struct qcf_planner *p, uint64_t offset,
+                enum qcf_content *content, uint64_t *end,
+                struct qcowfmt_error **errp)
+{
+	const struct qcf_source_image *image =
+		qcf_source_image_at(p->source, offset);
+	int ret;
+
+	if (p->write_all && image->left_below == 0) {
+		*content = QCF_CONTENT_DATA;
+		*end = image->start + image->size;
+		return 0;
+	}
+	ret = qcf_source_content(p->source, offset, content, end, errp);
+	if (ret == 0 && p->write_all && *content == QCF_CONTENT_ZERO &&
+	    offset - image->start < image->left_below)
+		*content = QCF_CONTENT_DATA;
+	return ret;
+}
+
 /* Follow one kind of content, from extent to extent, up to limit at most. */
 static int extend(const struct search *s, enum qcf_content wanted,
                   uint64_t limit, uint64_t *end, struct qcowfmt_error **errp)
@@ -19,8 +41,7 @@ static int extend(const struct search *s, enum qcf_content wanted,
 	while (*end < limit) {
 		enum qcf_content content;
 		uint64_t next;
-		int ret = qcf_source_content(s->planner->source, *end, &content,
-		                             &next, errp);
+		int ret = look(s->planner, *end, &content, &next, errp);
 
 		if (ret == 0 && s->poll != NULL)
 			ret = s->poll(s->poll_opaque, errp);
@@ -51,8 +72,6 @@ static int plan_data(const struct search *s, struct qcf_piece *piece,
 
 	if (piece->offset % p->unit != 0)
 		limit = end;
-	if (p->write_all)
-		end = limit;
 	while (ret == 0 && end < limit && end != before) {
 		before = end;
 		ret = extend(s, QCF_CONTENT_DATA, limit, &end, errp);
@@ -73,10 +92,7 @@ static int plan_piece(const struct search *s, struct qcf_piece *piece,
 
 	piece->offset = p->position;
 	piece->content = QCF_CONTENT_DATA;
-	if (p->write_all)
-		return plan_data(s, piece, errp);
-	ret = qcf_source_content(p->source, piece->offset, &piece->content,
-	                         &end, errp);
+	ret = look(p, piece->offset, &piece->content, &end, errp);
 	if (ret == 0 && piece->content != QCF_CONTENT_DATA)
 		ret = extend(s, piece->content, p->dirty_end, &end, errp);
 	if (ret < 0)

@@ -15,6 +15,7 @@
 #include "extent.h"
 #include "image_flags.h"
 #include "map.h"
+#include "meta_protect.h"
 #include "reserve.h"
 #include "zero_discard.h"
 

@@ -121,6 +121,25 @@ static int salvage(const struct qcf_fill *fill, struct qcf_slot *slot,
 
 /* ----------------------------------------------------------------- reading */
 
+/* Zeros too few to be worth a hole become data: where any unit of a block, of
+ * what the piece has of it, is data, all are. */
+static void fill_blocks(const struct qcf_fill *fill, struct qcf_slot *slot,
+                        uint64_t units)
+{
+	uint64_t first = 0;
+
+	while (first < units) {
+		uint64_t offset = slot->piece.offset + first * fill->unit;
+		uint64_t left = fill->zero_block - offset % fill->zero_block;
+		uint64_t count = QCF_MIN((left + fill->unit - 1) / fill->unit,
+		                         units - first);
+
+		if (memchr(slot->zeros + first, 0, count) != NULL)
+			memset(slot->zeros + first, 0, count);
+		first += count;
+	}
+}
+
 void qcf_slot_find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 {
 	uint64_t units = qcf_slot_units(slot, fill->unit);
@@ -132,6 +151,8 @@ void qcf_slot_find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 		slot->zeros[i] = !fill->write_all &&
 		                 qcf_is_zero(slot->buffer + start, len);
 	}
+	if (fill->zero_block > fill->unit)
+		fill_blocks(fill, slot, units);
 }
 
 static int take_input(struct qcf_input *input, struct qcf_slot *slot,

@@ -43,18 +43,12 @@ static void describe_meta(struct qcf_meta *meta, struct qcowfmt_info *info)
 		info->flags |= QCOWFMT_INFO_DATA_FILE_RAW;
 }
 
-int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
-                 struct qcowfmt_info *info, struct qcowfmt_error **errp)
+static int describe_layer(const struct qcowfmt_image *image,
+                          struct qcf_layer *layer, struct qcowfmt_info *info,
+                          struct qcowfmt_error **errp)
 {
-	struct qcf_layer *layer;
 	int ret;
 
-	if (depth >= image->layer_count)
-		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
-		                "the chain has %" PRIu32
-		                " images, there is none at depth %" PRIu32,
-		                image->layer_count, depth);
-	layer = image->layers[depth];
 	*info = (struct qcowfmt_info){
 		.struct_size = info->struct_size,
 		.virtual_size = layer->virtual_size,
@@ -67,9 +61,26 @@ int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
 	if (layer->meta != NULL)
 		describe_meta(layer->meta, info);
 	ret = qcf_storage_get_size(layer->storage, &info->file_size, errp);
-	if (ret == 0)
-		ret = qcf_storage_get_allocated(layer->storage,
-		                                &info->allocated_size, errp);
+	return ret < 0 ? ret
+	               : qcf_storage_get_allocated(layer->storage,
+	                                           &info->allocated_size, errp);
+}
+
+/* As a request, because an operation on the whole image may change its header. */
+int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
+                 struct qcowfmt_info *info, struct qcowfmt_error **errp)
+{
+	struct qcf_request request;
+	int ret;
+
+	if (depth >= image->layer_count)
+		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
+		                "the chain has %" PRIu32
+		                " images, there is none at depth %" PRIu32,
+		                image->layer_count, depth);
+	qcf_request_begin_read(&request, image);
+	ret = describe_layer(image, image->layers[depth], info, errp);
+	qcf_request_end(&request);
 	return ret;
 }
 

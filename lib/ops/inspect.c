@@ -14,6 +14,7 @@
 #include "bitmap_entry.h"
 #include "check_image.h"
 #include "checked.h"
+#include "crypto.h"
 #include "inspect.h"
 #include "inspect_foreign.h"
 #include "meta.h"
@@ -22,6 +23,11 @@
 #define KNOWN_INCOMPATIBLE                                                    \
 	(QCF_INCOMPAT_DIRTY | QCF_INCOMPAT_CORRUPT | QCF_INCOMPAT_DATA_FILE | \
 	 QCF_INCOMPAT_COMPRESSION | QCF_INCOMPAT_EXTENDED_L2)
+
+/* What an image from a stranger may cost, as the tools allow it: enough for a
+ * disk of 2 TiB. */
+#define UNTRUSTED_TABLES     (UINT64_C(4) << 20)
+#define UNTRUSTED_ITERATIONS (UINT64_C(1) << 23)
 
 /* Tables held in memory as a whole while it is tried to open the image. */
 #define MAX_TABLE_SIZE (UINT64_C(64) << 20)
@@ -200,6 +206,33 @@ static int check(struct inspecting *i, const struct qcf_header *h,
 
 /* ------------------------------------------------------------------ opening */
 
+/* Trying a passphrase derives a key for each slot, and a digest from it. */
+static void weigh_keys(struct inspecting *i, struct qcf_crypto *crypto)
+{
+	struct qcowfmt_encryption_info info = { 0 };
+	uint64_t iterations = 0;
+
+	if (crypto == NULL)
+		return;
+	qcf_crypto_describe(crypto, &info);
+	for (size_t n = 0; n < QCOWFMT_KEY_SLOT_COUNT; n++) {
+		if (info.slots[n].active)
+			iterations += (uint64_t)info.slots[n].iterations +
+			              info.master_key_iterations;
+	}
+	if (iterations > UNTRUSTED_ITERATIONS)
+		i->found->unsafe |= QCOWFMT_UNSAFE_EXPENSIVE_KEYS;
+}
+
+static void weigh_tables(struct inspecting *i, const struct qcf_header *h,
+                         const struct qcf_geometry *g)
+{
+	if ((uint64_t)h->l1_size * 8 > UNTRUSTED_TABLES ||
+	    (uint64_t)h->refcount_table_clusters * g->cluster_size >
+	            UNTRUSTED_TABLES)
+		i->found->unsafe |= QCOWFMT_UNSAFE_LARGE_TABLES;
+}
+
 static int try_to_open(struct inspecting *i, struct qcowfmt_error **errp)
 {
 	struct qcf_budget budget = { .limit = CACHE_SIZE };
@@ -217,6 +250,7 @@ static int try_to_open(struct inspecting *i, struct qcowfmt_error **errp)
 	                  : qcf_meta_open(meta, i->storage, &options, &error);
 
 	if (ret == 0) {
+		weigh_keys(i, meta->crypto);
 		qcf_meta_abandon(meta);
 		i->found->flags |= QCOWFMT_INSPECT_CAN_OPEN;
 		return 0;
@@ -240,6 +274,7 @@ static int look_inside(struct inspecting *i, const struct qcf_header *h,
 	if (ret < 0)
 		return ret;
 	describe_header(i->found, h, &g);
+	weigh_tables(i, h, &g);
 	if (i->found->unknown_incompatible == 0)
 		ret = check(i, h, &g, errp);
 	return ret < 0 ? ret : try_to_open(i, errp);
@@ -272,7 +307,8 @@ static int look_at_formats(struct inspecting *i, struct qcowfmt_error **errp)
 {
 	const char *names[QCF_MAX_FOREIGN];
 	size_t count = 0;
-	int ret = qcf_inspect_foreign(i->storage, names, &count, errp);
+	bool is_raw = i->found->format == QCOWFMT_FORMAT_RAW;
+	int ret = qcf_inspect_foreign(i->storage, is_raw, names, &count, errp);
 
 	for (size_t n = 0; ret == 0 && n < count; n++) {
 		char text[128];
@@ -283,6 +319,39 @@ static int look_at_formats(struct inspecting *i, struct qcowfmt_error **errp)
 		i->found->flags |= QCOWFMT_INSPECT_POLYGLOT;
 	}
 	return ret;
+}
+
+/* ------------------------------------------------------------------ verdict */
+
+/* What was found says the rest; costs were weighed on the way. */
+static uint32_t judge(const struct qcowfmt_inspection *found)
+{
+	uint32_t unsafe = found->unsafe;
+
+	if ((found->flags & QCOWFMT_INSPECT_BACKING) != 0)
+		unsafe |= QCOWFMT_UNSAFE_BACKING_FILE;
+	if ((found->flags & QCOWFMT_INSPECT_DATA_FILE) != 0)
+		unsafe |= QCOWFMT_UNSAFE_DATA_FILE;
+	if (found->unknown_incompatible != 0)
+		unsafe |= QCOWFMT_UNSAFE_UNKNOWN_FEATURES;
+	if ((found->flags & QCOWFMT_INSPECT_CAN_OPEN) == 0)
+		unsafe |= QCOWFMT_UNSAFE_CANNOT_OPEN;
+	if ((found->flags & QCOWFMT_INSPECT_COMPLETE) == 0)
+		unsafe |= QCOWFMT_UNSAFE_INCOMPLETE;
+	if ((found->flags & QCOWFMT_INSPECT_POLYGLOT) != 0)
+		unsafe |= QCOWFMT_UNSAFE_POLYGLOT;
+	if (found->corruptions > 0 ||
+	    (found->flags & QCOWFMT_INSPECT_CORRUPT) != 0)
+		unsafe |= QCOWFMT_UNSAFE_CORRUPT;
+	if (found->check_errors > 0)
+		unsafe |= QCOWFMT_UNSAFE_UNCHECKED;
+	return unsafe;
+}
+
+static void describe_raw(struct qcowfmt_inspection *found)
+{
+	found->flags |= QCOWFMT_INSPECT_CAN_OPEN | QCOWFMT_INSPECT_COMPLETE;
+	found->virtual_size = qcf_align_up(found->file_size, QCF_SECTOR_SIZE);
 }
 
 int qcf_inspect(struct qcowfmt_storage *storage,
@@ -301,13 +370,11 @@ int qcf_inspect(struct qcowfmt_storage *storage,
 	if (len < 0)
 		return (int)len;
 	found->format = qcf_probe(sector, (size_t)len);
-	if (found->format == QCOWFMT_FORMAT_RAW) {
-		found->flags |=
-			QCOWFMT_INSPECT_CAN_OPEN | QCOWFMT_INSPECT_COMPLETE;
-		found->virtual_size =
-			qcf_align_up(found->file_size, QCF_SECTOR_SIZE);
-		return 0;
-	}
 	ret = look_at_formats(&i, errp);
-	return ret < 0 ? ret : look_at_header(&i, errp);
+	if (ret == 0 && found->format == QCOWFMT_FORMAT_RAW)
+		describe_raw(found);
+	else if (ret == 0)
+		ret = look_at_header(&i, errp);
+	found->unsafe = judge(found);
+	return ret;
 }

@@ -7,13 +7,15 @@
 
 #include "storage.h"
 
-#define QCF_MAX_FOREIGN 16
+#define QCF_MAX_FOREIGN 32
 
 /*
- * The names of formats that a file which begins as a qcow image has the marks of,
- * too: whoever looks for those marks first takes it for something else.
+ * The names of formats that a file has the marks of, beside its own: whoever looks
+ * for those marks first takes it for something else.  Of a raw file, which holds
+ * partitions and file systems as a matter of course, only image formats count.
  */
-int qcf_inspect_foreign(struct qcowfmt_storage *storage, const char **names,
-                        size_t *count, struct qcowfmt_error **errp);
+int qcf_inspect_foreign(struct qcowfmt_storage *storage, bool is_raw,
+                        const char **names, size_t *count,
+                        struct qcowfmt_error **errp);
 
 #endif

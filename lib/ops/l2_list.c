@@ -7,6 +7,7 @@
 #include "checked.h"
 #include "image_flags.h"
 #include "l2_list.h"
+#include "meta_protect.h"
 #include "snapshot_table.h"
 
 /* L1 entries of all tables together: 400 MiB of names. */

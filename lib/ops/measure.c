@@ -15,6 +15,7 @@
 #include "create_options.h"
 #include "crypto.h"
 #include "measure.h"
+#include "meta_tables.h"
 #include "scan.h"
 
 /* ------------------------------------------------------------------- the source */

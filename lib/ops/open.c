@@ -23,11 +23,12 @@
 static int check_flags(const struct qcowfmt_open_options *o,
                        struct qcowfmt_error **errp)
 {
-	const uint32_t known = QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_NO_LOCK |
-	                       QCOWFMT_OPEN_DIRECT | QCOWFMT_OPEN_REPAIR |
-	                       QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
-	                       QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF |
-	                       QCOWFMT_OPEN_NO_DATA;
+	const uint32_t known =
+		QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_NO_LOCK |
+		QCOWFMT_OPEN_DIRECT | QCOWFMT_OPEN_REPAIR |
+		QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
+		QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF | QCOWFMT_OPEN_NO_DATA |
+		QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE | QCOWFMT_OPEN_DISCARD_OTHER;
 	const uint32_t both = QCOWFMT_OPEN_LAZY_REFCOUNTS_ON |
 	                      QCOWFMT_OPEN_LAZY_REFCOUNTS_OFF;
 
@@ -237,10 +238,15 @@ int qcf_open(struct qcowfmt_storage *storage,
 		return ret;
 	image->discard_mode = o->discard_mode;
 	image->compressor.level = o->compression_level;
+	image->keep_snapshot_space =
+		(o->flags & QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE) != 0;
 	image->no_data = (o->flags & QCOWFMT_OPEN_NO_DATA) != 0;
 	image->budget.limit =
 		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE;
 	ret = open_chain(image, storage, o, errp);
+	if (ret == 0 && qcf_image_top(image)->meta != NULL)
+		qcf_image_top(image)->meta->discard_other =
+			(o->flags & QCOWFMT_OPEN_DISCARD_OTHER) != 0;
 	if (ret == 0)
 		ret = check_compression_level(image, o->compression_level,
 		                              errp);

@@ -158,11 +158,7 @@ static uint64_t missing_block(struct qcf_checker *c, uint64_t group)
 	    (c->meta != NULL && index < c->meta->refcounts.entry_count &&
 	     c->meta->refcounts.table[index] != 0))
 		return UINT64_MAX;
-	for (uint64_t i = 0; i < QCF_COUNT_GROUP; i++) {
-		if (qcf_counts_get(&c->counts, first + i) > 0)
-			return index;
-	}
-	return UINT64_MAX;
+	return qcf_counts_in_group(&c->counts, group) ? index : UINT64_MAX;
 }
 
 /*
@@ -266,16 +262,6 @@ static int lower_counts(struct qcf_checker *c, struct qcowfmt_error **errp)
 	return qcf_writeback_drain(c->meta, errp);
 }
 
-int qcf_repair_counts(struct qcf_checker *c, struct qcf_meta *meta,
-                      struct qcowfmt_error **errp)
-{
-	int ret;
-
-	c->meta = meta;
-	ret = correct_counts(c, errp);
-	return ret < 0 ? ret : lower_counts(c, errp);
-}
-
 /* ------------------------------------------------------------------ entries */
 
 /* Put a word into an L2 table. */
@@ -337,6 +323,9 @@ static int correct_flags(struct qcf_checker *c, struct qcowfmt_error **errp)
 	bool fix = c->fix_all || c->result->corruptions == 0;
 	const struct qcf_copied_rules rules = {
 		.count = final_count,
+		/* A refcount of one bit cannot say that there are more. */
+		.as_found = !c->mismatch || (c->fix_all && !c->lost &&
+		                             c->geometry->refcount_max > 1),
 		.fix_l1 = fix ? fix_l1 : NULL,
 		.fix_l2 = fix ? fix_l2 : NULL,
 	};

@@ -19,8 +19,4 @@
 int qcf_repair(struct qcf_checker *checker, struct qcf_meta *meta,
                bool *rewritten, struct qcowfmt_error **errp);
 
-/* The counts alone. */
-int qcf_repair_counts(struct qcf_checker *checker, struct qcf_meta *meta,
-                      struct qcowfmt_error **errp);
-
 #endif

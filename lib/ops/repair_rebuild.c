@@ -141,14 +141,10 @@ static int need_all(struct rebuilding *r, struct qcowfmt_error **errp)
 	for (size_t i = 0; ret == 0 && i < count; i++) {
 		uint64_t first = groups[i] * QCF_COUNT_GROUP;
 
-		for (uint64_t j = 0; j < QCF_COUNT_GROUP; j++) {
-			if (qcf_counts_get(&r->c->counts, first + j) == 0)
-				continue;
-			ret = need_block(
-				r, qcf_block_index(r->c->geometry, first + j),
-				errp);
-			break;
-		}
+		if (qcf_counts_in_group(&r->c->counts, groups[i]))
+			ret = need_block(r,
+			                 qcf_block_index(r->c->geometry, first),
+			                 errp);
 	}
 	return ret;
 }
@@ -245,26 +241,23 @@ static int place_all(struct rebuilding *r, struct qcowfmt_error **errp)
 
 /* ------------------------------------------------------------------ writing */
 
+/* A block describes whole groups. */
 static void fill_block(struct rebuilding *r, uint64_t index, uint8_t *bytes)
 {
 	const struct qcf_geometry *g = r->c->geometry;
 	uint64_t count = UINT64_C(1) << g->block_bits;
-	uint64_t first = index * count;
+	uint32_t found[QCF_COUNT_GROUP];
 
 	memset(bytes, 0, g->cluster_size);
-	for (uint64_t i = 0; i < count; i++) {
-		uint64_t found = 0;
+	for (uint64_t i = 0; i < count; i += QCF_COUNT_GROUP) {
+		uint64_t number = (index * count + i) / QCF_COUNT_GROUP;
 
-		/* Whole groups without references are passed over. */
-		if (i % QCF_COUNT_GROUP == 0 &&
-		    qcf_counts_group(&r->c->counts,
-		                     (first + i) / QCF_COUNT_GROUP) == NULL) {
-			i += QCF_COUNT_GROUP - 1;
+		if (!qcf_counts_in_group(&r->c->counts, number))
 			continue;
-		}
-		found = qcf_counts_get(&r->c->counts, first + i);
-		qcf_refcount_set(bytes, i, g->refcount_order,
-		                 QCF_MIN(found, g->refcount_max));
+		qcf_counts_group(&r->c->counts, number, found);
+		for (uint64_t j = 0; j < QCF_COUNT_GROUP; j++)
+			qcf_refcount_set(bytes, i + j, g->refcount_order,
+			                 QCF_MIN(found[j], g->refcount_max));
 	}
 }
 

@@ -3,8 +3,9 @@
  * repair_tables.c - the snapshot table and the bitmap directory written anew
  *
  * Snapshots keep what is known of them: extra data that is missing is made up the
- * way readers do anyway, what is too long is cut, and entries of zeros go.  A
- * table that cannot be told into entries to its end is left alone.
+ * way readers do anyway, what is too long is cut, ids and names end at a NUL byte,
+ * and entries of zeros go.  A table that cannot be told into entries to its end is
+ * left alone.
  */
 #include <errno.h>
 
@@ -14,25 +15,33 @@
 #include "checked.h"
 #include "header_rewrite.h"
 #include "repair_tables.h"
-#include "snapshot_rewrite.h"
+#include "snapshot_table.h"
 #include "writeback.h"
 
 /* ---------------------------------------------------------------- snapshots */
 
-/* The bytes of an entry with no more extra data than is allowed. */
+/* The bytes of an entry with no more extra data than is allowed, and texts that
+ * end where other programs see them end. */
 static size_t shorten(const struct qcf_snapshot_view *view,
                       const struct qcf_snapshot_parts *p, uint8_t *bytes)
 {
+	const uint8_t *id = view->bytes + p->end - p->name_len - p->id_len;
 	uint32_t extra = QCF_MIN(p->extra_len, QCF_MAX_SNAPSHOT_EXTRA);
-	size_t texts = p->id_len + p->name_len;
+	size_t id_len = strnlen((const char *)id, p->id_len);
+	size_t name_len = strnlen((const char *)id + p->id_len, p->name_len);
 	size_t len = QCF_SNAPSHOT_FIXED_LEN + extra;
-	struct qcf_writer writer = qcf_writer_init(
+	struct qcf_writer lens =
+		qcf_writer_init(bytes + QCF_SNAPSHOT_TEXT_LENS, 4);
+	struct qcf_writer extra_len = qcf_writer_init(
 		bytes + QCF_SNAPSHOT_FIXED_LEN - sizeof(extra), sizeof(extra));
 
 	memcpy(bytes, view->bytes + p->start, len);
-	qcf_write_u32(&writer, extra);
-	memcpy(bytes + len, view->bytes + p->end - texts, texts);
-	return len + texts;
+	qcf_write_u16(&lens, (uint16_t)id_len);
+	qcf_write_u16(&lens, (uint16_t)name_len);
+	qcf_write_u32(&extra_len, extra);
+	memcpy(bytes + len, id, id_len);
+	memcpy(bytes + len + id_len, id + p->id_len, name_len);
+	return len + id_len + name_len;
 }
 
 static int add_entry(struct qcf_checker *c, struct qcf_snapshot_view *view,
@@ -71,7 +80,7 @@ static int make_table(struct qcf_checker *c, struct qcf_snapshot_table *table,
 	/* A table that is not in the file has no entries; one that could not be
 	 * read this time may have. */
 	bool whole =
-		c->result->check_errors == errors &&
+		c->result->check_errors == errors && !c->lost &&
 		(view.bytes == NULL || view.count == c->header->snapshot_count);
 
 	for (uint32_t i = 0; ret == 0 && whole && i < view.count; i++) {
@@ -92,53 +101,37 @@ static int make_table(struct qcf_checker *c, struct qcf_snapshot_table *table,
 	return ret < 0 ? ret : whole;
 }
 
-/* Point the header to the table, or to none. */
-static int switch_header(struct qcf_meta *meta,
-                         const struct qcf_new_snapshots *n,
-                         struct qcowfmt_error **errp)
-{
-	struct qcf_header h;
-	int ret = qcf_header_copy(&meta->header, &h, errp);
-
-	if (ret < 0)
-		return ret;
-	h.snapshot_count = n->table.count;
-	h.snapshots_offset = n->offset;
-	ret = qcf_header_rewrite(meta, &h, errp);
-	qcf_header_fini(&h);
-	return ret;
-}
-
-static int write_snapshots(struct qcf_meta *meta, struct qcf_new_snapshots *n,
+/* The old table may never have been where it was said to be, so it is for the
+ * next check to free it. */
+static int write_snapshots(struct qcf_meta *meta,
+                           const struct qcf_snapshot_table *table,
                            struct qcowfmt_error **errp)
 {
-	int ret = n->table.count == 0
-	                  ? 0
-	                  : qcf_new_snapshots_write(meta, n, 0, errp);
+	struct qcf_area area = { 0 };
+	bool switched = false;
+	int ret = qcf_snapshot_table_write(meta, table, 0, &area, errp);
 
 	if (ret == 0)
-		ret = switch_header(meta, n, errp);
-	if (ret < 0) {
-		qcf_new_snapshots_abandon(meta, n);
-		return ret;
-	}
-	/* The old table may never have been where it was said to be, so it is
-	 * for the next check to free it. */
-	n->table.stored_len = 0;
-	return qcf_new_snapshots_install(meta, n, 0, errp);
+		ret = qcf_writeback_drain(meta, errp);
+	if (ret == 0)
+		ret = qcf_snapshot_table_switch(meta, table, &area, &switched,
+		                                errp);
+	if (ret < 0 && !switched)
+		(void)qcf_area_free(meta, &area, NULL);
+	return ret;
 }
 
 static int repair_snapshots(struct qcf_checker *c, struct qcf_meta *meta,
                             bool *rewritten, struct qcowfmt_error **errp)
 {
-	struct qcf_new_snapshots n = { 0 };
-	int ret = make_table(c, &n.table, errp);
+	struct qcf_snapshot_table table = { 0 };
+	int ret = make_table(c, &table, errp);
 
 	if (ret == 1) {
-		ret = write_snapshots(meta, &n, errp);
+		ret = write_snapshots(meta, &table, errp);
 		*rewritten = true;
 	}
-	qcf_new_snapshots_fini(&n);
+	qcf_snapshot_table_fini(&table);
 	return ret;
 }
 
@@ -188,7 +181,7 @@ int qcf_repair_tables(struct qcf_checker *c, struct qcf_meta *meta,
 	int ret = 0;
 
 	/* New clusters might be where something refers to that is not there. */
-	if (c->dangling.low.group_count > 0)
+	if (qcf_counts_any(&c->dangling))
 		return 0;
 	if (c->need_snapshots)
 		ret = repair_snapshots(c, meta, rewritten, errp);

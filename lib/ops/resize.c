@@ -56,7 +56,8 @@ static int check_options(const struct resizing *r,
 	if (o->preallocation < QCOWFMT_PREALLOCATION_OFF ||
 	    o->preallocation > QCOWFMT_PREALLOCATION_FULL)
 		return usage(errp, "unknown preallocation mode");
-	if (!qcf_is_aligned(r->new_size, QCF_SECTOR_SIZE))
+	if (r->layer->meta != NULL &&
+	    !qcf_is_aligned(r->new_size, QCF_SECTOR_SIZE))
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "virtual size %" PRIu64
 		                " is not a multiple of 512",
@@ -74,7 +75,7 @@ static int check_raw(const struct resizing *r, struct qcowfmt_error **errp)
 	if (r->layer->storage->fixed_size)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "a device cannot be resized");
-	if (r->new_size > INT64_MAX)
+	if (r->new_size > INT64_MAX - QCF_SECTOR_SIZE)
 		return qcf_fail(errp, EFBIG, QCOWFMT_ERR_USAGE,
 		                "virtual size %" PRIu64 " is too large",
 		                r->new_size);
@@ -336,6 +337,7 @@ static int drop_vm_state(struct resizing *r, struct qcowfmt_error **errp)
 
 /* ---------------------------------------------------------------- the operation */
 
+/* The file need not have whole sectors; the disk has, and reads as zeros there. */
 static int resize_raw(struct resizing *r, struct qcowfmt_error **errp)
 {
 	struct qcowfmt_storage *storage = r->layer->storage;
@@ -348,7 +350,7 @@ static int resize_raw(struct resizing *r, struct qcowfmt_error **errp)
 	if (ret == 0 && r->preallocation == QCOWFMT_PREALLOCATION_FALLOC)
 		ret = qcf_storage_allocate(storage, r->old_size, more, errp);
 	if (ret == 0)
-		set_size(r, r->new_size);
+		set_size(r, qcf_align_up(r->new_size, QCF_SECTOR_SIZE));
 	if (ret == 0 && r->preallocation == QCOWFMT_PREALLOCATION_FULL)
 		ret = qcf_write_zero_data(&r->request, r->old_size, more, errp);
 	return ret < 0 ? ret

@@ -4,7 +4,6 @@
 
 #include "check_image.h"
 #include "exclusive.h"
-#include "header_switch.h"
 #include "image_flags.h"
 #include "l1_table.h"
 #include "recount.h"
@@ -123,20 +122,8 @@ int qcf_snapshot_end(struct qcf_snapshot_change *c, int ret,
 int qcf_snapshot_place_table(struct qcf_snapshot_change *c,
                              struct qcowfmt_error **errp)
 {
-	uint64_t len = qcf_snapshot_table_len(&c->table);
-	QCF_AUTO_FREE uint8_t *bytes = NULL;
-
-	if (len > QCF_MAX_SNAPSHOT_TABLE)
-		return qcf_fail(errp, EOVERFLOW, QCOWFMT_ERR_LIMIT,
-		                "the snapshot table would be longer than the "
-		                "format allows");
-	bytes = malloc(len + 1);
-	if (bytes == NULL)
-		return qcf_fail_oom(errp);
-	qcf_snapshot_table_encode(&c->table, bytes, len);
-	return qcf_wrap(
-		errp, "writing the snapshot table",
-		qcf_area_write(c->meta, bytes, len, &c->new_table, errp));
+	return qcf_snapshot_table_write(c->meta, &c->table, 0, &c->new_table,
+	                                errp);
 }
 
 /* -------------------------------------------------------------------- change */
@@ -158,35 +145,11 @@ int qcf_snapshot_start_changing(struct qcf_snapshot_change *c,
 	return ret;
 }
 
-static int take_over(struct qcf_snapshot_change *c, struct qcowfmt_error **errp)
-{
-	struct qcf_header *h = &c->meta->header;
-
-	c->has_switched = true;
-	h->snapshot_count = c->table.count;
-	h->snapshots_offset = c->new_table.host_offset;
-	return qcf_snapshot_table_protect(
-		c->meta, &c->table, c->new_table.host_offset,
-		qcf_snapshot_table_len(&c->table), errp);
-}
-
 int qcf_snapshot_switch_table(struct qcf_snapshot_change *c,
                               struct qcowfmt_error **errp)
 {
-	uint8_t bytes[12];
-	struct qcf_writer w = qcf_writer_init(bytes, sizeof(bytes));
-	bool switched = false;
-	int ret;
-	int taken;
-
-	qcf_write_u32(&w, c->table.count);
-	qcf_write_u64(&w, c->new_table.host_offset);
-	ret = qcf_header_switch(c->meta, QCF_HEADER_AT_SNAPSHOTS, bytes,
-	                        sizeof(bytes), &switched, errp);
-	if (!switched)
-		return ret;
-	taken = take_over(c, ret < 0 ? NULL : errp);
-	return ret < 0 ? ret : taken;
+	return qcf_snapshot_table_switch(c->meta, &c->table, &c->new_table,
+	                                 &c->has_switched, errp);
 }
 
 static int recount_and_flush(struct qcf_snapshot_change *c,
@@ -226,7 +189,7 @@ int qcf_snapshot_unshare(struct qcf_snapshot_change *c, struct qcf_tree *tree,
 {
 	const struct qcf_recount drop = {
 		.change = -1,
-		.discard = c->image->discard_mode == QCOWFMT_DISCARD_UNMAP,
+		.discard = !c->image->keep_snapshot_space,
 	};
 
 	return recount_and_flush(c, tree, &drop, errp);

@@ -56,6 +56,8 @@ static int prepare(struct deleting *d, const char *id, const char *name,
 	if (ret == 0)
 		ret = qcf_tree_init(&d->active, meta, qcf_l1_raw(meta),
 		                    meta->l1.entry_count, errp);
+	if (ret == 0 && d->change.table.count > 0)
+		ret = qcf_recount_find_free(meta, errp);
 	if (ret == 0)
 		ret = qcf_snapshot_place_table(&d->change, errp);
 	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);

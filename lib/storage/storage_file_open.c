@@ -4,7 +4,7 @@
  *
  * Opening a FIFO can hang and opening some devices does something (a watchdog
  * starts, a tape rewinds), so the type is looked at through an O_PATH
- * descriptor first, which opens nothing.  It is looked at again afterwards,
+ * descriptor first, which opens nothing, and so is the file system.  It is looked at again afterwards,
  * since the name may stand for another file by then; O_NONBLOCK keeps even that
  * case from hanging.
  *
@@ -18,11 +18,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <linux/magic.h>
 #include <linux/openat2.h>
 
 #include "storage_file_open.h"
+
+/* Not in every version of the header. */
+#ifndef CONFIGFS_MAGIC
+#define CONFIGFS_MAGIC 0x62656570
+#endif
 
 /* openat2() asks to be called again if a directory was renamed meanwhile. */
 #define OPENAT2_TRIES 64
@@ -51,11 +58,42 @@ struct place {
 	bool beneath;
 };
 
+/*
+ * File systems whose regular files are doors into the kernel or into processes:
+ * reading can block for ever (/proc/kmsg), writing can change the memory of this
+ * process (/proc/self/mem).  No image lies there.
+ */
+static bool is_made_up(int fd)
+{
+	static const uint32_t kinds[] = {
+		PROC_SUPER_MAGIC, SYSFS_MAGIC,        DEBUGFS_MAGIC,
+		TRACEFS_MAGIC,    SECURITYFS_MAGIC,   SELINUX_MAGIC,
+		SMACK_MAGIC,      CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+		EFIVARFS_MAGIC,   BPF_FS_MAGIC,       PSTOREFS_MAGIC,
+		BINFMTFS_MAGIC,   NSFS_MAGIC,         CONFIGFS_MAGIC,
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < QCF_ARRAY_LEN(kinds); i++) {
+		if ((uint32_t)fs.f_type == kinds[i])
+			return true;
+	}
+	return false;
+}
+
 int qcf_check_file_type(int fd, const char *name, uint32_t flags,
                         struct stat *st, struct qcowfmt_error **errp)
 {
 	if (fstat(fd, st) < 0)
 		return qcf_fail_sys(errp, errno, "'%s'", name);
+	if ((flags & QCOWFMT_FILE_ANY_TYPE) == 0 && S_ISREG(st->st_mode) &&
+	    is_made_up(fd))
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "'%s' is made up by the kernel and holds no "
+		                "image",
+		                name);
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
 	if ((flags & QCOWFMT_FILE_ANY_TYPE) != 0 && !S_ISDIR(st->st_mode))

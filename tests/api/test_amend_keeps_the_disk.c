@@ -115,6 +115,30 @@ START_TEST(down_and_up_again)
 
 END_TEST
 
+/* Where the directory was, guest data may be. */
+START_TEST(bitmaps_that_go_leave_free_space)
+{
+	struct qcowfmt_image *image = make(3, 512);
+	struct qcowfmt_amend_options o = options();
+	const struct qcowfmt_bitmap_action add = {
+		.struct_size = sizeof(add),
+		.image = image,
+		.name = "b",
+		.kind = QCOWFMT_BITMAP_ADD,
+	};
+
+	API_OK(qcowfmt_bitmap_change(&add, 1, NULL, &api_error));
+	o.version = 2;
+	API_OK(qcowfmt_amend(image, &o, &api_error));
+	api_write(image, 300288, SIZE - 300288, 5);
+	api_expect(image, 300288, SIZE - 300288, 5);
+	api_check_clean(image);
+	api_close(image);
+	api_qemu_check(path());
+}
+
+END_TEST
+
 START_TEST(nothing_to_do)
 {
 	struct qcowfmt_image *image = make(3, 4096);
@@ -300,6 +324,7 @@ static void add(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, refcount_widths, 0, 7);
 	tcase_add_test(tcase, down_and_up_again);
+	tcase_add_test(tcase, bitmaps_that_go_leave_free_space);
 	tcase_add_test(tcase, nothing_to_do);
 	tcase_add_loop_test(tcase, contradictions, 0, QCF_ARRAY_LEN(refusals));
 	tcase_add_test(tcase, counts_that_do_not_fit);

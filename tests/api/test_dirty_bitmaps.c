@@ -659,6 +659,28 @@ START_TEST(too_little_memory_fails_the_write)
 
 END_TEST
 
+/* Twice as many bits as the memory allowed could hold. */
+START_TEST(what_is_stored_takes_no_memory)
+{
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.flags = _i == 0 ? 0 : API_RW,
+		.max_metadata_size = 8192,
+	};
+
+	api_close(image);
+	api_create(path(), UINT64_C(64) << 20, 4096);
+	image = api_open(path(), API_RW);
+	API_OK(add("b0", 512));
+	API_OK(qcowfmt_discard(image, 0, UINT64_C(64) << 20, &api_error));
+	api_close(image);
+	API_OK(qcowfmt_open_file(path(), &options, &image, &api_error));
+	expect_dirty("b0", "0+131072 ");
+	api_expect(image, 0, 512, 0);
+}
+
+END_TEST
+
 START_TEST(many_bitmaps)
 {
 	enum { COUNT = 700 };
@@ -707,6 +729,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, other_images_are_merged_from);
 	tcase_add_test(tcase, a_large_disk_takes_little_memory);
 	tcase_add_test(tcase, too_little_memory_fails_the_write);
+	tcase_add_loop_test(tcase, what_is_stored_takes_no_memory, 0, 2);
 	tcase_add_test(tcase, many_bitmaps);
 }
 

@@ -159,6 +159,71 @@ START_TEST(modes_decide_about_host_space)
 
 END_TEST
 
+static void change_bitmap(int32_t what)
+{
+	struct qcowfmt_bitmap_action action = {
+		.struct_size = sizeof(action),
+		.image = image,
+		.kind = what,
+		.name = "b",
+		.granularity = what == QCOWFMT_BITMAP_ADD ? 512 : 0,
+	};
+
+	API_OK(qcowfmt_bitmap_change(&action, 1, NULL, &api_error));
+}
+
+/* Blocks that the file loses when a snapshot, which all data belongs to, is
+ * deleted, or when a dirty bitmap is. */
+static blkcnt_t blocks_given_back(uint32_t flags, bool bitmap)
+{
+	const char *path = scratch_path("o.qcow2");
+	struct qcowfmt_open_options o = {
+		.struct_size = sizeof(o),
+		.flags = flags | QCOWFMT_OPEN_READ_WRITE,
+		.discard_mode = QCOWFMT_DISCARD_KEEP,
+	};
+	struct stat before;
+	struct stat after;
+
+	api_create(path, SIZE, 0);
+	API_OK(qcowfmt_open_file(path, &o, &image, &api_error));
+	if (bitmap)
+		change_bitmap(QCOWFMT_BITMAP_ADD);
+	api_write(image, 0, (size_t)SIZE, 'd');
+	if (!bitmap) {
+		API_OK(qcowfmt_snapshot_create(image, NULL, &api_error));
+		API_OK(qcowfmt_discard(image, 0, SIZE, &api_error));
+	}
+	api_close(image);
+	ck_assert_int_eq(stat(path, &before), 0);
+	API_OK(qcowfmt_open_file(path, &o, &image, &api_error));
+	if (bitmap)
+		change_bitmap(QCOWFMT_BITMAP_REMOVE);
+	else
+		API_OK(qcowfmt_snapshot_delete(image, "1", NULL, &api_error));
+	api_close(image);
+	api_qemu_check(path);
+	ck_assert_int_eq(stat(path, &after), 0);
+	return before.st_blocks - after.st_blocks;
+}
+
+START_TEST(flags_decide_about_other_space)
+{
+	blkcnt_t all = SIZE / 512;
+
+	if (can_punch_holes()) {
+		ck_assert_int_gt(blocks_given_back(0, false), all / 2);
+		ck_assert_int_gt(
+			blocks_given_back(QCOWFMT_OPEN_DISCARD_OTHER, true), 0);
+	}
+	ck_assert_int_lt(
+		blocks_given_back(QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE, false),
+		all / 2);
+	ck_assert_int_le(blocks_given_back(0, true), 0);
+}
+
+END_TEST
+
 static uint32_t allocated_clusters(void)
 {
 	struct qcowfmt_extent extent;
@@ -329,6 +394,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, version_2_zeroes_hide_the_backing_file);
 	tcase_add_test(tcase, parts_of_clusters_keep_their_content);
 	tcase_add_test(tcase, modes_decide_about_host_space);
+	tcase_add_test(tcase, flags_decide_about_other_space);
 	tcase_add_test(tcase, zeroing_keeps_space_unless_allowed);
 	tcase_add_test(tcase, space_is_used_again);
 	tcase_add_test(tcase, the_end_of_a_raw_data_file_stays);

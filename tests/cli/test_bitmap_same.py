@@ -100,6 +100,7 @@ class BitmapSame(CliTest):
                      ['--enable', '--clear', 'a.qcow2', 'b0'],
                      ['--merge', 'b0', '--merge', 'b2', 'a.qcow2', 'b1'],
                      ['--remove', '--add', '-g', '512', 'a.qcow2', 'b2'],
+                     ['--dis', '--e', '--cl', 'a.qcow2', 'b2'],
                      ['--add', '-f', 'qcow2', 'a.qcow2', 'ä ö'],
                      ['--remove', 'a.qcow2', 'b0']):
             self.same_all('qemu-img', 'bitmap', *args)

@@ -160,12 +160,20 @@ class CheckSame(CliTest):
             self.assertEqual(self.check(*args)[0].status, 63)
 
     def test_errors(self):
-        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
-                  'gone', '-F', 'raw', 'orphan', '1M')
         self.file('empty', 0)
-        for args in ('', 'none', 'a a', '-r foo a', '-T foo a', 'orphan',
+        for args in ('', 'none', 'a a', '-r foo a', '-T foo a',
                      '-f qcow2 empty', '-f foo a', '--foo', '-r'):
             self.assertEqual(self.check(*args.split())[0].status, 1)
+
+    def test_no_other_file_is_needed(self):
+        """QEMU's program opens what the image names, and fails without it."""
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
+                  'gone', '-F', 'raw', 'orphan', '1M')
+        for args in (['orphan'], ['-r', 'all', 'orphan'],
+                     ['--image-opts', 'driver=qcow2,file.filename=orphan,'
+                      'backing.driver=raw,backing.file.filename=gone']):
+            ours, theirs = self.both('qemu-img', 'check', *args)
+            self.assertEqual((ours.status, theirs.status), (0, 1), ours)
 
     def test_long_names(self):
         for args in (['--repair', 'leaks', '--quiet'],

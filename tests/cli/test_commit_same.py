@@ -285,7 +285,9 @@ class CommitSame(CliTest):
         self.chain(('2M', '4M'))
         for args in ('c0', '', 'a b', 'none', '-t bogus c1', '-r x c1',
                      '-r -1 c1', '-f raw c1', '-f bogus c1', '-b none c1',
-                     '--image-opts -f qcow2 driver=qcow2,file.filename=c1'):
+                     '--image-opts -f qcow2 driver=qcow2,file.filename=c1',
+                     '--image-opts driver=qcow2,file.filename=c1,backing=',
+                     '-p c0', '-p -b none c1', '-p -q c0', '-p none'):
             ours, _ = self.same_all('qemu-img', 'commit', *args.split())
             self.assertNotEqual(ours.status, 0, args)
         os.unlink(self.our_path('c0'))

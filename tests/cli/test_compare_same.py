@@ -273,6 +273,11 @@ class CompareSame(CliTest):
                                                           'b']):
             self.same_all('qemu-img', 'compare', *args,
                           normalize=without_progress)
+        self.create('c', '64M')
+        self.io('c', *['write -P 1 %dk 64k' % (k * k * 64)
+                       for k in range(30)])
+        for names in (('a', 'a'), ('c', 'c'), ('c', 'a')):
+            self.same_all('qemu-img', 'compare', '-p', *names)
         out = self.our('qemu-img', 'compare', '-p', 'a', 'a').out
         self.assertTrue(out.startswith('    (0.00/100%)\r'), out)
         self.assertIn('(100.00/100%)', out)

@@ -48,6 +48,44 @@ class ConvertHoles(CliTest):
             self.assertGreaterEqual(blocks_used(self.our_path('out')),
                                     8 * MIB)
 
+    def test_no_holes_over_a_backing_file(self):
+        """What a backing file has stays there, and so do zeros behind it."""
+        self.file('src', 8 * MIB, SCATTERED)
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'src', '-F',
+                  'raw', 'top', '12M')
+        self.qemu('qemu-io', '-c', 'write -P 4 1M 100k', '-c',
+                  'write -z 3M 64k', '-c', 'write -P 5 10M 4k', 'top')
+        for options in ('compat=1.1', 'extended_l2=on', 'cluster_size=512'):
+            self.convert('-S', '0', '-B', 'src', '-F', 'raw', '-O', 'qcow2',
+                         '-o', options, 'top', 'out')
+            self.same_content('top', 'out')
+            self.takes_no_more('out')
+            # Tables lie between small clusters, each where it likes.
+            if options != 'cluster_size=512':
+                self.same_map('out')
+
+    def test_holes_are_not_filled_up(self):
+        """A hole of the source stays one, however short; zeros that are
+        written in it become one if they are long enough."""
+        self.file('src', 8 * MIB, [(5 * MIB, bytes(MIB))] + SCATTERED)
+        for size in ('4k', '64k', '1M', '16M'):
+            self.convert('-S', size, 'src', 'out')
+            self.same_bytes('out')
+            self.takes_no_more('out', 4 * KIB)
+
+    def test_preallocated_targets(self):
+        """Clusters that are there already are not filled with zeros."""
+        self.file('src', 8 * MIB, SCATTERED)
+        for options in ('preallocation=metadata',
+                        'preallocation=metadata,extended_l2=on',
+                        'preallocation=metadata,cluster_size=512',
+                        'data_file=d,data_file_raw=on', 'data_file=d'):
+            self.convert('-O', 'qcow2', '-o', options, 'src', 'out')
+            self.same_content('src', 'out', 'raw', 'qcow2')
+            self.takes_no_more('out')
+            if 'data_file' in options:
+                self.takes_no_more('d', 4 * KIB)
+
     def test_small_clusters(self):
         self.file('src', 8 * MIB, [(0, bytes(8 * MIB))] + SCATTERED)
         for size in ('512', '4k', '2M'):

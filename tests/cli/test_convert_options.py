@@ -39,6 +39,8 @@ class ConvertOptions(CliTest):
             self.same_content('out', 'new', 'raw', 'qcow2')
         for choice in ('none', '4', 'snapshot.name=1', 'snapshot.id=one',
                        'snapshot.id=1,snapshot.name=1x', 'snapshot.foo=1',
+                       'snapshot.name', 'snapshot.id', 'snapshot.',
+                       'snapshot.name,snapshot.id=1', 'snapshot.name=',
                        'snapshot.id=1,foo=2'):
             self.same('-l', choice, 's', 'gone')
         self.same('-l', 'one', 's', 's', 'gone')
@@ -151,6 +153,13 @@ class ConvertOptions(CliTest):
                       '-O qcow2 -o compat=0.10 b new'):
             self.same('--bitmaps', *words.split())
         self.same('--skip-broken-bitmaps', 'b', 'new')
+        self.file('raw', MIB)
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow', 'v1', '1M')
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-o',
+                  'compat=0.10', 'v2', '1M')
+        for name in ('raw', 'v1', 'v2'):
+            self.same('--bitmaps', '-O', 'qcow2', name, 'new')
+            self.assertFalse(os.path.exists(self.our_path('new')))
 
     def test_inconsistent_bitmaps(self):
         self.bitmaps()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from cli_common import CliTest, KIB, MIB, OURS, main, noise
+from cli_common import CliTest, HAS_JSON, KIB, MIB, OURS, main, noise
 
 PIECES = [(0, noise(1, 70 * KIB)), (MIB, noise(2, MIB)),
           (5 * MIB, noise(3, 4096))]
@@ -77,6 +77,15 @@ class ConvertTargets(CliTest):
         zeros = [e for e in self.our_map('t.qcow2') if e['present'] and
                  e['zero']]
         self.assertEqual(zeros, [])
+
+    def test_target_is_zero_but_has_a_backing_file(self):
+        """QEMU says so, too, but ends as if it had copied something."""
+        self.target('t.qcow2', '8M', '-f', 'qcow2', '-b', 'src', '-F', 'raw')
+        args = ['qemu-img', 'convert', '-n', '--target-is-zero', '-B', 'src',
+                '-F', 'raw', '-O', 'qcow2', 'src', 't.qcow2']
+        ours, theirs = self.both(*args)
+        self.assertEqual((ours.status, ours.err), (1, theirs.err))
+        self.same_bytes('t.qcow2')
 
     def test_target_is_zero_is_believed(self):
         self.target('t.raw', '8M')
@@ -166,6 +175,48 @@ class ConvertTargets(CliTest):
                       '-O qcow2 src none/out', 'src src', '--foo', '-O',
                       '-O foo -o help'):
             self.convert(*words.split())
+
+    def test_errors_before_anything_is_copied(self):
+        """With -p a line of progress is there, too."""
+        self.target('small', '1M', '-f', 'raw')
+        for words in ('none out', '-O foo src out', '-f foo src out',
+                      'src none/out', '-n src small', '-l x src out',
+                      '--bitmaps src out', '-q none out'):
+            self.convert('-p', *words.split())
+
+    def test_directories(self):
+        self.mkdir('dir')
+        for words in ('src dir', '-O qcow2 src dir', '-O qcow src dir',
+                      'dir out', '-n src dir', '-n -O qcow2 src dir',
+                      '-O qcow2 -o data_file=dir src out'):
+            self.convert(*words.split())
+
+    def test_numbers_of_requests(self):
+        for number in ('0x4', '010', ' 4', '+4', '0x11', '0x', '-1', '1k', '',
+                       '99999999999999999999'):
+            self.convert('-m', number, 'src', 'out')
+
+    def test_help_is_no_option_of_a_target_that_exists(self):
+        self.convert('-n', '-o', 'help', '-O', 'qcow2')
+        self.convert('-n', '-o', 'help', 'src', 'out')
+
+    def test_descriptions_of_targets(self):
+        self.target('t.qcow2', '8M', '-f', 'qcow2')
+        self.target('t.raw', '8M', '-f', 'raw')
+        for words in ('-O qcow2 src json:{"driver":"qcow2",'
+                      '"file.filename":"t.qcow2"}', 'src bogus:out',
+                      '-n src bogus:out'):
+            self.convert(*words.split())
+        for name, fmt, text in (
+                ('t.qcow2', 'qcow2', '{"driver":"qcow2","file":'
+                 '{"driver":"file","filename":"t.qcow2"}}'),
+                ('t.qcow2', 'qcow2', '{"file.filename":"t.qcow2"}'),
+                ('t.raw', 'raw', '{"driver":"raw","file.filename":"t.raw"}')):
+            if not HAS_JSON:
+                break
+            self.dirty(name, '64k')
+            self.convert('-n', '-O', fmt, 'src', 'json:' + text)
+            self.same_content('src', name, 'raw', fmt)
 
     def test_a_new_target_is_removed(self):
         for words in ('-O qcow2 -B gone -F raw src out',

@@ -113,9 +113,12 @@ class DataFilesAndSubclusters(CliTest):
         self.same_all('qemu-img', 'info', 'a',
                       normalize=lambda text: without_disk_size(
                           without_file_node(text)))
-        for args in (['map', 'a'], ['check', 'a'], ['convert', 'a', 'out']):
+        for args in (['map', 'a'], ['convert', 'a', 'out']):
             ours, _ = self.same_all('qemu-img', *args)
             self.assertEqual(ours.status, 1)
+        for args in (['check', 'a'], ['check', '-r', 'all', 'a']):
+            ours = self.our('qemu-img', *args)
+            self.assertEqual((ours.status, ours.err), (0, ''), args)
         self.same_all('qemu-io', '-c', 'read 0 512', 'a')
         for more in ('data-file.filename=moved', 'data-file.driver=file,'
                      'data-file.filename=moved', 'data-file.filename=none'):

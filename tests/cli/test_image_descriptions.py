@@ -356,6 +356,22 @@ class ImageDescriptions(CliTest):
         self.is_sound('a')
         self.io('driver=raw')
 
+    def test_native_requests_bypass_the_page_cache(self):
+        for more in ('', ',cache.direct=on', ',cache.direct=off',
+                     ',file.cache.direct=on'):
+            self.same_all('qemu-img', 'map', '--image-opts',
+                          'driver=qcow2,file.filename=a,file.aio=native' +
+                          more)
+
+    def test_commas_at_the_ends(self):
+        for text in ('driver=qcow2,file.filename=a,', 'file.filename=a,',
+                     ',', 'a,', '', 'a,driver=qcow2,', 'driver=qcow2,file.filename=a,,',
+                     'driver=qcow2,file.filename=a,,,'):
+            self.info('--image-opts', text)
+            self.same_all('qemu-img', 'map', '--image-opts', text)
+        self.same_failure('qemu-img', 'info', '--image-opts',
+                          ',driver=qcow2,file.filename=a')
+
     def test_names_alone(self):
         for text in ('a', 'a,driver=qcow2', 'driver=qcow2', 'driver=raw',
                      'lazy-refcounts=on', ''):
@@ -385,6 +401,48 @@ class ImageDescriptions(CliTest):
                  'driver=qcow2,file.filename=a,discard=unmap')
         self.assertLess(os.stat(self.our_path('a')).st_blocks, before)
         self.is_sound('a')
+
+    def freed_blocks(self, *args):
+        """How many KiB a command gives back, ours and theirs."""
+        paths = (self.our_path('a'), self.their_path('a'))
+        before = [os.stat(path).st_blocks for path in paths]
+        self.same_status('qemu-img', *args)
+        return [(before[i] - os.stat(path).st_blocks) // 2
+                for i, path in enumerate(paths)]
+
+    def test_pass_discard_snapshot_acts(self):
+        for options in ('', ',discard=ignore', ',discard=unmap',
+                        ',pass-discard-snapshot=on',
+                        ',pass-discard-snapshot=off',
+                        ',discard=unmap,pass-discard-snapshot=off',
+                        ',discard=unmap,pass-discard-request=off'):
+            with self.subTest(options=options):
+                self.qemu('qemu-img', 'create', '-f', 'qcow2', 'a', '8M')
+                self.qemu('qemu-io', '-c', 'write 0 4M', 'a')
+                self.qemu('qemu-img', 'snapshot', '-c', 's', 'a')
+                self.qemu('qemu-io', '-c', 'write 0 2M', 'a')
+                ours, theirs = self.freed_blocks(
+                    'snapshot', '-d', 's', '--image-opts',
+                    'driver=qcow2,file.filename=a' + options)
+                # A table may lie elsewhere.
+                self.assertLess(abs(ours - theirs), 200)
+                self.assertEqual(theirs > 1900, 'snapshot=off' not in options)
+                self.is_sound('a')
+
+    def test_pass_discard_other_acts(self):
+        for option in ('off', 'on'):
+            text = 'driver=qcow2,file.filename=a,pass-discard-other=' + option
+            with self.subTest(option=option):
+                self.qemu('qemu-img', 'create', '-f', 'qcow2', '-o',
+                          'cluster_size=4k', 'a', '64M')
+                self.qemu('qemu-io', '-c', 'write 0 32M', 'a')
+                ours, theirs = self.freed_blocks(
+                    'amend', '-o', 'refcount_bits=32', '--image-opts', text)
+                self.assertLess(abs(ours - theirs), 8)
+                kept, _ = self.freed_blocks(
+                    'amend', '-o', 'refcount_bits=16', '--image-opts', text)
+                self.assertEqual(kept > 0, option == 'on')
+                self.is_sound('a')
 
 
 if __name__ == '__main__':

@@ -50,6 +50,17 @@ class InfoSame(CliTest):
             self.file('a.raw', 10 * MIB, [(0, b'x' * (4 * KIB * blocks))])
             self.check('a.raw')
 
+    def test_names_that_could_be_protocols(self):
+        self.file('x:y', MIB)
+        self.file('file:z', MIB)
+        for name in ('./x:y', 'file:x:y', 'file:./x:y', 'file:file:z',
+                     'file:z', './file:z'):
+            self.same_output('qemu-img', 'info', '-f', 'raw', name,
+                             normalize=without_file_node)
+            self.same_output('qemu-img', 'info', '-f', 'raw',
+                             '--output=json', name,
+                             normalize=without_children)
+
     def test_limits(self):
         """An option that is newer than version 7.2."""
         for options, zero_unit in (('cluster_size=4k', 4096),

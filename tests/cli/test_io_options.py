@@ -151,16 +151,30 @@ class IoOptions(CliTest):
                            'driver=qcow2', 'foo=1', 'file.filename=x',
                            'file.filename=a', 'node-name=x',
                            'cache-size=1M,l2-cache-size=2M',
-                           'discard=ignore', 'overlap-check=none'):
+                           'discard=ignore', 'overlap-check=none', 'foo',
+                           'lazy-refcounts', 'nolazy-refcounts', ','):
                 self.io('reopen -o ' + change, 'write 0 1', 'read 0 512',
                         options=options, name=None)
             for command in ('reopen -r -o read-only=off', 'reopen -r -w',
                             'reopen -c none -o cache.direct=off',
                             'reopen -o lazy-refcounts=on -o cache-size=1M',
-                            'reopen -o read-only=off'):
+                            'reopen -o read-only=off',
+                            'reopen -r -o read-only',
+                            'reopen -o noread-only'):
                 self.io(command, 'write 0 1', 'read 0 512', options=options,
                         name=None)
         self.is_sound('a')
+
+    def test_reopen_of_other_formats(self):
+        self.file('raw', MIB)
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow', 'v1', '1M')
+        for name, fmt in (('raw', 'raw'), ('v1', 'qcow')):
+            for change in ('lazy-refcounts=on', 'cache-size=1M',
+                           'overlap-check=none', 'discard=unmap',
+                           'overlap-check.main-header=on', 'driver=qcow2',
+                           'driver=' + fmt):
+                self.io('reopen -o ' + change, 'write 0 512', name=name,
+                        options=['-f', fmt])
 
     def test_reopened_options_act(self):
         ours = self.our('qemu-io', '-c', 'reopen -o read-only=on', '-c',

@@ -42,7 +42,8 @@ VECTORS = ['readv 0 1k 2k', 'readv -v 0 16 16', 'readv -P 4 0 1k',
 AIO = ['aio_write 0 1k', 'aio_read 0 1k', 'aio_read -v 0 3',
        'aio_read -C 0 1k', 'aio_read -q 0 1k', 'aio_read -P 9 0 4k',
        'aio_read 0 11M', 'aio_write 10M 4k', 'aio_write -q 0 1k',
-       'aio_write -z 0 64k 64k', 'aio_write -u 0 64k', 'aio_write -P 300 0 1',
+       'aio_write -z 0 64k 64k', 'aio_write -u 0 64k',
+       'aio_write -z -P 1 0 64k', 'aio_write -P 300 0 1',
        'aio_write 0 3G', 'aio_read x 1', 'aio_read 0 x', 'aio_flush']
 
 OTHERS = ['discard 0 1M', 'discard -q 0 1M', 'discard -C 0 1M', 'd 64k 64k',
@@ -59,7 +60,7 @@ USAGE = ['foo', 'read', 'read 0', 'write', 'write 0', 'discard 0', 'alloc',
          'read 0 3G', 'write 0 3G', 'quit 1', 'reopen -r -w', 'reopen -c foo',
          'open a', 'sigraise x', '', '   ', '# x', '"read" 0 1']
 
-# Their usage lines show options that we do not have.
+# Their usage lines do not show options that are newer.
 ODD_USAGE = ['read -Z 0 1', 'read 0 1 2', 'read -s 0 0 1k', 'read -l 10 0 1k',
              'write -Z 0 1', 'write 0 1 2', 'write -1 512', 'discard -Z 0 1',
              'discard 0 1 2', 'readv -Z 0 1', 'writev -Z 0 1',
@@ -67,8 +68,11 @@ ODD_USAGE = ['read -Z 0 1', 'read 0 1 2', 'read -s 0 0 1k', 'read -l 10 0 1k',
              'open -Z a', 'open a b']
 
 
-def first_words_of_usage(text):
-    return re.sub(r'(?m)^(\w+) \[.*? -- .*$', r'\1 USAGE', text)
+def without_new_options(text):
+    """Usage lines without -r, which has come since, and without -i of open."""
+    text = re.sub(r'(?m)^((?:aio_)?(?:read|write)v? \[-\w*?)r(\w*\])',
+                  r'\1\2', text)
+    return text.replace('[-d discard] [-i aio] ', '[-d discard] ')
 
 
 class IoSameOutput(CliTest):
@@ -134,8 +138,24 @@ class IoSameOutput(CliTest):
     def test_usage(self):
         self.create()
         self.each(USAGE, 'a')
+        self.io('-c', 'write -s none -Z', 'a', normalize=without_new_options)
         for command in ODD_USAGE:
-            self.io('-c', command, 'a', normalize=first_words_of_usage)
+            self.io('-c', command, 'a', normalize=without_new_options)
+
+    def test_help(self):
+        """One line for each command, but for those that we do not have."""
+        theirs = self.their('qemu-io', '-c', 'help').out
+        lines = [line for line in theirs.splitlines() if
+                 not re.match('break|wait_break|resume|remove_break', line)]
+        ours = self.our('qemu-io', '-c', 'help')
+        self.assertEqual(without_new_options(ours.out).splitlines(), lines)
+        for line in lines[:-2]:
+            name = line.split()[0]
+            ours, theirs = self.both('qemu-io', '-c', 'help ' + name)
+            self.assertEqual(without_new_options(ours.out).split('\n')[0],
+                             theirs.out.split('\n')[0])
+            for option in re.findall(r'(?m)^ -(\w), ', theirs.out):
+                self.assertIn('\n -%s ' % option, ours.out, name)
 
     def test_raw(self):
         self.file('a', 10 * MIB, [(MIB, b'x' * MIB)])
@@ -182,6 +202,9 @@ class IoSameOutput(CliTest):
 
     def test_ending_by_a_signal(self):
         self.create()
+        for command in ('sigraise 0', 'sigraise 65', 'sigraise 66',
+                        'sigraise 100', 'sigraise -1', 'sigraise 1E'):
+            self.io('-c', command, '-c', 'length', 'a')
         for command in ('abort', 'sigraise 9', 'sigraise 15'):
             ours, theirs = self.both('qemu-io', '-c', 'write -q 0 1', '-c',
                                      command, '-c', 'length', 'a')

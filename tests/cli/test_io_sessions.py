@@ -51,6 +51,39 @@ class IoSessions(CliTest):
         self.commands('open', 'open -t foo a', 'open -d foo a',
                       'open -o driver=qcow2', 'open -C -r a', name=None)
 
+    def test_options_of_open(self):
+        """They are looked at last, and none of them is a name."""
+        commands = ['open -o driver=foo a', 'open -o foo=1 a', 'open -o foo a',
+                    'open -o driver=foo', 'open -o driver=qcow2,foo=1 a',
+                    'open -o backing= a', 'open -o , a', 'open a b']
+        self.commands(*[c for c in commands if c != 'open a b'])
+        self.mkdir('dir')
+        for command in commands[:-3] + ['open dir', 'open -r dir']:
+            self.commands(command, name=None)
+        self.commands('open -o backing= a', 'length', name=None)
+
+    def test_descriptions_instead_of_names(self):
+        """With --image-opts, for "open", too."""
+        image = 'driver=qcow2,file.filename=a'
+        for commands in (('open ' + image, 'length', 'read 0 512'),
+                         ('open -r ' + image, 'write 0 512'),
+                         ('open -o driver=qcow2 ' + image, 'length'),
+                         ('open -o driver=qcow2,file.filename=a', 'length'),
+                         ('open a', 'length'), ('open foo=1,bar', 'length'),
+                         ('open driver=qcow2,file.filename=none', 'length')):
+            self.commands(*commands, options=['--image-opts'], name=None)
+            self.commands(*commands, options=['--image-opts'], name=image)
+            self.commands('close', *commands, options=['--image-opts'],
+                          name=image)
+        for name in ('a', 'foo', 'foo=1'):
+            self.commands('length', options=['--image-opts'], name=name)
+
+    def test_one_warning_for_an_image_that_was_probed(self):
+        self.file('raw', MIB)
+        self.commands('reopen -r', 'reopen -w', 'reopen -o discard=unmap',
+                      'reopen -c foo', 'write 0 512', name='raw')
+        self.commands('reopen -r', 'close', 'open a', 'length', name='raw')
+
     def test_open_does_not_inherit(self):
         self.commands('length', 'close', 'open a', 'length',
                       options=['-f', 'raw'])

@@ -75,6 +75,25 @@ class MapSame(CliTest):
                         '-F', 'qcow2')
             self.check('top')
 
+    def test_ends_of_raw_files(self):
+        """The last sector may end behind the file."""
+        self.file('a', 1000, [(0, b'x' * 1000)])
+        self.file('b', 100500, [(98304, b'x' * 2196)])
+        self.file('c', 100001, [(0, b'x' * 5000)])
+        self.create('top', '1M', '-b', 'a', '-F', 'raw')
+        for name in ('a', 'b', 'c'):
+            self.check('-f', 'raw', name)
+            self.check('-f', 'raw', '-s', '900', name)
+            self.check('-f', 'raw', '-s', '1010', '-l', '5', name)
+        self.check('top')
+        self.check('--image-opts', 'driver=raw,file.filename=a,cache.direct=on')
+
+    def test_parts_of_raw_files(self):
+        self.file('a', 4 * MIB, [(MIB, b'x' * MIB)])
+        for window in ('offset=512k', 'offset=1M,size=1M', 'size=2M',
+                       'offset=1536k,size=1M'):
+            self.check('--image-opts', 'driver=raw,file.filename=a,' + window)
+
     def test_raw_files(self):
         self.file('a', 4 * MIB, [(0, b'x' * 4096), (MIB, b'x' * MIB)])
         self.check('-f', 'raw', 'a')

@@ -281,6 +281,11 @@ class RebaseSame(CliTest):
         self.assertEqual(ours.status, 0)
         self.same_content('before', 'top', a_format='raw')
         self.is_sound('top')
+        for args in (['-b', 'base', '-F', 'qcow2'], ['-b', '']):
+            ours, _ = self.same_all('qemu-img', 'rebase', '-u', *args, 'top')
+            self.assertEqual(ours.status, 0, ours)
+            self.assertEqual(self.facts('top', self.ours),
+                             self.facts('top', self.theirs))
         self.create('raw', '1M', '-o', 'data_file=raw.data,data_file_raw=on')
         self.same_output('qemu-img', 'rebase', '-u', '-b', 'base', '-F',
                          'qcow2', 'raw')
@@ -327,6 +332,9 @@ class RebaseSame(CliTest):
         self.chain()
         self.same_all('qemu-img', 'rebase', '-p', '-b', 'new', '-F', 'qcow2',
                       'top', normalize=without_progress)
+        for args in ('-b none -F qcow2 top', '-b new -F qcow2 none',
+                     '-b new -F bogus top', '-q -b none -F qcow2 top'):
+            self.same_all('qemu-img', 'rebase', '-p', *args.split())
         self.same_all('qemu-img', 'rebase', '-b', 'base', '-F', 'qcow2',
                       '--image-opts', 'driver=qcow2,file.filename=top')
         self.same_disk()

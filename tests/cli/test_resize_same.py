@@ -57,7 +57,7 @@ class ResizeSame(CliTest):
                      ('--preallocation=bad', 'a', '2M'),
                      ('--shrink', '--preallocation=full', 'a', '100k'),
                      ('--preallocation=falloc', 'a', '1M'),
-                     ('v1', '2M'),
+                     ('v1', '2M'), ('v1', '1000'), ('v1', '+1'),
                      ('-f', 'raw', '--preallocation=metadata', 'raw', '1M')):
             self.resize(*args)
         self.same_failure('qemu-img', 'resize', 'none', '1M')
@@ -73,6 +73,27 @@ class ResizeSame(CliTest):
         for mode in ('off', 'falloc', 'full'):
             self.resize('-f', 'raw', '--preallocation=' + mode, 'raw', '+64k')
             self.same_disk('raw', 'raw')
+
+    def test_raw_files_have_any_size(self):
+        for size in ('1', '511', '1000', '+1', '+1000', '-1', '5000001'):
+            for mode in ('off', 'falloc', 'full'):
+                self.file('raw', 65536, [(0, b'x' * 65536)])
+                self.same_all('qemu-img', 'resize', '-f', 'raw', '--shrink',
+                              '--preallocation=' + mode, 'raw', '--', size)
+                self.same_bytes('raw')
+        self.file('raw', 1000, [(0, b'x' * 1000)])
+        for size in ('1010', '+10', '2000', '-3'):
+            self.same_all('qemu-img', 'resize', '-f', 'raw', '--shrink', 'raw',
+                          '--', size)
+            self.same_bytes('raw')
+
+    def test_a_part_of_a_file_with_a_size_keeps_it(self):
+        self.file('raw', 4 << 20)
+        for window in ('size=1M', 'offset=1M,size=1M', 'offset=1M'):
+            for size in ('1M', '2M', '512k', '+0'):
+                self.same_all('qemu-img', 'resize', '--shrink', '--image-opts',
+                              'driver=raw,file.filename=raw,' + window, size)
+                self.same_bytes('raw')
 
     def test_longer_backing_file(self):
         self.file('base', 4 << 20, [(0, b'b' * (4 << 20))])

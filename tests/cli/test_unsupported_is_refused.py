@@ -25,8 +25,7 @@ class UnsupportedIsRefused(CliTest):
         self.assertFalse(os.path.exists(self.our_path('out')))
 
     def test_image_options(self):
-        for option in ('discard-no-unref=on', 'pass-discard-other=on',
-                       'overlap-check=all', 'overlap-check.inactive-l2=on',
+        for option in ('discard-no-unref=on', 'overlap-check=all', 'overlap-check.inactive-l2=on',
                        'detect-zeroes=on', 'detect-zeroes=unmap',
                        'auto-read-only=on', 'file.detect-zeroes=on'):
             text = 'driver=qcow2,file.filename=a.qcow2,' + option

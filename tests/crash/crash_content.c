@@ -25,9 +25,10 @@ static uint32_t stable_turn(const struct world *w, size_t position)
 	return turn;
 }
 
-/* Contents [first, last] are legal: the newest stable one and later ones. */
-static bool is_legal(const struct sector *s, const uint8_t *bytes,
-                     uint32_t stable, size_t position)
+/* Contents [first, *end) are legal: the newest stable one and later ones.
+ * Returns first. */
+static int legal_contents(const struct sector *s, uint32_t stable,
+                          size_t position, int *end)
 {
 	int first = 0;
 
@@ -35,12 +36,36 @@ static bool is_legal(const struct sector *s, const uint8_t *bytes,
 		if (!s->contents[i].uncertain)
 			first = i;
 	}
-	for (int i = first; i < s->count; i++) {
-		if (i > first && s->contents[i].position >= position)
-			break;
+	*end = first + 1;
+	while (*end < s->count && s->contents[*end].position < position)
+		(*end)++;
+	return first;
+}
+
+static bool is_legal(const struct sector *s, const uint8_t *bytes,
+                     uint32_t stable, size_t position)
+{
+	int end;
+
+	for (int i = legal_contents(s, stable, position, &end); i < end; i++) {
 		if (sector_holds(bytes, s->contents[i].stamp))
 			return true;
 	}
+	return false;
+}
+
+static bool size_is_legal(const struct world *w, uint64_t clusters,
+                          uint32_t stable, size_t position)
+{
+	int end;
+
+	for (int i = legal_contents(&w->size, stable, position, &end); i < end;
+	     i++) {
+		if (w->size.contents[i].stamp == clusters)
+			return true;
+	}
+	printf("the disk has %" PRIu64 " clusters at position %zu\n", clusters,
+	       position);
 	return false;
 }
 
@@ -91,10 +116,11 @@ static bool read_clusters(const struct world *w, struct qcowfmt_image *image,
 }
 
 /* How many clusters from here on have a history and fit in the buffer. */
-static uint64_t run_length(const struct world *w, uint64_t cluster)
+static uint64_t run_length(const struct world *w, uint64_t cluster,
+                           uint64_t end)
 {
-	uint64_t most = QCF_MIN(w->geometry->virtual_clusters - cluster,
-	                        WORLD_BUFFER_SIZE / w->cluster_size);
+	uint64_t most =
+		QCF_MIN(end - cluster, WORLD_BUFFER_SIZE / w->cluster_size);
 	uint64_t count = 0;
 
 	while (count < most && w->clusters[cluster + count] != NULL)
@@ -124,7 +150,7 @@ static bool extent_is_expected(const struct world *w,
 static bool rest_is_untouched(const struct world *w,
                               struct qcowfmt_image *image)
 {
-	uint64_t size = w->geometry->virtual_clusters * w->cluster_size;
+	uint64_t size = qcowfmt_get_size(image);
 	struct qcowfmt_extent extents[32];
 
 	for (uint64_t at = 0; at < size;) {
@@ -148,10 +174,13 @@ static bool rest_is_untouched(const struct world *w,
 static bool check_content(const struct world *w, struct qcowfmt_image *image,
                           size_t position, uint32_t stable)
 {
+	uint64_t end = qcowfmt_get_size(image) / w->cluster_size;
 	uint64_t c = 0;
 
-	while (c < w->geometry->virtual_clusters) {
-		uint64_t count = run_length(w, c);
+	if (!size_is_legal(w, end, stable, position))
+		return false;
+	while (c < end) {
+		uint64_t count = run_length(w, c, end);
 
 		if (count == 0) {
 			c++;
@@ -177,13 +206,14 @@ bool world_content_is_legal(const struct world *w, struct qcowfmt_image *image,
 }
 
 bool world_raw_view_is_legal(const struct world *w,
-                             const struct byte_image *data, size_t position)
+                             const struct byte_image *data, uint64_t clusters,
+                             size_t position)
 {
 	uint32_t stable = stable_turn(w, position);
 	const uint8_t *bytes = byte_image_bytes(data);
 	size_t size = byte_image_size(data);
 
-	for (uint64_t c = 0; c < w->geometry->virtual_clusters; c++) {
+	for (uint64_t c = 0; c < clusters; c++) {
 		uint64_t at = c * w->cluster_size;
 		size_t there = at < size ? (size_t)(size - at) : 0;
 
@@ -202,4 +232,83 @@ bool world_raw_view_is_legal(const struct world *w,
 bool world_content_is_newest(const struct world *w)
 {
 	return check_content(w, w->image, SIZE_MAX, UINT32_MAX);
+}
+
+/* ----------------------------------------------------------------- snapshots */
+
+static bool is_listed(const struct qcowfmt_snapshot_list *list, const char *id)
+{
+	struct qcowfmt_snapshot snapshot = { .struct_size = sizeof(snapshot) };
+
+	for (uint32_t i = 0; i < qcowfmt_snapshot_list_count(list); i++) {
+		if (qcowfmt_snapshot_list_get(list, i, &snapshot, NULL) == 0 &&
+		    strcmp(snapshot.id, id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What a snapshot has of a cluster is the newest content from back then. */
+static bool kept_is_right(const struct world *w,
+                          const struct world_snapshot *snapshot,
+                          const uint8_t *bytes, uint64_t cluster)
+{
+	for (uint64_t i = 0; i < w->sectors_per_cluster; i++) {
+		uint64_t sector = cluster * w->sectors_per_cluster + i;
+		const struct sector *s = &w->clusters[cluster][i];
+		int newest = snapshot->contents[sector] - 1;
+
+		if (sector_holds(bytes + i * SECTOR_SIZE,
+		                 s->contents[newest].stamp))
+			continue;
+		printf("sector %" PRIu64 " of snapshot %s reads as stamp "
+		       "%#" PRIx64 " instead of %#" PRIx64 "\n",
+		       sector, snapshot->id,
+		       sector_stamp(bytes + i * SECTOR_SIZE),
+		       s->contents[newest].stamp);
+		return false;
+	}
+	return true;
+}
+
+static bool snapshot_is_right(const struct world *w,
+                              const struct world_snapshot *snapshot,
+                              struct byte_image *bytes)
+{
+	struct qcowfmt_image *image =
+		world_open_snapshot(w, bytes, snapshot->id);
+	bool fine = image != NULL;
+
+	for (uint64_t c = 0; fine && c < w->geometry->virtual_clusters; c++) {
+		if (w->clusters[c] != NULL)
+			fine = read_clusters(w, image, c, 1) &&
+			       kept_is_right(w, snapshot, w->buffer, c);
+	}
+	return qcowfmt_close(image, NULL) == 0 && fine;
+}
+
+bool world_snapshots_are_legal(const struct world *w,
+                               struct qcowfmt_image *image,
+                               struct byte_image *bytes, size_t position)
+{
+	struct qcowfmt_snapshot_list *list = NULL;
+	bool fine = w->snapshot_count == 0 ||
+	            qcowfmt_snapshot_list(image, 0, &list, NULL) == 0;
+
+	for (int i = 0; fine && i < w->snapshot_count; i++) {
+		const struct world_snapshot *s = &w->snapshots[i];
+		bool there = is_listed(list, s->id);
+
+		if (there)
+			fine = (position > s->begun || s->there == 0) &&
+			       position < s->gone &&
+			       snapshot_is_right(w, s, bytes);
+		else
+			fine = position < s->there || position > s->ending;
+		if (!fine)
+			printf("snapshot %s is %s at position %zu\n", s->id,
+			       there ? "there" : "not there", position);
+	}
+	qcowfmt_snapshot_list_free(list);
+	return fine;
 }

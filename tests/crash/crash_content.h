@@ -12,9 +12,17 @@
 bool world_content_is_legal(const struct world *w, struct qcowfmt_image *image,
                             size_t position);
 
-/* The same of a data file that is a raw image, read as it is. */
+/* The same of a data file that is a raw image, read as it is; of so many
+ * clusters. */
 bool world_raw_view_is_legal(const struct world *w,
-                             const struct byte_image *data, size_t position);
+                             const struct byte_image *data, uint64_t clusters,
+                             size_t position);
+
+/* Every snapshot that must be there is, none that must not, and each has what
+ * the disk had when it was taken.  The image is open on these bytes. */
+bool world_snapshots_are_legal(const struct world *w,
+                               struct qcowfmt_image *image,
+                               struct byte_image *bytes, size_t position);
 
 /* The open image reads as it was written last; the same for the rest. */
 bool world_content_is_newest(const struct world *w);

@@ -93,6 +93,10 @@ void history_forget(struct world *w)
 		}
 		w->filled[c] = true;
 	}
+	w->size = (struct sector){
+		.count = 1,
+		.contents[0].stamp = w->geometry->virtual_clusters,
+	};
 }
 
 /* Back to the first content; clusters that had none are dropped. */
@@ -110,6 +114,7 @@ void history_rewind(struct world *w)
 	}
 	w->acknowledgement_count = 0;
 	w->turn = 1;
+	w->size.count = 1;
 }
 
 static void doubt_cluster(const struct world *w, struct sector *sectors,

@@ -13,6 +13,7 @@ struct judge {
 	uint64_t since_qemu; /* states */
 	uint64_t qemu_checked;
 	uint64_t dirty;      /* states with the dirty bit set */
+	uint64_t flags;      /* states with wrong COPIED flags */
 	uint64_t leaks;      /* states with leaked clusters */
 	uint64_t compressed; /* states with compressed clusters */
 	bool quiet;          /* say nothing: a violation is what is wanted */

@@ -248,6 +248,79 @@ static bool has_subclusters(const struct geometry *g)
 	return g->extended_l2;
 }
 
+/* --------------------------------------------------------- the whole image */
+
+static bool has_snapshots(const struct geometry *g)
+{
+	return g->version > 1 && !g->data_file && g->refcount_bits > 2;
+}
+
+/* One that is there: the newest, or a new one. */
+static int some_snapshot(struct world *w)
+{
+	for (int i = w->snapshot_count - 1; i >= 0; i--) {
+		if (w->snapshots[i].ending == SIZE_MAX)
+			return i;
+	}
+	world_snapshot_create(w);
+	return w->snapshot_count - 1;
+}
+
+static void snapshot_create(struct world *w)
+{
+	world_snapshot_create(w);
+}
+
+/* What the snapshot shares is written again. */
+static void snapshot_and_write(struct world *w)
+{
+	world_write(w, at(w, empty(w)) + 1, 1);
+	world_snapshot_create(w);
+	overwrite_part(w);
+	world_write(w, at(w, empty(w)), 1);
+}
+
+static void snapshot_apply(struct world *w)
+{
+	int number = some_snapshot(w);
+
+	overwrite(w);
+	world_snapshot_apply(w, number);
+}
+
+static void snapshot_delete(struct world *w)
+{
+	int number = some_snapshot(w);
+
+	overwrite(w);
+	world_snapshot_delete(w, number);
+}
+
+/* Clusters that only the snapshot had are used again. */
+static void snapshot_delete_and_reuse(struct world *w)
+{
+	int number = some_snapshot(w);
+
+	discard_filled(w);
+	world_snapshot_delete(w, number);
+	write_clusters(w, empty(w) + 8, 4);
+}
+
+/* Version 2 cannot resize an image with snapshots. */
+static void cut_and_grow(struct world *w)
+{
+	uint64_t last = w->geometry->virtual_clusters - 3;
+
+	world_write(w, at(w, last), 2 * w->sectors_per_cluster + 1);
+	if (w->geometry->version > 2 || w->snapshot_count == 0)
+		world_cut_and_grow(w, 2);
+}
+
+static bool resizes(const struct geometry *g)
+{
+	return g->version > 1;
+}
+
 const struct crash_op crash_ops[] = {
 	{ "write_new", write_new, NULL },
 	{ "write_new_pair", write_new_pair, NULL },
@@ -280,6 +353,13 @@ const struct crash_op crash_ops[] = {
 	  has_subclusters },
 	{ "zero_subclusters", zero_subclusters, has_subclusters },
 	{ "zero_new_subclusters", zero_new_subclusters, has_subclusters },
+	{ "snapshot_create", snapshot_create, has_snapshots, true },
+	{ "snapshot_and_write", snapshot_and_write, has_snapshots, true },
+	{ "snapshot_apply", snapshot_apply, has_snapshots, true },
+	{ "snapshot_delete", snapshot_delete, has_snapshots, true },
+	{ "snapshot_delete_and_reuse", snapshot_delete_and_reuse, has_snapshots,
+	  true },
+	{ "cut_and_grow", cut_and_grow, resizes, true },
 };
 
 const size_t crash_op_count = QCF_ARRAY_LEN(crash_ops);

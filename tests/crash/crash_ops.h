@@ -10,6 +10,8 @@ struct crash_op {
 	void (*run)(struct world *w);
 	/* Whether a kind of image has it; NULL: all have. */
 	bool (*applies)(const struct geometry *geometry);
+	/* More than guest I/O: see crash_snapshots.c. */
+	bool whole;
 };
 
 extern const struct crash_op crash_ops[];

@@ -12,6 +12,16 @@ void world_give_up(const struct world *w, const char *what,
 /* Ends the program if there is no memory. */
 void *world_need(void *memory);
 
+/* Take note of what an operation returned: whether it succeeded. */
+bool world_succeeded(struct world *w, const char *what, int ret,
+                     struct qcowfmt_error *error);
+
+/* Around each call of the library. */
+void world_guard(const struct world *w, bool inside);
+
+/* Know of no snapshots but the one of the start image. */
+void world_forget_snapshots(struct world *w);
+
 /* Open the image on the storages that the world records or watches. */
 void world_open_recorded(struct world *w);
 

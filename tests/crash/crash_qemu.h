@@ -7,11 +7,11 @@
 
 /*
  * qemu-img finds no corruption (leaks are allowed), reads what the library
- * reads, and finds the snapshot as it was.  A dirty state is repaired by it.
- * Prints and returns false otherwise.
+ * reads, and finds the snapshot as it was.  A dirty state is repaired by it; one
+ * with wrong COPIED flags is only read.  Prints and returns false otherwise.
  */
 bool qemu_approves(const struct world *w, const struct crash_state *state,
-                   const char *qemu_img, bool dirty);
+                   const char *qemu_img, bool dirty, bool flags);
 
 /* False if it cannot be written. */
 bool write_image_file(const struct byte_image *image, const char *path);

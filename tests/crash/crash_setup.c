@@ -278,6 +278,8 @@ struct world *world_new(const struct geometry *geometry, const char *qemu_img)
 void world_free(struct world *w)
 {
 	world_close(w);
+	for (int i = 0; i < w->snapshot_count; i++)
+		free(w->snapshots[i].contents);
 	for (uint64_t c = 0; c < w->geometry->virtual_clusters; c++)
 		free(w->clusters[c]);
 	free(w->clusters);

@@ -18,7 +18,7 @@ void world_give_up(const struct world *w, const char *what,
 	exit(EXIT_FAILURE);
 }
 
-static void guard(const struct world *w, bool inside)
+void world_guard(const struct world *w, bool inside)
 {
 	if (w->guard != NULL)
 		w->guard(inside);
@@ -26,8 +26,8 @@ static void guard(const struct world *w, bool inside)
 
 /* Take note of what an operation returned.  The error object must say the
  * same, and be there exactly if it failed. */
-static bool succeeded(struct world *w, const char *what, int ret,
-                      struct qcowfmt_error *error)
+bool world_succeeded(struct world *w, const char *what, int ret,
+                     struct qcowfmt_error *error)
 {
 	if (ret < 0 && w->plan == NULL && !w->may_fail)
 		world_give_up(w, what, error);
@@ -73,11 +73,11 @@ void world_write(struct world *w, uint64_t sector, uint64_t count)
 	int ret;
 
 	prepare_write(w, sector, count);
-	guard(w, true);
+	world_guard(w, true);
 	ret = qcowfmt_pwrite(w->image, w->buffer, count * SECTOR_SIZE,
 	                     sector * SECTOR_SIZE, &error);
-	guard(w, false);
-	if (!succeeded(w, "write", ret, error))
+	world_guard(w, false);
+	if (!world_succeeded(w, "write", ret, error))
 		history_doubt(w, sector, count);
 }
 
@@ -87,12 +87,12 @@ void world_compress(struct world *w, uint64_t sector, uint64_t count)
 	int ret;
 
 	prepare_write(w, sector, count);
-	guard(w, true);
+	world_guard(w, true);
 	ret = qcowfmt_pwrite_compressed(w->image, w->buffer,
 	                                count * SECTOR_SIZE,
 	                                sector * SECTOR_SIZE, &error);
-	guard(w, false);
-	if (!succeeded(w, "write compressed", ret, error))
+	world_guard(w, false);
+	if (!world_succeeded(w, "write compressed", ret, error))
 		history_doubt(w, sector, count);
 }
 
@@ -106,11 +106,11 @@ void world_zero(struct world *w, uint64_t sector, uint64_t count,
 	w->turn++;
 	for (uint64_t i = 0; i < count; i++)
 		history_add(w, sector + i, 0, position);
-	guard(w, true);
+	world_guard(w, true);
 	ret = qcowfmt_write_zeroes(w->image, sector * SECTOR_SIZE,
 	                           count * SECTOR_SIZE, flags, &error);
-	guard(w, false);
-	if (!succeeded(w, "write zeroes", ret, error))
+	world_guard(w, false);
+	if (!world_succeeded(w, "write zeroes", ret, error))
 		history_doubt(w, sector, count);
 }
 
@@ -121,12 +121,12 @@ static void learn_discarded(struct world *w, uint64_t sector, uint64_t count,
 	struct qcowfmt_error *error = NULL;
 	int ret;
 
-	guard(w, true);
+	world_guard(w, true);
 	ret = qcowfmt_pread(w->image, w->buffer, count * SECTOR_SIZE,
 	                    sector * SECTOR_SIZE, &error);
-	guard(w, false);
+	world_guard(w, false);
 
-	if (!succeeded(w, "read after discard", ret, error)) {
+	if (!world_succeeded(w, "read after discard", ret, error)) {
 		for (uint64_t i = 0; i < count; i++)
 			history_add(w, sector + i, 0, position);
 		history_doubt(w, sector, count);
@@ -153,11 +153,11 @@ void world_discard(struct world *w, uint64_t sector, uint64_t count)
 	int ret;
 
 	w->turn++;
-	guard(w, true);
+	world_guard(w, true);
 	ret = qcowfmt_discard(w->image, sector * SECTOR_SIZE,
 	                      count * SECTOR_SIZE, &error);
-	guard(w, false);
-	if (succeeded(w, "discard", ret, error)) {
+	world_guard(w, false);
+	if (world_succeeded(w, "discard", ret, error)) {
 		learn_discarded(w, sector, count, position);
 		return;
 	}
@@ -171,10 +171,10 @@ void world_flush(struct world *w)
 	struct qcowfmt_error *error = NULL;
 	int ret;
 
-	guard(w, true);
+	world_guard(w, true);
 	ret = qcowfmt_flush(w->image, &error);
-	guard(w, false);
-	if (succeeded(w, "flush", ret, error))
+	world_guard(w, false);
+	if (world_succeeded(w, "flush", ret, error))
 		history_acknowledge(w);
 }
 
@@ -187,9 +187,9 @@ static int give_backing(void *opaque, const struct qcowfmt_reference *reference,
 
 	(void)reference;
 	*format = QCOWFMT_FORMAT_RAW;
-	guard(w, false);
+	world_guard(w, false);
 	*storage = image_storage_new(w->backing, false);
-	guard(w, true);
+	world_guard(w, true);
 	return 0;
 }
 
@@ -197,7 +197,7 @@ static int give_backing(void *opaque, const struct qcowfmt_reference *reference,
 static struct qcowfmt_image *open_storage(const struct world *w,
                                           struct qcowfmt_storage *storage,
                                           struct qcowfmt_storage *data,
-                                          bool writable,
+                                          bool writable, const char *snapshot,
                                           struct qcowfmt_error **errp)
 {
 	const struct geometry *g = w->geometry;
@@ -213,6 +213,7 @@ static struct qcowfmt_image *open_storage(const struct world *w,
 		.secret = g->encryption != 0 ? CRASH_SECRET : NULL,
 		.secret_len = g->encryption != 0 ? strlen(CRASH_SECRET) : 0,
 		.data_storage = data,
+		.snapshot_id = snapshot,
 	};
 	struct qcowfmt_image *image = NULL;
 
@@ -223,15 +224,16 @@ static struct qcowfmt_image *open_storage(const struct world *w,
 	return NULL;
 }
 
-struct qcowfmt_image *world_open(const struct world *w,
-                                 struct byte_image *bytes,
-                                 struct byte_image *data, bool writable)
+static struct qcowfmt_image *open_bytes(const struct world *w,
+                                        struct byte_image *bytes,
+                                        struct byte_image *data, bool writable,
+                                        const char *snapshot)
 {
 	struct qcowfmt_error *error = NULL;
 	struct qcowfmt_image *image = open_storage(
 		w, image_storage_new(bytes, writable),
 		data == NULL ? NULL : image_storage_new(data, writable),
-		writable, &error);
+		writable, snapshot, &error);
 
 	if (image == NULL)
 		printf("opening %s: %s\n",
@@ -239,6 +241,20 @@ struct qcowfmt_image *world_open(const struct world *w,
 		       qcowfmt_error_message(error));
 	qcowfmt_error_free(error);
 	return image;
+}
+
+struct qcowfmt_image *world_open(const struct world *w,
+                                 struct byte_image *bytes,
+                                 struct byte_image *data, bool writable)
+{
+	return open_bytes(w, bytes, data, writable, NULL);
+}
+
+struct qcowfmt_image *world_open_snapshot(const struct world *w,
+                                          struct byte_image *bytes,
+                                          const char *id)
+{
+	return open_bytes(w, bytes, NULL, false, id);
 }
 
 /* The storage of one file of the world; NULL if there is no such file. */
@@ -264,11 +280,11 @@ void world_open_recorded(struct world *w)
 	struct qcowfmt_storage *data = storage_of(w, REC_DATA);
 	int ret;
 
-	guard(w, true);
-	w->image = open_storage(w, storage, data, true, &error);
-	guard(w, false);
+	world_guard(w, true);
+	w->image = open_storage(w, storage, data, true, NULL, &error);
+	world_guard(w, false);
 	ret = w->image == NULL ? -qcowfmt_error_errno(error) : 0;
-	(void)succeeded(w, "open", ret, error);
+	(void)world_succeeded(w, "open", ret, error);
 }
 
 void world_close(struct world *w)
@@ -281,10 +297,10 @@ void world_close(struct world *w)
 
 	int ret;
 
-	guard(w, true);
+	world_guard(w, true);
 	ret = qcowfmt_close(image, &error);
-	guard(w, false);
-	if (succeeded(w, "close", ret, error))
+	world_guard(w, false);
+	if (world_succeeded(w, "close", ret, error))
 		history_acknowledge(w);
 	else
 		history_doubt_unstable(w);
@@ -306,5 +322,6 @@ void world_restart(struct world *w)
 			byte_image_copy(w->log->now[file], w->start[file]);
 	}
 	rec_log_restart(w->log);
+	world_forget_snapshots(w);
 	world_open_recorded(w);
 }

@@ -90,6 +90,19 @@ struct acknowledgement {
 
 #define MAX_ACKNOWLEDGEMENTS 16
 
+/* A snapshot, and from when to when it may and must be there. */
+struct world_snapshot {
+	char id[12];
+	size_t begun;  /* in no state of the log up to this position */
+	size_t there;  /* in all from this mark on; SIZE_MAX: in some */
+	size_t ending; /* deleting began; SIZE_MAX: it did not */
+	size_t gone;   /* in no state from this mark on; SIZE_MAX: in some */
+	/* How many contents each sector had when it was taken. */
+	uint8_t *contents;
+};
+
+#define MAX_WORLD_SNAPSHOTS 16
+
 struct world {
 	const struct geometry *geometry;
 	uint64_t cluster_size;
@@ -108,6 +121,13 @@ struct world {
 	uint32_t turn;
 	struct acknowledgement acknowledgements[MAX_ACKNOWLEDGEMENTS];
 	int acknowledgement_count;
+	/* The disk's size in clusters, as if it were the content of a sector. */
+	struct sector size;
+	struct world_snapshot snapshots[MAX_WORLD_SNAPSHOTS];
+	int snapshot_count;
+	/* An operation ran that sets the dirty bit, or in version 2 leaves
+	 * COPIED flags behind when it is cut short. */
+	bool rewritten;
 	uint8_t *buffer; /* for one transfer, of WORLD_BUFFER_SIZE */
 
 	const char *sequence; /* what was done, for messages */
@@ -148,6 +168,14 @@ void world_discard(struct world *w, uint64_t sector, uint64_t count);
 void world_flush(struct world *w);
 void world_reopen(struct world *w);
 
+/* Cut the disk off and give it back its size, filled with zeros. */
+void world_cut_and_grow(struct world *w, uint64_t clusters);
+
+/* Snapshots; numbers are those of w->snapshots. */
+void world_snapshot_create(struct world *w);
+void world_snapshot_apply(struct world *w, int number);
+void world_snapshot_delete(struct world *w, int number);
+
 /* --- what a test looks at --- */
 
 /* The image is of the kind that was asked for; prints what is not. */
@@ -158,5 +186,10 @@ bool image_is_like(struct qcowfmt_image *image, const struct geometry *g);
 struct qcowfmt_image *world_open(const struct world *w,
                                  struct byte_image *bytes,
                                  struct byte_image *data, bool writable);
+
+/* The same of a snapshot, to read. */
+struct qcowfmt_image *world_open_snapshot(const struct world *w,
+                                          struct byte_image *bytes,
+                                          const char *id);
 
 #endif

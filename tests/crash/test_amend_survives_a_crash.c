@@ -4,13 +4,10 @@
  * storage that fails, leaves the same disk and the same snapshots, and nothing
  * but leaks; the header is the old one or the new one.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "auto.h"
-#include "scratch.h"
-#include "unit.h"
 #include "whole_image.h"
 
 #define V2 "compat=0.10,"
@@ -76,6 +73,28 @@ static const struct whole_kind kinds[] = {
 	  .data_file = true,
 	  .no_snapshots = true,
 	  .amend = "bits=1 name=data" },
+	{ .name = "down_512_bitmaps_vm_state",
+	  .options = "cluster_size=512",
+	  .kib = 96,
+	  .bitmaps = true,
+	  .vm_state = true,
+	  .amend = "v2" },
+	{ .name = "up_4096_vm_state",
+	  .options = V2 "cluster_size=4k",
+	  .kib = 256,
+	  .vm_state = true,
+	  .amend = "v3 bits=32" },
+	{ .name = "wider_512_bitmaps_vm_state",
+	  .options = "cluster_size=512",
+	  .kib = 96,
+	  .bitmaps = true,
+	  .vm_state = true,
+	  .amend = "bits=64" },
+	{ .name = "narrower_4096_bitmaps",
+	  .options = "cluster_size=4k",
+	  .kib = 256,
+	  .bitmaps = true,
+	  .amend = "bits=8 lazy" },
 	{ .name = "lazy_4096",
 	  .options = "cluster_size=4k",
 	  .kib = 256,
@@ -117,46 +136,8 @@ static int amend(struct qcowfmt_image *image, const struct whole_kind *kind,
 	return qcowfmt_amend(image, &o, errp);
 }
 
-START_TEST(crashes)
-{
-	struct whole_image w;
-
-	whole_image_init(&w, &kinds[_i]);
-	whole_image_crash(&w, amend);
-	whole_image_fini(&w);
-}
-
-END_TEST
-
-START_TEST(faults)
-{
-	struct whole_image w;
-
-	whole_image_init(&w, &kinds[_i]);
-	whole_image_fail(&w, amend);
-	whole_image_fini(&w);
-}
-
-END_TEST
-
-static void add(TCase *tcase)
-{
-	tcase_set_timeout(tcase, 0);
-	tcase_add_loop_test(tcase, crashes, 0, QCF_ARRAY_LEN(kinds));
-	tcase_add_loop_test(tcase, faults, 0, QCF_ARRAY_LEN(kinds));
-}
-
 int main(int argc, char **argv)
 {
-	if (!whole_arguments(argc, argv)) {
-		printf("skipped: qemu-img and qemu-io are needed\n");
-		return UNIT_SKIPPED;
-	}
-	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-	scratch_init();
-
-	int status = unit_run("amend_survives_a_crash", add);
-
-	scratch_fini();
-	return status;
+	return whole_image_main(argc, argv, "amend_survives_a_crash", kinds,
+	                        QCF_ARRAY_LEN(kinds), amend);
 }

@@ -4,11 +4,7 @@
  * to storage that fails, leaves the same disk and the same snapshots, and
  * nothing but leaks; a second run ends what the first one began.
  */
-#include <stdio.h>
-
 #include "auto.h"
-#include "scratch.h"
-#include "unit.h"
 #include "whole_image.h"
 
 static const struct whole_kind kinds[] = {
@@ -68,6 +64,37 @@ static const struct whole_kind kinds[] = {
 	  .options = "cluster_size=16k,extended_l2=on",
 	  .kib = 1024 },
 	{ .name = "v3_64k", .options = "cluster_size=64k", .kib = 2048 },
+	{ .name = "v3_512_bitmaps_vm_state",
+	  .options = "cluster_size=512",
+	  .kib = 96,
+	  .bitmaps = true,
+	  .vm_state = true },
+	{ .name = "v3_512_bitmaps_emptied",
+	  .options = "cluster_size=512",
+	  .kib = 128,
+	  .bitmaps = true,
+	  .emptied = true,
+	  .no_snapshots = true },
+	{ .name = "v3_4096_bitmaps",
+	  .options = "cluster_size=4k",
+	  .kib = 256,
+	  .bitmaps = true },
+	{ .name = "v3_512_late_bitmaps",
+	  .options = "cluster_size=512",
+	  .kib = 128,
+	  .bitmaps = true,
+	  .late_bitmaps = true,
+	  .no_snapshots = true },
+	{ .name = "v3_4096_late_bitmaps",
+	  .options = "cluster_size=4k",
+	  .kib = 1024,
+	  .bitmaps = true,
+	  .late_bitmaps = true,
+	  .no_snapshots = true },
+	{ .name = "v2_4096_vm_state",
+	  .options = "cluster_size=4k,compat=0.10",
+	  .kib = 256,
+	  .vm_state = true },
 	{ .name = "v3_4096_data_file",
 	  .options = "cluster_size=4k",
 	  .kib = 256,
@@ -87,46 +114,8 @@ static int compact(struct qcowfmt_image *image, const struct whole_kind *kind,
 	return qcowfmt_compact(image, NULL, NULL, errp);
 }
 
-START_TEST(crashes)
-{
-	struct whole_image w;
-
-	whole_image_init(&w, &kinds[_i]);
-	whole_image_crash(&w, compact);
-	whole_image_fini(&w);
-}
-
-END_TEST
-
-START_TEST(faults)
-{
-	struct whole_image w;
-
-	whole_image_init(&w, &kinds[_i]);
-	whole_image_fail(&w, compact);
-	whole_image_fini(&w);
-}
-
-END_TEST
-
-static void add(TCase *tcase)
-{
-	tcase_set_timeout(tcase, 0);
-	tcase_add_loop_test(tcase, crashes, 0, QCF_ARRAY_LEN(kinds));
-	tcase_add_loop_test(tcase, faults, 0, QCF_ARRAY_LEN(kinds));
-}
-
 int main(int argc, char **argv)
 {
-	if (!whole_arguments(argc, argv)) {
-		printf("skipped: qemu-img and qemu-io are needed\n");
-		return UNIT_SKIPPED;
-	}
-	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-	scratch_init();
-
-	int status = unit_run("compact_survives_a_crash", add);
-
-	scratch_fini();
-	return status;
+	return whole_image_main(argc, argv, "compact_survives_a_crash", kinds,
+	                        QCF_ARRAY_LEN(kinds), compact);
 }

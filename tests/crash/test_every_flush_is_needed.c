@@ -5,7 +5,8 @@
  * A sequence of operations is recorded; then one flush after the other is taken
  * out of the record, as if the library had not asked for it, and some crash
  * state of what is left must be found wrong.  Flushes that make nothing stable
- * are not counted.
+ * are not counted, and neither are operations on the whole image: they have
+ * flushes that only bound what the dirty bit excuses.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,7 +117,8 @@ START_TEST(removed)
 	struct score score = { 0 };
 
 	for (size_t op = 0; op < crash_op_count; op++) {
-		if (crash_op_applies(&crash_ops[op], w->geometry))
+		if (!crash_ops[op].whole &&
+		    crash_op_applies(&crash_ops[op], w->geometry))
 			try_op(w, &crash_ops[op], &score);
 	}
 	printf("%s: %" PRIu64 " flushes taken out, %" PRIu64 " missed\n",

@@ -28,15 +28,6 @@
 static const char *qemu_img;
 static const char *qemu_io;
 
-bool whole_arguments(int argc, char **argv)
-{
-	if (argc > 2) {
-		qemu_img = argv[1];
-		qemu_io = argv[2];
-	}
-	return qemu_img != NULL;
-}
-
 /* ------------------------------------------------------------------- making */
 
 static int try_command(const char *command)
@@ -145,6 +136,38 @@ static void recount(const struct whole_kind *kind)
 	run_command(command);
 }
 
+static void add_bitmaps(const struct whole_kind *kind)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command),
+	         "for name in on off used; do %s bitmap --add -g 512 %s $name "
+	         "|| exit 1; done",
+	         qemu_img, image_words(kind));
+	run_command(command);
+}
+
+static void disable_bitmap(const struct whole_kind *kind, const char *name)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command), "%s bitmap --disable %s %s",
+	         qemu_img, image_words(kind), name);
+	run_command(command);
+}
+
+/* Nothing that is written later changes them. */
+static void use_with_late_bitmaps(const struct whole_kind *kind)
+{
+	static const char *const names[] = { "on", "off", "used" };
+
+	io(kind, "write -q -P 1", 0, 16);
+	add_bitmaps(kind);
+	io(kind, "write -q -P 2", 1, 5);
+	for (size_t i = 0; i < QCF_ARRAY_LEN(names); i++)
+		disable_bitmap(kind, names[i]);
+}
+
 /* Holes at the beginning, data at the end, and two snapshots. */
 static void use(const struct whole_kind *kind)
 {
@@ -152,12 +175,16 @@ static void use(const struct whole_kind *kind)
 
 	if (kind->resized)
 		resize(kind);
+	if (kind->bitmaps)
+		add_bitmaps(kind);
 	io(kind, "write -q -P 1", 0, 8);
 	snapshot(kind, "-c s1");
 	if (compresses) {
 		io(kind, "write -q -c -P 4", 8, 9);
 		io(kind, "write -q -c -P 5", 9, 10);
 	}
+	if (kind->bitmaps)
+		disable_bitmap(kind, "off");
 	io(kind, "write -q -P 2", 1, 5);
 	io(kind, "write -q -P 8", 12, 14);
 	snapshot(kind, "-c s2");
@@ -266,6 +293,7 @@ static int open_on(struct whole_image *w, struct qcowfmt_storage *storage,
 		.reference_opaque = w,
 		.data_storage = data,
 		.discard_mode = QCOWFMT_DISCARD_UNMAP,
+		.snapshot_name = w->shown,
 	};
 
 	if (w->kind->encryption != WHOLE_PLAIN) {
@@ -359,7 +387,38 @@ static struct whole_disk read_snapshot(struct whole_image *w,
 	return disk;
 }
 
+/* A version that knows no bitmaps, or whose bitmaps are of an earlier life, has
+ * none. */
+static void expect_bitmaps(const struct whole_image *w,
+                           struct qcowfmt_image *image, bool other_version)
+{
+	char have[EXTRAS_TEXT];
+	const char *want = other_version ? "" : w->bitmaps;
+
+	extras_describe_bitmaps(image, have);
+	ck_assert_msg(strcmp(have, want) == 0, "%s: bitmaps %s, want %s",
+	              w->kind->name, have, want);
+}
+
+static void expect_vm_state(struct whole_image *w, struct byte_image *image,
+                            struct byte_image *data)
+{
+	struct qcowfmt_image *opened;
+
+	w->shown = EXTRAS_SNAPSHOT;
+	opened = must_open(w, image, data, false);
+	w->shown = NULL;
+	extras_expect_vm_state(opened, w->kind->name);
+	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
+}
+
 /* ------------------------------------------------------------------ judging */
+
+static bool is_other_version(const struct whole_image *w,
+                             const struct byte_image *image)
+{
+	return get(byte_image_bytes(image), 4, 4) != get(w->header, 4, 4);
+}
 
 static void ask_qemu(struct whole_image *w, const struct byte_image *image,
                      const struct byte_image *data)
@@ -408,12 +467,15 @@ static void judge_bytes(struct whole_image *w, struct byte_image *image,
 	opened = must_open(w, image, data, true);
 	expect_sound(w, opened);
 	expect_same(w, "disk", &w->active, read_disk(opened));
+	expect_bitmaps(w, opened, is_other_version(w, image));
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 	count = (uint32_t)get(byte_image_bytes(image), 60, 4);
 	ck_assert_uint_eq(count, w->snapshot_count);
 	for (uint32_t i = 0; i < count; i++)
 		expect_same(w, "snapshot", &w->snapshots[i],
 		            read_snapshot(w, image, data, i));
+	if (w->kind->vm_state)
+		expect_vm_state(w, image, data);
 	w->states++;
 }
 
@@ -428,6 +490,7 @@ static void run_again(struct whole_image *w, struct byte_image *image,
 	              w->kind->name, qcowfmt_error_message(error));
 	expect_sound(w, opened);
 	expect_same(w, "disk, next time", &w->active, read_disk(opened));
+	expect_bitmaps(w, opened, is_other_version(w, image));
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 }
 
@@ -468,13 +531,27 @@ static void save_disk(const struct whole_disk *disk, const char *name)
 	fclose(file);
 }
 
-void whole_image_init(struct whole_image *w, const struct whole_kind *kind)
+/* QEMU would write the bitmaps anew. */
+static void empty_front(struct whole_image *w)
+{
+	uint64_t unit = (uint64_t)w->kind->kib * 1024 / 16;
+	struct qcowfmt_image *opened = must_open(w, w->image, w->data, true);
+
+	ck_assert_int_eq(qcowfmt_discard(opened, 0, 13 * unit, NULL), 0);
+	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
+}
+
+static void whole_image_init(struct whole_image *w,
+                             const struct whole_kind *kind)
 {
 	struct qcowfmt_image *opened;
 
 	*w = (struct whole_image){ .kind = kind };
 	create(kind);
-	use(kind);
+	if (kind->late_bitmaps)
+		use_with_late_bitmaps(kind);
+	else
+		use(kind);
 	w->image = load("image");
 	if (kind->data_file)
 		w->data = load("data");
@@ -482,17 +559,28 @@ void whole_image_init(struct whole_image *w, const struct whole_kind *kind)
 		w->base = load("base");
 	if (kind->old_snapshots)
 		age_snapshots(w->image);
+	if (kind->late_bitmaps)
+		empty_front(w);
+	if (kind->bitmaps)
+		extras_mark_in_use(w->image, "used");
+	if (kind->vm_state) {
+		opened = must_open(w, w->image, w->data, true);
+		extras_add_vm_state(opened);
+		ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
+	}
 	opened = must_open(w, w->image, w->data, false);
 	w->active = read_disk(opened);
+	extras_describe_bitmaps(opened, w->bitmaps);
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 	save_disk(&w->active, "want");
+	ck_assert_int_eq(kind->bitmaps, w->bitmaps[0] != '\0');
 	w->snapshot_count = (uint32_t)get(byte_image_bytes(w->image), 60, 4);
 	for (uint32_t i = 0; i < w->snapshot_count; i++)
 		w->snapshots[i] = read_snapshot(w, w->image, w->data, i);
 	memcpy(w->header, byte_image_bytes(w->image), sizeof(w->header));
 }
 
-void whole_image_fini(struct whole_image *w)
+static void whole_image_fini(struct whole_image *w)
 {
 	free(w->active.bytes);
 	for (uint32_t i = 0; i < w->snapshot_count; i++)
@@ -534,7 +622,7 @@ static struct rec_log *record(struct whole_image *w, whole_operation operation)
 	return log;
 }
 
-void whole_image_crash(struct whole_image *w, whole_operation operation)
+static void whole_image_crash(struct whole_image *w, whole_operation operation)
 {
 	/* Opening a LUKS image takes time. */
 	bool slow = w->kind->encryption == WHOLE_LUKS;
@@ -558,17 +646,15 @@ void whole_image_crash(struct whole_image *w, whole_operation operation)
 	       w->judged_by_qemu);
 	ck_assert_uint_gt(w->old_states, 0);
 	ck_assert_uint_gt(w->new_states, 0);
+	if (w->kind->late_bitmaps)
+		ck_assert_uint_lt(2 * byte_image_size(log->now[REC_IMAGE]),
+		                  byte_image_size(w->image));
 	rec_log_free(log);
 }
 
 /* ------------------------------------------------------------------- faults */
 
-static const struct fault {
-	enum storage_verb verb;
-	int error;
-	enum fail_manner manner;
-	bool sticky;
-} faults[] = {
+static const struct storage_fault faults[] = {
 	{ VERB_WRITE, EIO, FAIL_PARTLY, false },
 	{ VERB_WRITE, ENOSPC, FAIL_CLEAN, true },
 	{ VERB_FLUSH, EIO, FAIL_CLEAN, false },
@@ -588,17 +674,29 @@ struct failing {
 	uint64_t failures;
 };
 
+/* Only a flush that failed, or a header of which nobody knows whether it was
+ * written, makes the image useless. */
+static void try_again(struct failing *f, const struct fault *fault,
+                      struct qcowfmt_image *image)
+{
+	struct qcowfmt_error *error = NULL;
+
+	if (fault->verb == VERB_FLUSH)
+		return;
+	ck_assert_msg(f->operation(image, f->w->kind, &error) == 0,
+	              "%s: a failed %s cannot be got over: %s",
+	              f->w->kind->name, storage_verb_name(fault->verb),
+	              qcowfmt_error_message(error));
+	expect_same(f->w, "disk after another try", &f->w->active,
+	            read_disk(image));
+}
+
 /* Returns whether there was a call to fail. */
-static bool fail_once(struct failing *f, const struct fault *fault,
+static bool fail_once(struct failing *f, const struct storage_fault *fault,
                       uint64_t nth)
 {
 	struct whole_image *w = f->w;
-	struct fail_plan plan = {
-		.verbs = VERB_BIT(fault->verb),
-		.error = fault->error,
-		.manner = fault->manner,
-		.sticky = fault->sticky,
-	};
+	struct fail_plan plan = fail_plan_for(fault);
 	struct qcowfmt_image *image = NULL;
 	int ret;
 
@@ -623,6 +721,9 @@ static bool fail_once(struct failing *f, const struct fault *fault,
 	              w->kind->name, storage_verb_name(fault->verb), nth);
 	/* The image can be read, whatever happened. */
 	expect_same(w, "disk after a failure", &w->active, read_disk(image));
+	/* Every other time, so that what the failure left is seen, too. */
+	if (plan.failures > 0 && ret < 0 && nth % 2 == 0)
+		try_again(f, fault, image);
 	(void)qcowfmt_close(image, NULL);
 	judge_bytes(w, f->image, f->data);
 	f->runs++;
@@ -630,7 +731,7 @@ static bool fail_once(struct failing *f, const struct fault *fault,
 	return plan.failures > 0;
 }
 
-void whole_image_fail(struct whole_image *w, whole_operation operation)
+static void whole_image_fail(struct whole_image *w, whole_operation operation)
 {
 	/* Only some calls where each run takes long. */
 	uint64_t stride = w->kind->encryption == WHOLE_LUKS ? 11 : 1;
@@ -653,4 +754,75 @@ void whole_image_fail(struct whole_image *w, whole_operation operation)
 	byte_image_free(f.image);
 	if (f.data != NULL)
 		byte_image_free(f.data);
+}
+
+/* ------------------------------------------------------------------ the tests */
+
+static struct {
+	const struct whole_kind *kinds;
+	size_t count;
+	whole_operation operation;
+} suite;
+
+static bool is_wanted(const struct whole_kind *kind)
+{
+	const char *word = getenv("QCF_KIND");
+
+	return word == NULL || strstr(kind->name, word) != NULL;
+}
+
+static void run_kind(const struct whole_kind *kind,
+                     void (*run)(struct whole_image *w,
+                                 whole_operation operation))
+{
+	struct whole_image w;
+
+	if (!is_wanted(kind))
+		return;
+	whole_image_init(&w, kind);
+	run(&w, suite.operation);
+	whole_image_fini(&w);
+}
+
+START_TEST(survives_crashes)
+{
+	run_kind(&suite.kinds[_i], whole_image_crash);
+}
+
+END_TEST
+
+START_TEST(survives_faults)
+{
+	run_kind(&suite.kinds[_i], whole_image_fail);
+}
+
+END_TEST
+
+static void add(TCase *tcase)
+{
+	tcase_set_timeout(tcase, 0);
+	tcase_add_loop_test(tcase, survives_crashes, 0, (int)suite.count);
+	tcase_add_loop_test(tcase, survives_faults, 0, (int)suite.count);
+}
+
+int whole_image_main(int argc, char **argv, const char *name,
+                     const struct whole_kind *kinds, size_t count,
+                     whole_operation operation)
+{
+	int status;
+
+	if (argc < 3) {
+		printf("skipped: qemu-img and qemu-io are needed\n");
+		return UNIT_SKIPPED;
+	}
+	qemu_img = argv[1];
+	qemu_io = argv[2];
+	suite.kinds = kinds;
+	suite.count = count;
+	suite.operation = operation;
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	scratch_init();
+	status = unit_run(name, add);
+	scratch_fini();
+	return status;
 }

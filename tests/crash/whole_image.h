@@ -15,6 +15,7 @@
 #include "byte_image.h"
 #include "crash_states.h"
 #include "qcowfmt.h"
+#include "whole_extras.h"
 
 #define WHOLE_SNAPSHOTS 3u
 
@@ -28,8 +29,13 @@ struct whole_kind {
 	bool backing;
 	bool data_file;
 	bool no_snapshots;
-	bool resized; /* it was much larger once: tables are far behind */
-	bool emptied; /* most of the front is free in the end */
+	bool bitmaps;      /* one that records, one that does not, one that was
+			* in use */
+	bool late_bitmaps; /* behind all data, most of which is free then; the
+			    * file has to get much shorter */
+	bool vm_state;     /* a snapshot has some */
+	bool resized;      /* it was much larger once: tables are far behind */
+	bool emptied;      /* most of the front is free in the end */
 	const char *recount; /* change of refcount_bits before; NULL = none */
 	bool old_snapshots;  /* whose entries do not say how large the disk
 			     * was */
@@ -56,6 +62,8 @@ struct whole_image {
 	struct whole_disk active;
 	struct whole_disk snapshots[WHOLE_SNAPSHOTS];
 	uint32_t snapshot_count;
+	char bitmaps[EXTRAS_TEXT];
+	const char *shown;   /* snapshot that an image is opened as */
 	uint8_t header[104]; /* before and after the operation */
 	uint8_t new_header[104];
 	uint64_t states;
@@ -64,18 +72,14 @@ struct whole_image {
 	uint64_t judged_by_qemu;
 };
 
-/* Find QEMU's programs in the arguments of main(); false if they are not
- * there. */
-bool whole_arguments(int argc, char **argv);
-
-/* Ends the test on failure. */
-void whole_image_init(struct whole_image *w, const struct whole_kind *kind);
-void whole_image_fini(struct whole_image *w);
-
-/* Run the operation on every state that a power cut during it could leave. */
-void whole_image_crash(struct whole_image *w, whole_operation operation);
-
-/* Run it once for each call to storage, which fails. */
-void whole_image_fail(struct whole_image *w, whole_operation operation);
+/*
+ * The main() of a test of an operation, with each kind of image: on every state
+ * that a power cut during it could leave, and once for each call to storage, which
+ * fails.  The arguments are the paths of QEMU's programs.  With QCF_KIND in the
+ * environment, only kinds with this word in their name.
+ */
+int whole_image_main(int argc, char **argv, const char *name,
+                     const struct whole_kind *kinds, size_t count,
+                     whole_operation operation);
 
 #endif

@@ -14,12 +14,7 @@
 #include "scratch.h"
 #include "snapshot_trial.h"
 
-static const struct fault {
-	enum storage_verb verb;
-	int error;
-	enum fail_manner manner;
-	bool sticky;
-} faults[] = {
+static const struct storage_fault faults[] = {
 	{ VERB_READ, EIO, FAIL_CLEAN, false },
 	{ VERB_WRITE, EIO, FAIL_CLEAN, false },
 	{ VERB_WRITE, ENOSPC, FAIL_PARTLY, false },
@@ -58,19 +53,15 @@ static void use_on(struct tour *tour, struct qcowfmt_image *image)
 }
 
 /* Returns false if nothing was left to fail. */
-static bool fail_nth(struct tour *tour, const struct fault *fault, uint64_t n)
+static bool fail_nth(struct tour *tour, const struct storage_fault *fault,
+                     uint64_t n)
 {
 	struct qcowfmt_error *error = NULL;
 	struct qcowfmt_image *image;
 	int ret;
 
 	byte_image_copy(tour->bytes, tour->start);
-	tour->plan = (struct fail_plan){
-		.verbs = VERB_BIT(fault->verb),
-		.error = fault->error,
-		.manner = fault->manner,
-		.sticky = fault->sticky,
-	};
+	tour->plan = fail_plan_for(fault);
 	image = trial_open(
 		fail_storage_new(image_storage_new(tour->bytes, true),
 	                         &tour->plan),

@@ -65,6 +65,7 @@ struct qcf_disk_options {
 	int32_t discard_mode; /* enum qcowfmt_discard_mode */
 	uint32_t open_flags;  /* QCOWFMT_OPEN_* besides READ_WRITE */
 	uint64_t seed;        /* of choices between equivalent calls */
+	const char *snapshot; /* show this one, read-only; NULL: none */
 };
 
 /*
@@ -72,6 +73,9 @@ struct qcf_disk_options {
  * memory addresses at random, which must make no difference.
  */
 struct qcf_disk *qcf_disk_lib_new(const struct qcf_disk_options *options);
+
+/* The image of an open one, to do to it what a disk has no verb for. */
+struct qcowfmt_image *qcf_disk_lib_image(struct qcf_disk *disk);
 
 /* qemu-io, kept running while the disk is open. */
 struct qcf_disk *qcf_disk_qemu_new(const struct qcf_disk_options *options);

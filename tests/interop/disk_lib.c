@@ -59,16 +59,19 @@ static bool lib_open(struct qcf_disk *disk, struct qcf_finding *finding)
 		.struct_size = sizeof(options),
 		.format = lib->options.format ? lib->options.format
 		                              : QCOWFMT_FORMAT_QCOW2,
-		.flags = QCOWFMT_OPEN_READ_WRITE | lib->options.open_flags,
+		.flags = lib->options.open_flags,
 		.reference_policy = QCOWFMT_REFERENCES_LOCAL,
 		.undeclared_format = QCOWFMT_UNDECLARED_PROBE,
 		.discard_mode = lib->options.discard_mode,
 		.cache_size = lib->options.cache_size,
 		.secret_callback = give_secret,
 		.secret_opaque = lib,
+		.snapshot_name = lib->options.snapshot,
 	};
 	int ret;
 
+	if (!lib->options.snapshot)
+		options.flags |= QCOWFMT_OPEN_READ_WRITE;
 	/* The secret of the image itself is given in one way or the other. */
 	if (lib->options.secrets[0] && qcf_rng_percent(&lib->rng, 50)) {
 		options.secret = lib->options.secrets[0];
@@ -372,6 +375,11 @@ struct qcf_disk *qcf_disk_lib_new(const struct qcf_disk_options *options)
 	lib->options.path = lib->path;
 	lib->rng = qcf_rng_new(options->seed, 0);
 	return &lib->disk;
+}
+
+struct qcowfmt_image *qcf_disk_lib_image(struct qcf_disk *disk)
+{
+	return from_disk(disk)->image;
 }
 
 bool qcf_subject_is_qemu(void)

@@ -21,16 +21,11 @@ static bool fail(const struct qcf_oracle *oracle, const char *what,
 	                 oracle->path, strerror(errno));
 }
 
-bool qcf_oracle_create(struct qcf_oracle *oracle, const char *path,
-                       uint64_t size, struct qcf_finding *finding)
+static bool map_file(struct qcf_oracle *oracle, uint64_t size,
+                     struct qcf_finding *finding)
 {
 	void *map;
 
-	snprintf(oracle->path, sizeof(oracle->path), "%s", path);
-	oracle->size = size;
-	oracle->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (oracle->fd < 0)
-		return fail(oracle, "creating", finding);
 	if (ftruncate(oracle->fd, (off_t)size) != 0)
 		return fail(oracle, "sizing", finding);
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, oracle->fd,
@@ -38,7 +33,26 @@ bool qcf_oracle_create(struct qcf_oracle *oracle, const char *path,
 	if (map == MAP_FAILED)
 		return fail(oracle, "mapping", finding);
 	oracle->bytes = map;
+	oracle->size = size;
 	return true;
+}
+
+bool qcf_oracle_create(struct qcf_oracle *oracle, const char *path,
+                       uint64_t size, struct qcf_finding *finding)
+{
+	snprintf(oracle->path, sizeof(oracle->path), "%s", path);
+	oracle->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (oracle->fd < 0)
+		return fail(oracle, "creating", finding);
+	return map_file(oracle, size, finding);
+}
+
+bool qcf_oracle_resize(struct qcf_oracle *oracle, uint64_t size,
+                       struct qcf_finding *finding)
+{
+	munmap(oracle->bytes, oracle->size);
+	oracle->bytes = NULL;
+	return map_file(oracle, size, finding);
 }
 
 /* Copy the data of [*position, size) up to the next hole. */

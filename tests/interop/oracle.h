@@ -33,6 +33,10 @@ bool qcf_oracle_copy(const struct qcf_oracle *from, struct qcf_oracle *to,
                      const char *path, uint64_t size,
                      struct qcf_finding *finding);
 
+/* Cut off, or continue with zeros. */
+bool qcf_oracle_resize(struct qcf_oracle *oracle, uint64_t size,
+                       struct qcf_finding *finding);
+
 /* Unmap; the file stays.  A closed or zeroed oracle is allowed. */
 void qcf_oracle_close(struct qcf_oracle *oracle);
 

@@ -44,6 +44,7 @@ static void write_byte(struct turn *t, struct qcf_range range)
 	say(t, command, range);
 	if (strncmp(form, "aio", 3) == 0)
 		fputs("aio_flush\n", t->script);
+	qcf_target_touch(t->target, range);
 	memset(t->oracle->bytes + range.offset, (int)byte, range.len);
 	snprintf(command, sizeof(command), "read -q -P %u", byte);
 	say(t, command, range);
@@ -56,6 +57,7 @@ static void write_pattern(struct turn *t, struct qcf_range range)
 
 	snprintf(command, sizeof(command), "write -q -s %s", t->pattern_path);
 	say(t, command, range);
+	qcf_target_touch(t->target, range);
 	for (i = 0; i < range.len; i++)
 		t->oracle->bytes[range.offset + i] =
 			t->pattern[i % PATTERN_LEN];
@@ -70,6 +72,7 @@ static void zero(struct turn *t, struct qcf_range range)
 	say(t, form, range);
 	if (strncmp(form, "aio", 3) == 0)
 		fputs("aio_flush\n", t->script);
+	qcf_target_touch(t->target, range);
 	qcf_oracle_zero(t->oracle, range.offset, range.len);
 }
 
@@ -87,6 +90,7 @@ static void one_op(struct turn *t)
 	} else if (pick < 19) {
 		range = qcf_target_long_range(t->target, &t->rng);
 		say(t, "discard -q", range);
+		qcf_target_touch(t->target, range);
 		qcf_target_discard(t->target, t->oracle, range);
 	} else {
 		fputs("flush\n", t->script);

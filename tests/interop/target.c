@@ -188,6 +188,12 @@ struct qcf_range qcf_target_clusters(const struct qcf_target *t,
 	return range;
 }
 
+void qcf_target_touch(const struct qcf_target *t, struct qcf_range range)
+{
+	if (t->watcher)
+		t->watcher(t->watcher_opaque, range);
+}
+
 void qcf_target_discard(const struct qcf_target *t, struct qcf_oracle *oracle,
                         struct qcf_range range)
 {

@@ -79,6 +79,7 @@ static bool write_op(struct qcf_workload *w, struct qcf_range range,
 		memset(w->buffer, 0, range.len);
 	else
 		qcf_rng_fill(&w->rng, w->buffer, range.len);
+	qcf_target_touch(&w->target, range);
 	qcf_oracle_write(w->oracle, w->buffer, range.len, range.offset);
 	return w->disk->verbs->write(w->disk, w->buffer, range.len,
 	                             range.offset, finding);
@@ -87,6 +88,7 @@ static bool write_op(struct qcf_workload *w, struct qcf_range range,
 static bool zero_op(struct qcf_workload *w, struct qcf_range range, bool unmap,
                     struct qcf_finding *finding)
 {
+	qcf_target_touch(&w->target, range);
 	qcf_oracle_zero(w->oracle, range.offset, range.len);
 	return w->disk->verbs->zero(w->disk, range.offset, range.len, unmap,
 	                            finding);
@@ -123,6 +125,7 @@ static bool learn_subclusters(struct qcf_workload *w, struct qcf_range range,
 static bool discard_op(struct qcf_workload *w, struct qcf_range range,
                        struct qcf_finding *finding)
 {
+	qcf_target_touch(&w->target, range);
 	qcf_target_discard(&w->target, w->oracle, range);
 	if (!w->disk->verbs->discard(w->disk, range.offset, range.len, finding))
 		return false;
@@ -191,6 +194,7 @@ static bool compress_op(struct qcf_workload *w, struct qcf_finding *finding)
 
 	note(w, QCF_OP_COMPRESS, range);
 	fill_compressible(w, range.len);
+	qcf_target_touch(&w->target, range);
 	qcf_oracle_write(w->oracle, w->buffer, range.len, range.offset);
 	if (w->disk->verbs->compress && w->target.compress_works)
 		return w->disk->verbs->compress(w->disk, w->buffer, range.len,

@@ -20,6 +20,14 @@ struct qcf_window {
 	uint64_t end;
 };
 
+struct qcf_range {
+	uint64_t offset;
+	uint64_t len; /* at least 1 */
+};
+
+/* Told of each range before it is written, zeroed or discarded. */
+typedef void (*qcf_watcher)(void *opaque, struct qcf_range range);
+
 /* Where on a disk operations happen, and how large they are. */
 struct qcf_target {
 	uint64_t size; /* of the virtual disk */
@@ -31,7 +39,9 @@ struct qcf_target {
 	const char *raw_path;
 	int window_count;
 	struct qcf_window windows[QCF_MAX_WINDOWS];
-	size_t max_len; /* of a read or write */
+	size_t max_len;      /* of a read or write */
+	qcf_watcher watcher; /* NULL: nobody wants to know */
+	void *watcher_opaque;
 };
 
 enum qcf_op {
@@ -68,11 +78,6 @@ void qcf_target_init(struct qcf_target *target, uint64_t size,
 void qcf_target_resize(struct qcf_target *target, uint64_t size);
 
 /* A range to operate on: unaligned, near boundaries more often than not. */
-struct qcf_range {
-	uint64_t offset;
-	uint64_t len; /* at least 1 */
-};
-
 struct qcf_range qcf_target_range(const struct qcf_target *target,
                                   struct qcf_rng *rng);
 /* May be as long as a window. */
@@ -81,6 +86,9 @@ struct qcf_range qcf_target_long_range(const struct qcf_target *target,
 /* Whole clusters, the last one of the disk as far as it goes. */
 struct qcf_range qcf_target_clusters(const struct qcf_target *target,
                                      struct qcf_rng *rng);
+
+/* Tell the watcher, if there is one. */
+void qcf_target_touch(const struct qcf_target *target, struct qcf_range range);
 
 /*
  * What a discard does to the content: whole clusters inside the range become

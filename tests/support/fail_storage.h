@@ -23,6 +23,25 @@ struct fail_plan {
 	atomic_uint_fast64_t failures; /* made so far */
 };
 
+/* A kind of failure to try at each call. */
+struct storage_fault {
+	enum storage_verb verb;
+	int error;
+	enum fail_manner manner;
+	bool sticky;
+};
+
+/* Nothing fails before nth is set. */
+static inline struct fail_plan fail_plan_for(const struct storage_fault *fault)
+{
+	return (struct fail_plan){
+		.verbs = VERB_BIT(fault->verb),
+		.error = fault->error,
+		.manner = fault->manner,
+		.sticky = fault->sticky,
+	};
+}
+
 /* The plan is the caller's, outlives the storage, and may be changed between
  * calls.  inner is owned by the new storage. */
 struct qcowfmt_storage *fail_storage_new(struct qcowfmt_storage *inner,

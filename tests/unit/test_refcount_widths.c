@@ -86,6 +86,31 @@ static bool agrees(const uint8_t *counts, const uint64_t *model, uint64_t count,
 	return true;
 }
 
+START_TEST(runs_are_counts_one_by_one)
+{
+	struct unit_random random = unit_random_init();
+
+	for (uint32_t order = 0; order <= 6; order++) {
+		uint8_t bytes[1024] = { 0 };
+		uint64_t model[128];
+		uint64_t values[100];
+
+		for (size_t i = 0; i < 128; i++) {
+			model[i] = random_count(&random, order);
+			qcf_refcount_set(bytes, i, order, model[i]);
+		}
+		qcf_refcount_get_run(bytes, 17, 100, order, values);
+		ck_assert_mem_eq(values, model + 17, sizeof(values));
+		for (size_t i = 0; i < 100; i++)
+			model[17 + i] = values[i] =
+				random_count(&random, order);
+		qcf_refcount_set_run(bytes, 17, 100, order, values);
+		ck_assert(agrees(bytes, model, 128, order));
+	}
+}
+
+END_TEST
+
 START_TEST(setting_one_changes_no_other)
 {
 	struct unit_random random = unit_random_init();
@@ -227,6 +252,7 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, documented_bytes);
+	tcase_add_test(tcase, runs_are_counts_one_by_one);
 	tcase_add_test(tcase, setting_one_changes_no_other);
 	tcase_add_test(tcase, searches_agree_with_the_naive_ones);
 	tcase_add_test(tcase, a_full_and_an_empty_block);

@@ -2,13 +2,13 @@
 /* tool_chain.c - following what images name, the way QEMU's programs do */
 #include "tool_chain.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
 #include "tool_driver.h"
 #include "tool_error.h"
 #include "tool_secret.h"
+#include "tool_text.h"
 
 /* -------------------------------------------------------------------- names */
 
@@ -29,10 +29,12 @@ const char *qcf_tool_path(const char *name, char **reason)
 	const char *path = skip_file_protocol(name);
 	int len = (int)strcspn(name, ":");
 	QCF_AUTO_FREE char *protocol = NULL;
+	QCF_AUTO_FREE char *whole = NULL;
 
 	if (path != NULL)
 		return path;
-	protocol = qcf_tool_printf("%.*s", len, name);
+	whole = qcf_plain_text(name);
+	protocol = qcf_tool_printf("%.*s", len, whole);
 	if (qcf_is_known_driver(protocol))
 		*reason = qcf_tool_printf("Protocol '%s' is not supported by "
 		                          "this version",
@@ -159,6 +161,15 @@ static int open_described(struct qcf_chain *chain,
 	return open_file(chain, node, node->path, false, storage);
 }
 
+/* Without line ends, which can only come from the image. */
+static char *plain_reason(char *reason)
+{
+	char *plain = qcf_plain_text(reason);
+
+	free(reason);
+	return plain;
+}
+
 /* A stored name in JSON describes the image and maybe those below. */
 static int open_stored_json(struct qcf_chain *chain,
                             const struct qcowfmt_reference *reference,
@@ -171,7 +182,7 @@ static int open_stored_json(struct qcf_chain *chain,
 	if (reason != NULL) {
 		qcf_image_opts_fini(opts);
 		free(opts);
-		return fail(chain, -EINVAL, reason);
+		return fail(chain, -EINVAL, plain_reason(reason));
 	}
 	if (chain->stored != NULL)
 		qcf_image_opts_fini(chain->stored);
@@ -201,10 +212,12 @@ static int open_nothing(struct qcf_chain *chain,
 static int refuse_untrusted(struct qcf_chain *chain,
                             const struct qcowfmt_reference *reference)
 {
+	QCF_AUTO_FREE char *name = qcf_plain_text(reference->name);
+
 	return fail(chain, -EACCES,
 	            qcf_tool_printf("The image names '%s', which --untrusted "
 	                            "does not let it open",
-	                            reference->name));
+	                            name));
 }
 
 static int open_backing(struct qcf_chain *chain,
@@ -304,15 +317,6 @@ static bool is_of_last_image(const struct qcf_chain *chain,
 	return strncmp(message, chain->last_path, len) == 0;
 }
 
-/* Names that images store may hold anything, and go to a terminal. */
-static void replace_controls(char *text)
-{
-	for (; *text != '\0'; text++) {
-		if (iscntrl((unsigned char)*text) && *text != '\n')
-			*text = '?';
-	}
-}
-
 char *qcf_chain_reason(struct qcf_chain *chain, int ret,
                        const struct qcowfmt_error *error, bool writing)
 {
@@ -321,9 +325,7 @@ char *qcf_chain_reason(struct qcf_chain *chain, int ret,
 	uint32_t i;
 
 	chain->reason = NULL;
-	if (is_own)
-		replace_controls(reason);
-	else
+	if (!is_own)
 		reason = qcf_tool_reason(ret, error, chain->last_path,
 		                         writing && chain->asked == 0);
 	if (!is_own && !is_of_last_image(chain, error))

@@ -6,6 +6,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "tool_text.h"
 
 static const char *program = "qcow-img";
 
@@ -28,11 +31,17 @@ QCF_PRINTF(2, 0)
 
 static void print_message(const char *kind, const char *fmt, va_list args)
 {
+	char *text = NULL;
+
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	else
+		qcf_clean_lines(text);
 	/* Keep the order of messages and output when both go to one place. */
 	(void)fflush(stdout);
-	fprintf(stderr, "%s: %s", program, kind);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
+	fprintf(stderr, "%s: %s%s\n", program, kind,
+	        text != NULL ? text : "Cannot allocate memory");
+	free(text);
 }
 
 void qcf_tool_error(const char *fmt, ...)
@@ -130,17 +139,39 @@ static const char *fixed_words(const struct qcowfmt_error *error)
 	}
 }
 
+/* "'NAME' is not a regular file or block device" in words of QEMU's; NULL for
+ * another message.  A directory cannot be opened for writing at all. */
+static char *wrong_file(const char *message, bool writing)
+{
+	static const char tail[] = "' is not a regular file or block device";
+	size_t len = strlen(message);
+	QCF_AUTO_FREE char *name = NULL;
+	struct stat st;
+
+	if (len < sizeof(tail) || *message != '\'' ||
+	    strcmp(message + len - strlen(tail), tail) != 0)
+		return NULL;
+	name = qcf_tool_printf("%.*s", (int)(len - sizeof(tail)), message + 1);
+	if (writing && stat(name, &st) == 0 && S_ISDIR(st.st_mode))
+		return qcf_tool_printf("Could not open '%s': %s", name,
+		                       strerror(EISDIR));
+	return qcf_tool_printf("'file' driver requires '%s' to be a regular "
+	                       "file",
+	                       name);
+}
+
 /*
  * "NAME: opening the backing file: " once for every level of the chain, maybe
  * "NAME: opening the data file: ", then "cannot open 'NAME'": said in the words
  * of QEMU's programs.
  */
-static char *reword(const struct qcowfmt_error *error)
+static char *reword(const struct qcowfmt_error *error, bool writing)
 {
 	static const char below[] = ": opening the backing file: ";
 	static const char beside[] = ": opening the data file: ";
 	const char *message = qcowfmt_error_message(error);
 	char *text = qcf_tool_printf("%s", "");
+	QCF_AUTO_FREE char *of_file = NULL;
 	const char *rest;
 	char *whole;
 
@@ -158,6 +189,9 @@ static char *reword(const struct qcowfmt_error *error)
 		message = rest + strlen(beside);
 	if (fixed_words(error) != NULL)
 		message = fixed_words(error);
+	of_file = wrong_file(message, writing);
+	if (of_file != NULL)
+		message = of_file;
 	rest = after(message, "cannot open '");
 	whole = qcf_tool_printf("%s%s%s", text,
 	                        rest != NULL ? "Could not open '" : "",
@@ -169,15 +203,17 @@ static char *reword(const struct qcowfmt_error *error)
 char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
                       const char *path, bool writing)
 {
+	QCF_AUTO_FREE char *plain = qcf_plain_text(path);
+
 	if (ret == -EAGAIN &&
 	    (error == NULL || qcowfmt_error_code(error) == QCOWFMT_ERR_LOCKED))
 		return qcf_tool_printf("Failed to get %s\"write\" lock\n"
 		                       "Is another process using the image "
 		                       "[%s]?",
-		                       writing ? "" : "shared ", path);
+		                       writing ? "" : "shared ", plain);
 	if (error == NULL)
 		return qcf_tool_printf("%s", strerror(-ret));
-	return reword(error);
+	return reword(error, writing);
 }
 
 int qcf_tool_finish_output(int status)

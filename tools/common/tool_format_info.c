@@ -7,6 +7,7 @@
  */
 #include "tool_format_info.h"
 #include "tool_error.h"
+#include "tool_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -70,7 +71,9 @@ static void write_text(const struct writer *w, const char *name,
 		return;
 	}
 	start_line(w, name);
-	printf(" %s\n", text);
+	putchar(' ');
+	qcf_print_plain(text);
+	putchar('\n');
 }
 
 static void write_number(const struct writer *w, const char *name,

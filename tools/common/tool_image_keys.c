@@ -171,7 +171,7 @@ static char *take_file_discard(const struct qcf_image_pair *pair)
 	struct qcf_image_pair below = { pair->key, pair->value, &scratch };
 	char *reason = take_discard(&below);
 
-	pair->node->pass_discard = scratch.discard;
+	pair->node->file_discard = scratch.discard;
 	return reason;
 }
 
@@ -230,6 +230,7 @@ static char *take_aio(const struct qcf_image_pair *pair)
 	if (!is_one_of(pair->value, modes))
 		return qcf_tool_printf("invalid parameter value: %s",
 		                       pair->value);
+	pair->node->native = strcmp(pair->value, "native") == 0;
 	return NULL;
 }
 
@@ -255,6 +256,16 @@ static char *take_secret(const struct qcf_image_pair *pair)
 static char *take_lazy_refcounts(const struct qcf_image_pair *pair)
 {
 	return parse_switch(pair, &pair->node->lazy_refcounts);
+}
+
+static char *take_pass_snapshot(const struct qcf_image_pair *pair)
+{
+	return parse_switch(pair, &pair->node->pass_snapshot);
+}
+
+static char *take_pass_other(const struct qcf_image_pair *pair)
+{
+	return parse_switch(pair, &pair->node->pass_other);
 }
 
 static char *take_pass_discard(const struct qcf_image_pair *pair)
@@ -384,9 +395,9 @@ static const struct known_key image_keys[] = {
 	{ "overlap-check.refcount-table", QCOW2, take_any_switch },
 	{ "overlap-check.snapshot-table", QCOW2, take_any_switch },
 	{ "overlap-check.template", QCOW2, take_overlap_check },
-	{ "pass-discard-other", QCOW2, take_off },
+	{ "pass-discard-other", QCOW2, take_pass_other },
 	{ "pass-discard-request", QCOW2, take_pass_discard },
-	{ "pass-discard-snapshot", QCOW2, take_any_switch },
+	{ "pass-discard-snapshot", QCOW2, take_pass_snapshot },
 	{ "read-only", ALL, take_read_only },
 	{ "refcount-cache-size", QCOW2, take_refcount_cache_size },
 	{ "size", RAW, take_nothing },

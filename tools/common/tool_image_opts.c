@@ -277,32 +277,28 @@ static void complete_switches(struct qcf_keyval_list *list, size_t from)
 		list->items[0].value = list->items[0].key;
 		list->items[0].key = qcf_tool_printf("file");
 	}
-	for (; from < list->count; from++) {
-		struct qcf_keyval *item = &list->items[from];
-		bool off = strncmp(item->key, "no", 2) == 0;
-		const char *name = off ? item->key + 2 : item->key;
-		char *key;
-
-		if (item->value != NULL)
-			continue;
-		qcf_tool_warning("short-form boolean option '%s' deprecated\n"
-		                 "Please use %s=%s instead",
-		                 item->key, name, off ? "off" : "on");
-		key = qcf_tool_printf("%s", name);
-		free(item->key);
-		item->key = key;
-		item->value = qcf_tool_printf(off ? "off" : "on");
-	}
+	qcf_keyval_complete(list, from);
 }
 
 char *qcf_image_opts_add(struct qcf_image_opts *opts, const char *text)
 {
 	size_t known = opts->list.count;
 
-	if (*text != '\0' && !qcf_keyval_is_valid(text))
-		return qcf_tool_printf("Invalid option list: %s", text);
 	qcf_keyval_append(&opts->list, text);
 	complete_switches(&opts->list, known);
+	warn_empty_backing(&opts->list, known);
+	return qcf_image_opts_renew(opts);
+}
+
+char *qcf_image_opts_add_pairs(struct qcf_image_opts *opts,
+                               const struct qcf_keyval_list *pairs)
+{
+	size_t known = opts->list.count;
+	size_t i;
+
+	for (i = 0; i < pairs->count; i++)
+		qcf_keyval_add(&opts->list, pairs->items[i].key,
+		               pairs->items[i].value);
 	warn_empty_backing(&opts->list, known);
 	return qcf_image_opts_renew(opts);
 }

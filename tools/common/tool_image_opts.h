@@ -38,11 +38,15 @@ struct qcf_image_node {
 	bool read_only;
 	bool force_share;
 	bool no_lock;
+	bool native; /* requests that need to bypass the page cache */
 	enum qcf_choice direct;
 	enum qcf_choice no_flush;
 	enum qcf_choice lazy_refcounts;
-	enum qcf_choice discard;      /* requests of the guest are obeyed */
-	enum qcf_choice pass_discard; /* ... and its space is given back */
+	enum qcf_choice discard;       /* requests of the guest are obeyed */
+	enum qcf_choice pass_discard;  /* ... and its space is given back */
+	enum qcf_choice pass_snapshot; /* also that of deleted snapshots */
+	enum qcf_choice pass_other;    /* also that of replaced tables */
+	enum qcf_choice file_discard;  /* the file does as it is told */
 	/* Sizes of caches, bytes; 0 if not given. */
 	uint64_t cache_size;
 	uint64_t l2_cache_size;
@@ -66,6 +70,10 @@ struct qcf_image_opts {
  * that the caller frees.
  */
 char *qcf_image_opts_add(struct qcf_image_opts *opts, const char *text);
+
+/* The same for one that was taken apart already; each key has a value. */
+char *qcf_image_opts_add_pairs(struct qcf_image_opts *opts,
+                               const struct qcf_keyval_list *pairs);
 
 /* Whether a name is a description in JSON. */
 bool qcf_is_json_name(const char *name);

@@ -89,6 +89,26 @@ void qcf_keyval_append(struct qcf_keyval_list *list, const char *text)
 	}
 }
 
+void qcf_keyval_complete(struct qcf_keyval_list *list, size_t from)
+{
+	for (; from < list->count; from++) {
+		struct qcf_keyval *item = &list->items[from];
+		bool off = strncmp(item->key, "no", 2) == 0;
+		const char *name = off ? item->key + 2 : item->key;
+		char *key;
+
+		if (item->value != NULL || item->is_null)
+			continue;
+		qcf_tool_warning("short-form boolean option '%s' deprecated\n"
+		                 "Please use %s=%s instead",
+		                 item->key, name, off ? "off" : "on");
+		key = qcf_tool_printf("%s", name);
+		free(item->key);
+		item->key = key;
+		item->value = qcf_tool_printf(off ? "off" : "on");
+	}
+}
+
 void qcf_keyval_fini(struct qcf_keyval_list *list)
 {
 	size_t i;

@@ -30,6 +30,10 @@ bool qcf_keyval_is_valid(const char *text);
 /* Append the pairs of a valid text; later ones are to win. */
 void qcf_keyval_append(struct qcf_keyval_list *list, const char *text);
 
+/* Keys without a value, from an index on, are switches that are on, or off with
+ * "no" in front; with a warning, as QEMU's programs warn. */
+void qcf_keyval_complete(struct qcf_keyval_list *list, size_t from);
+
 /* Append one pair; value may be NULL for null.  Both are copied. */
 void qcf_keyval_add(struct qcf_keyval_list *list, const char *key,
                     const char *value);

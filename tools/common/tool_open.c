@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tool_error.h"
+#include "tool_text.h"
 
 static const struct {
 	const char *name;
@@ -201,6 +202,20 @@ static void apply_caches(const struct qcf_image_node *node,
 			: node->l2_cache_size + node->refcount_cache_size;
 }
 
+/* Which clusters that become free are to give their space back. */
+static void apply_passing(const struct qcf_image_node *node,
+                          struct qcowfmt_open_options *options)
+{
+	bool never = node->file_discard == QCF_CHOICE_OFF;
+
+	if (never || node->pass_discard == QCF_CHOICE_OFF)
+		options->discard_mode = QCOWFMT_DISCARD_KEEP;
+	if (never || node->pass_snapshot == QCF_CHOICE_OFF)
+		options->flags |= QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE;
+	if (!never && node->pass_other == QCF_CHOICE_ON)
+		options->flags |= QCOWFMT_OPEN_DISCARD_OTHER;
+}
+
 static char *apply_node(const struct qcf_image_node *node,
                         struct qcf_tool_open *request,
                         struct qcowfmt_open_options *options)
@@ -216,11 +231,15 @@ static char *apply_node(const struct qcf_image_node *node,
 	if (node->force_share || node->no_lock)
 		request->flags |= QCOWFMT_OPEN_NO_LOCK;
 	apply_choice(node->direct, &request->cache.direct);
+	if (node->native && !request->cache.direct)
+		return qcf_tool_printf(
+			"aio=native was specified, but it "
+			"requires cache.direct=on, which was not "
+			"specified.");
 	apply_choice(node->no_flush, &request->cache.no_flush);
 	apply_choice(node->discard, &obey);
 	request->ignore_discard = !obey;
-	if (node->pass_discard == QCF_CHOICE_OFF)
-		options->discard_mode = QCOWFMT_DISCARD_KEEP;
+	apply_passing(node, options);
 	if (node->lazy_refcounts == QCF_CHOICE_ON)
 		options->flags |= QCOWFMT_OPEN_LAZY_REFCOUNTS_ON;
 	if (node->lazy_refcounts == QCF_CHOICE_OFF)
@@ -244,7 +263,9 @@ static char *check_references(const struct plan *plan)
 	const struct qcf_image_opts *opts = plan->request.opts;
 	size_t i;
 
-	if (!plan->request.no_references || opts == NULL)
+	/* A check has no use for one, but may be told of it. */
+	if (!plan->request.no_references || opts == NULL ||
+	    (plan->request.flags & QCOWFMT_OPEN_REPAIR) != 0)
 		return NULL;
 	for (i = 0; i < opts->list.count; i++) {
 		const char *key = opts->list.items[i].key;
@@ -462,7 +483,13 @@ bool qcf_tool_take_image(struct qcf_tool_open *request,
 		return true;
 	request->opts = opts;
 	reason = describe(opts, image_opts, argument, request->format);
-	if (reason != NULL)
+	if (reason != NULL && request->is_stored) {
+		QCF_AUTO_FREE char *name = qcf_plain_text(argument);
+		QCF_AUTO_FREE char *plain = qcf_plain_text(reason);
+
+		qcf_tool_error("Could not open '%s': %s", name, plain);
+	} else if (reason != NULL) {
 		qcf_tool_error("Could not open '%s': %s", argument, reason);
+	}
 	return reason == NULL;
 }

@@ -40,6 +40,7 @@ struct qcf_tool_open {
 	 * whoever opens.  NULL: the file. */
 	struct qcowfmt_storage *storage;
 	bool no_references; /* do not open what the image names */
+	bool is_stored;     /* path is not from the user, but from an image */
 	bool ignore_discard;
 	bool punch_zeros; /* with cache.no_flush: zeros need no space */
 };

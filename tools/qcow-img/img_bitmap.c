@@ -35,6 +35,8 @@ static const struct qcf_tool_option options[] = {
 	{ OPTION_CLEAR, "clear", NULL, "make all of the bitmap clean", false },
 	{ OPTION_ENABLE, "enable", NULL, "let the bitmap record writes",
 	  false },
+	/* Else --extents, which QEMU's program has not, would forbid it. */
+	{ OPTION_ENABLE, "e", NULL, NULL, false },
 	{ OPTION_DISABLE, "disable", NULL, "keep the bitmap as it is", false },
 	{ OPTION_MERGE, "merge", "SOURCE",
 	  "add what is dirty in another bitmap", false },

@@ -327,7 +327,8 @@ static int run(const struct request *r)
 
 int qcf_img_check(int argc, char **argv)
 {
-	struct request r = { 0 };
+	/* Metadata is all that counts, and it is in the image itself. */
+	struct request r = { .open.no_references = true };
 	int option = qcf_options_parse(&help, argc, argv, take_option, &r);
 	int status = EXIT_FAILURE;
 

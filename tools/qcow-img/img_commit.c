@@ -109,13 +109,31 @@ static uint32_t find_base(const struct request *r, struct qcowfmt_image *image)
 	return 0;
 }
 
+/* What stands in for a backing file that was left out is none. */
+static bool has_backing(const struct request *r, struct qcowfmt_image *image)
+{
+	struct qcowfmt_info base = { .struct_size = sizeof(base) };
+	const struct qcf_image_opts *opts = r->image.open.opts;
+	const struct qcf_image_node *top =
+		opts != NULL ? qcf_image_opts_node(opts, 0) : NULL;
+
+	return qcowfmt_get_info(image, 1, &base, NULL) == 0 &&
+	       (top == NULL || !top->no_backing);
+}
+
+static int progress_mode(const struct request *r)
+{
+	return r->image.quiet ? IMG_PROGRESS_NONE : r->progress_mode;
+}
+
 static int look_at_chain(struct qcowfmt_image *image, void *opaque)
 {
 	struct request *r = opaque;
 	struct qcowfmt_info above = { .struct_size = sizeof(above) };
 	struct qcowfmt_info base = { .struct_size = sizeof(base) };
 
-	if (qcowfmt_get_info(image, 1, &base, NULL) < 0) {
+	if (!has_backing(r, image)) {
+		qcf_progress_fail(progress_mode(r));
 		qcf_tool_error("Image does not have a backing file");
 		return EXIT_FAILURE;
 	}
@@ -123,6 +141,7 @@ static int look_at_chain(struct qcowfmt_image *image, void *opaque)
 	if (r->depth == 0 ||
 	    qcowfmt_get_info(image, r->depth - 1, &above, NULL) < 0 ||
 	    qcowfmt_get_info(image, r->depth, &base, NULL) < 0) {
+		qcf_progress_fail(progress_mode(r));
 		qcf_tool_error("Did not find '%s' in the backing chain of '%s'",
 		               r->base_name, r->image.open.path);
 		return EXIT_FAILURE;
@@ -236,9 +255,7 @@ static int commit(struct request *r, struct qcowfmt_image *image,
 	};
 	int ret;
 
-	qcf_progress_begin(&r->progress,
-	                   r->image.quiet ? IMG_PROGRESS_NONE
-	                                  : r->progress_mode,
+	qcf_progress_begin(&r->progress, progress_mode(r),
 	                   qcowfmt_get_size(image));
 	ret = qcowfmt_commit(image, base, &how, &error);
 	qcf_progress_end(&r->progress, ret == 0);

@@ -201,6 +201,7 @@ static int open_and_compare(struct request *r,
 	                   r->image.quiet ? IMG_PROGRESS_NONE
 	                                  : r->progress_mode,
 	                   qcf_max(qcowfmt_get_size(a), qcowfmt_get_size(b)));
+	r->progress.step = 2;
 	status = compare(r, images);
 	qcf_progress_end(&r->progress, false);
 	return status;

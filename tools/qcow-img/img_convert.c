@@ -118,7 +118,7 @@ static bool take_hole_size(const char *text, struct img_convert_request *r)
 static bool take_parallel(const char *text, struct img_convert_request *r)
 {
 	char *end;
-	unsigned long value = strtoul(text, &end, 10);
+	unsigned long value = strtoul(text, &end, 0);
 
 	r->parallel = (unsigned int)value;
 	if (end != text && *end == '\0' && value >= 1 && value <= MAX_PARALLEL)
@@ -293,6 +293,9 @@ static bool check_combination(const struct img_convert_request *r)
 		problem = "--target-image-opts requires use of -n flag";
 	else if (r->target_is_zero && !r->no_create)
 		problem = "--target-is-zero requires use of -n flag";
+	else if (r->target_is_zero && r->backing != NULL)
+		problem = "Cannot use --target-is-zero when the destination "
+			  "image has a backing file";
 	else if (r->no_create && r->list.count > 0)
 		problem = "-o has no effect when skipping image creation";
 	else
@@ -306,12 +309,14 @@ static bool parse_operands(int argc, char **argv, struct img_convert_request *r)
 {
 	int count = argc - optind;
 
-	if (r->list.wants_help) {
+	if (r->list.wants_help && !r->no_create) {
 		r->target.path = count > 0 ? argv[argc - 1] : NULL;
 		return true;
 	}
 	if (!check_options(r))
 		return false;
+	if (count < 2 && r->list.wants_help)
+		return check_combination(r);
 	if (count < 2) {
 		qcf_tool_error("Must specify image file name");
 		return false;
@@ -380,31 +385,29 @@ static bool write_target(const struct img_convert_request *r,
 	return ok && (!r->compress || qcf_target_pad(r->target_path));
 }
 
-/* A target that exists may be described, not just named. */
-static bool take_description(struct img_convert_request *r, bool image_opts)
-{
-	if (!qcf_tool_take_image(&r->target, &r->target_opts, image_opts,
-	                         r->target.path))
-		return false;
-	r->target_path = r->target_opts.path;
-	return true;
-}
-
 /* Find out where the target is; false with a message. */
 static bool name_target(struct img_convert_request *r)
 {
 	QCF_AUTO_FREE char *reason = NULL;
 
-	if (r->target_image_opts)
-		return take_description(r, true);
-	if (r->target_format == NULL)
+	if (r->target_format == NULL && !r->target_image_opts)
 		r->target_format = "raw";
 	r->target.format = r->target_format;
-	if (r->no_create && qcf_is_json_name(r->target.path))
-		return take_description(r, false);
+	if (r->target_image_opts ||
+	    (r->no_create && qcf_is_json_name(r->target.path))) {
+		if (!qcf_tool_take_image(&r->target, &r->target_opts,
+		                         r->target_image_opts, r->target.path))
+			return false;
+		r->target_path = r->target_opts.path;
+		return true;
+	}
 	r->to_pipe = qcf_is_pipe_name(r->target.path);
 	r->target_path = qcf_tool_path(r->target.path, &reason);
-	if (r->target_path == NULL && qcf_is_json_name(r->target.path))
+	if (r->target_path == NULL && r->no_create)
+		qcf_tool_error("Could not open '%s': %s", r->target.path,
+		               reason);
+	else if (r->target_path == NULL &&
+	         strncmp(reason, "Unknown", strlen("Unknown")) == 0)
 		qcf_tool_error("%s", reason);
 	else if (r->target_path == NULL)
 		qcf_tool_error("%s: error while converting %s: %s",
@@ -482,7 +485,9 @@ static bool convert(struct img_convert_request *r, struct img_source *source)
 	if (!name_target(r))
 		return false;
 	plan_input(r, source);
-	if (!open_sources(r, source))
+	if (!open_sources(r, source) ||
+	    (r->keep_bitmaps &&
+	     !qcf_keep_bitmaps_has_source(source->handles[0])))
 		return false;
 	if (r->to_pipe)
 		return qcf_convert_stream(r, source);
@@ -514,6 +519,8 @@ static int run(struct img_convert_request *r)
 	ok = convert(r, &source);
 	if (ok && source.is_moving)
 		qcf_pipe_drain(&source.pipe);
+	if (!ok && !r->to_pipe)
+		qcf_progress_fail(r->quiet ? IMG_PROGRESS_NONE : r->progress);
 	qcf_source_close(&source);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

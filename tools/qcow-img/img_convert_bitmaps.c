@@ -4,13 +4,31 @@
 
 #include "img_convert_keep.h"
 #include "tool_error.h"
+#include "tool_text.h"
+
+static bool can_hold_bitmaps(struct qcowfmt_image *image,
+                             struct qcowfmt_info *info)
+{
+	*info = (struct qcowfmt_info){ .struct_size = sizeof(*info) };
+	return qcowfmt_get_info(image, 0, info, NULL) == 0 &&
+	       info->format == QCOWFMT_FORMAT_QCOW2 && info->version >= 3;
+}
+
+bool qcf_keep_bitmaps_has_source(struct qcowfmt_image *source)
+{
+	struct qcowfmt_info info;
+
+	if (can_hold_bitmaps(source, &info))
+		return true;
+	qcf_tool_error("Source lacks bitmap support");
+	return false;
+}
 
 static bool supports_bitmaps(struct qcowfmt_image *target)
 {
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_info info;
 
-	if (qcowfmt_get_info(target, 0, &info, NULL) == 0 &&
-	    info.format == QCOWFMT_FORMAT_QCOW2 && info.version >= 3)
+	if (can_hold_bitmaps(target, &info))
 		return true;
 	qcf_tool_error("Format driver '%s' does not support bitmaps",
 	               qcowfmt_format_name(info.format));
@@ -47,15 +65,15 @@ static bool for_each(struct qcowfmt_image *source,
 static bool check_bitmap(const struct qcowfmt_bitmap *bitmap, void *opaque)
 {
 	const struct img_convert_request *r = opaque;
+	QCF_AUTO_FREE char *name = qcf_plain_text(bitmap->name);
 
 	if ((bitmap->flags & QCOWFMT_BITMAP_INCONSISTENT) == 0)
 		return true;
 	if (r->skip_broken_bitmaps) {
-		qcf_tool_warning("Skipping inconsistent bitmap '%s'",
-		                 bitmap->name);
+		qcf_tool_warning("Skipping inconsistent bitmap '%s'", name);
 		return true;
 	}
-	qcf_tool_error("Cannot copy inconsistent bitmap '%s'", bitmap->name);
+	qcf_tool_error("Cannot copy inconsistent bitmap '%s'", name);
 	fprintf(stderr,
 	        "Try --skip-broken-bitmaps, or use '%s bitmap --remove' to "
 	        "delete it\n",
@@ -105,7 +123,10 @@ static bool keep_bitmap(const struct qcowfmt_bitmap *bitmap, void *opaque)
 	}
 	if (qcowfmt_bitmap_change(actions, count, NULL, &error) == 0)
 		return true;
-	qcf_tool_error("Failed to create bitmap %s: %s", bitmap->name,
+
+	QCF_AUTO_FREE char *name = qcf_plain_text(bitmap->name);
+
+	qcf_tool_error("Failed to create bitmap %s: %s", name,
 	               qcowfmt_error_message(error));
 	return false;
 }

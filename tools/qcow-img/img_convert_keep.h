@@ -5,6 +5,9 @@
 
 #include "img_convert_target.h"
 
+/* Whether a source can have bitmaps at all; false with a message. */
+bool qcf_keep_bitmaps_has_source(struct qcowfmt_image *source);
+
 /* Whether the bitmaps of the source can be taken along; false with a message. */
 bool qcf_keep_bitmaps_check(const struct img_convert_request *r,
                             struct qcowfmt_image *source,

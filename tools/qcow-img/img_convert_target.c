@@ -46,12 +46,15 @@ static char *check_compression(const struct img_create_values *values)
 static char *add_backing(struct img_convert_request *r,
                          struct img_create_values *values)
 {
-	if ((r->backing != NULL &&
-	     !qcf_create_values_set(values, "backing_file", r->backing)) ||
-	    (r->backing_format != NULL &&
-	     !qcf_create_values_set(values, "backing_fmt", r->backing_format)))
+	if (r->backing != NULL &&
+	    !qcf_create_values_set(values, "backing_file", r->backing))
 		return qcf_tool_printf("Backing file not supported for file "
 		                       "format '%s'",
+		                       r->target_format);
+	if (r->backing_format != NULL &&
+	    !qcf_create_values_set(values, "backing_fmt", r->backing_format))
+		return qcf_tool_printf("Backing file format not supported for "
+		                       "file format '%s'",
 		                       r->target_format);
 	r->has_backing = qcf_create_text(values, "backing_file") != NULL;
 	if (r->has_backing && !r->no_create &&

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tool_driver.h"
 #include "tool_error.h"
@@ -388,24 +389,31 @@ char *qcf_create_print_help(const char *format_name, bool with_file_options)
 /* ----------------------------------------------------------------- failure */
 
 /* Which of the files of an image it was stands in quotes in the message. */
-static char *system_reason(const struct qcowfmt_error *error, const char *path)
+static char *named_file(const struct qcowfmt_error *error, const char *path)
 {
 	const char *message = qcowfmt_error_message(error);
 	const char *start = strchr(message, '\'');
 	const char *end = strrchr(message, '\'');
-	int len = (int)strlen(path);
 
-	if (start != NULL && end > start + 1) {
-		path = start + 1;
-		len = (int)(end - path);
-	}
-	return qcf_tool_printf("Could not create '%.*s': %s", len, path,
-	                       strerror(qcowfmt_error_errno(error)));
+	if (start != NULL && end > start + 1)
+		return qcf_tool_printf("%.*s", (int)(end - start - 1),
+		                       start + 1);
+	return qcf_tool_printf("%s", path);
+}
+
+/* Nothing that an image can be written to. */
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
                         const char *path, int format)
 {
+	QCF_AUTO_FREE char *file = named_file(error, path);
+
 	if (ret == -EFBIG)
 		return qcf_tool_printf(
 			"The image size is too large for file format '%s'%s",
@@ -414,6 +422,10 @@ char *qcf_create_reason(int ret, const struct qcowfmt_error *error,
 				? " (try using a larger cluster size)"
 				: "");
 	if (qcowfmt_error_code(error) == QCOWFMT_ERR_SYSTEM)
-		return system_reason(error, path);
+		return qcf_tool_printf("Could not create '%s': %s", file,
+		                       strerror(qcowfmt_error_errno(error)));
+	if (is_directory(file))
+		return qcf_tool_printf("Could not create '%s': %s", file,
+		                       strerror(EISDIR));
 	return qcf_tool_reason(ret, error, path, true);
 }

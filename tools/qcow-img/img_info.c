@@ -19,6 +19,7 @@
 #include "tool_image_command.h"
 #include "tool_json.h"
 #include "tool_size.h"
+#include "tool_text.h"
 
 #define OPTION_BACKING_CHAIN (QCF_OPTION_LONG + 1)
 #define OPTION_LIMITS        (QCF_OPTION_LONG + 2)
@@ -49,7 +50,8 @@ struct node {
 	struct qcf_image_facts facts;
 	char *name; /* to be shown */
 	const char *format;
-	bool limits; /* are to be shown */
+	bool limits;    /* are to be shown */
+	bool is_stored; /* the name is from an image */
 	/* Which file it is, to notice a chain that bites its own tail. */
 	dev_t dev;
 	ino_t ino;
@@ -78,6 +80,23 @@ static void print_size(const char *label, uint64_t size)
 	       qcf_format_size(text, size), size);
 }
 
+static void print_text(const char *label, const char *text)
+{
+	printf("%s: ", label);
+	qcf_print_plain(text);
+	putchar('\n');
+}
+
+/* What the user typed is shown as it is. */
+static void print_name(const char *label, const struct node *node,
+                       const char *name)
+{
+	if (node->is_stored)
+		print_text(label, name);
+	else
+		printf("%s: %s\n", label, name);
+}
+
 /* The name by which the backing file is opened. */
 static const char *full_backing_name(const struct qcowfmt_info *info)
 {
@@ -94,23 +113,28 @@ static void print_backing(const struct qcowfmt_info *info)
 
 	if (info->backing_filename == NULL)
 		return;
-	printf("backing file: %s", info->backing_filename);
-	if (full == NULL)
+	printf("backing file: ");
+	qcf_print_plain(info->backing_filename);
+	if (full == NULL) {
 		printf(" (cannot determine actual path)");
-	else if (strcmp(info->backing_filename, full) != 0)
-		printf(" (actual path: %s)", full);
+	} else if (strcmp(info->backing_filename, full) != 0) {
+		printf(" (actual path: ");
+		qcf_print_plain(full);
+		putchar(')');
+	}
 	putchar('\n');
 	if (info->backing_format != NULL)
-		printf("backing file format: %s\n", info->backing_format);
+		print_text("backing file format", info->backing_format);
 }
 
 /* The file that the image lies in, whose length counts in sectors. */
-static void print_file_node(const struct qcowfmt_info *info)
+static void print_file_node(const struct node *node)
 {
+	const struct qcowfmt_info *info = &node->facts.info;
 	char text[QCF_SIZE_TEXT];
 
 	puts("Child node '/file':");
-	printf("    filename: %s\n", info->filename);
+	print_name("    filename", node, info->filename);
 	puts("    protocol type: file");
 	print_size("    file length", qcf_round_up(info->file_size, 512));
 	printf("    disk size: %s\n",
@@ -130,7 +154,7 @@ static void print_human(const struct node *node)
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	char text[QCF_SIZE_TEXT];
 
-	printf("image: %s\n", node->name);
+	print_name("image", node, node->name);
 	printf("file format: %s\n", node->format);
 	print_size("virtual size", info->virtual_size);
 	printf("disk size: %s\n", qcf_format_size(text, info->allocated_size));
@@ -145,7 +169,7 @@ static void print_human(const struct node *node)
 	qcf_print_format_info(&node->facts);
 	if (node->limits)
 		qcf_print_limits(info);
-	print_file_node(info);
+	print_file_node(node);
 }
 
 /* -------------------------------------------------------------------- JSON */
@@ -230,6 +254,13 @@ struct chain {
 	size_t count;
 };
 
+static void complain(const char *path, const char *reason)
+{
+	QCF_AUTO_FREE char *plain = qcf_plain_text(path);
+
+	qcf_tool_error("Could not open '%s': %s", plain, reason);
+}
+
 static bool note_file(struct chain *chain, const char *path)
 {
 	struct node *now = &chain->nodes[chain->count];
@@ -243,9 +274,11 @@ static bool note_file(struct chain *chain, const char *path)
 	for (i = 0; i < chain->count; i++) {
 		if (chain->nodes[i].dev == st.st_dev &&
 		    chain->nodes[i].ino == st.st_ino) {
+			QCF_AUTO_FREE char *plain = qcf_plain_text(path);
+
 			qcf_tool_error("Backing file '%s' creates an infinite "
 			               "loop.",
-			               path);
+			               plain);
 			return false;
 		}
 	}
@@ -286,6 +319,10 @@ static char *make_name(const struct qcowfmt_info *info,
 	const char *format = qcowfmt_format_name(info->format);
 	QCF_AUTO_FREE char *window = NULL;
 
+	/* It would name a protocol. */
+	if (said == NULL &&
+	    info->filename[strcspn(info->filename, ":/")] == ':')
+		return qcf_tool_printf("./%s", info->filename);
 	if (said == NULL || !is_plain(info->filename) ||
 	    (said->secret != NULL && !is_plain(said->secret)))
 		return qcf_tool_printf("%s", info->filename);
@@ -344,15 +381,15 @@ static bool add_image(struct chain *chain, const struct qcf_tool_open *open,
 	if (!note_file(chain, path))
 		return false;
 	if (qcf_tool_open(open, &node->image, &reason) < 0) {
-		qcf_tool_error("Could not open '%s': %s", open->path, reason);
+		complain(open->path, reason);
 		return false;
 	}
 	chain->count++;
 	if (qcf_get_facts(node->image, &node->facts, &error) < 0) {
-		qcf_tool_error("Could not open '%s': %s", open->path,
-		               qcowfmt_error_message(error));
+		complain(open->path, qcowfmt_error_message(error));
 		return false;
 	}
+	node->is_stored = open->is_stored;
 	node->name = make_name(&node->facts.info, open->opts);
 	node->format = format_name(&node->facts.info, open->opts);
 	use_whole_file(&node->facts.info, open->opts);
@@ -369,8 +406,17 @@ static const char *find_path(const struct qcf_tool_open *open)
 		return open->opts->path;
 	path = qcf_tool_path(open->path, &reason);
 	if (path == NULL)
-		qcf_tool_error("Could not open '%s': %s", open->path, reason);
+		complain(open->path, reason);
 	return path;
+}
+
+static void refuse_untrusted(const char *name)
+{
+	QCF_AUTO_FREE char *plain = qcf_plain_text(name);
+
+	qcf_tool_error("The image names '%s', which --untrusted does not let "
+	               "it open",
+	               plain);
 }
 
 static bool open_chain(struct chain *chain, const struct request *r)
@@ -392,13 +438,12 @@ static bool open_chain(struct chain *chain, const struct request *r)
 			break;
 		ok = !qcf_tool_is_untrusted();
 		if (!ok) {
-			qcf_tool_error("The image names '%s', which "
-			               "--untrusted does not let it open",
-			               info->backing_filename);
+			refuse_untrusted(info->backing_filename);
 			break;
 		}
 		next.format = info->backing_format;
 		next.opts = NULL;
+		next.is_stored = true;
 		qcf_image_opts_fini(&opts);
 		ok = qcf_tool_take_image(&next, &opts, false,
 		                         full_backing_name(info));

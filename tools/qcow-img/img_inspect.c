@@ -4,8 +4,9 @@
  * opened
  *
  * Exit codes: 0 nothing is wrong, 1 the file could not be looked at, 2 there is
- * corruption, 3 (with --untrusted, and before 2) it is not safe to use.  QEMU's
- * program has nothing like it.
+ * corruption, 3 (with --untrusted, and before 2) it is not safe to use, 4 (the same,
+ * and before 3) not even its header makes sense.  QEMU's program has nothing like
+ * it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,17 +18,23 @@
 #include "tool_json.h"
 #include "tool_open.h"
 #include "tool_options.h"
+#include "tool_size.h"
+#include "tool_text.h"
 
-#define EXIT_CORRUPT 2
-#define EXIT_UNSAFE  3
+#define EXIT_CORRUPT    2
+#define EXIT_UNSAFE     3
+#define EXIT_UNREADABLE 4
 
 #define OPTION_OUTPUT    (QCF_OPTION_LONG + 1)
 #define OPTION_UNTRUSTED (QCF_OPTION_LONG + 2)
+#define OPTION_MAX_SIZE  (QCF_OPTION_LONG + 3)
 
 static const struct qcf_tool_option options[] = {
 	{ OPTION_OUTPUT, "output", "human|json", "what to print", false },
 	{ OPTION_UNTRUSTED, "untrusted", NULL,
 	  "say whether an image from a stranger is safe to use", false },
+	{ OPTION_MAX_SIZE, "max-size", "SIZE",
+	  "with --untrusted: a larger disk is not safe to use", false },
 	QCF_OPTIONS_END
 };
 
@@ -51,6 +58,7 @@ struct request {
 	const char *path;
 	bool json;
 	bool untrusted;
+	uint64_t max_size;
 	struct qcowfmt_inspection found;
 	struct finding findings[MAX_FINDINGS];
 	size_t count;
@@ -63,6 +71,9 @@ static bool take_option(int option, void *opaque)
 
 	if (option == OPTION_OUTPUT)
 		return qcf_parse_output(optarg, &r->json);
+	if (option == OPTION_MAX_SIZE)
+		return qcf_parse_size_argument(optarg, "maximum size",
+		                               &r->max_size);
 	if (option == OPTION_UNTRUSTED)
 		r->untrusted = true;
 	return true;
@@ -94,75 +105,62 @@ static bool is_qcow(const struct request *r)
 	return r->found.format != QCOWFMT_FORMAT_RAW;
 }
 
-static bool names_backing_file(const struct request *r)
-{
-	return has(r, QCOWFMT_INSPECT_BACKING);
-}
-
-static bool names_data_file(const struct request *r)
-{
-	return has(r, QCOWFMT_INSPECT_DATA_FILE);
-}
-
-static bool has_unknown_features(const struct request *r)
-{
-	return r->found.unknown_incompatible != 0;
-}
-
-static bool cannot_be_opened(const struct request *r)
-{
-	return !has(r, QCOWFMT_INSPECT_CAN_OPEN);
-}
-
-static bool is_incomplete(const struct request *r)
-{
-	return is_qcow(r) && !has(r, QCOWFMT_INSPECT_COMPLETE);
-}
-
-static bool is_ambiguous(const struct request *r)
-{
-	return has(r, QCOWFMT_INSPECT_POLYGLOT);
-}
-
 static bool is_corrupt(const struct request *r)
 {
-	return r->found.corruptions > 0 || has(r, QCOWFMT_INSPECT_CORRUPT);
+	return (r->found.unsafe & QCOWFMT_UNSAFE_CORRUPT) != 0;
 }
 
-static bool could_not_be_checked(const struct request *r)
-{
-	return r->found.check_errors > 0;
-}
+/* Not of the library's: how much disk is too much is not for it to say. */
+#define UNSAFE_TOO_LARGE 0x80000000u
 
 /* Why a file from a stranger should not be used. */
 static const struct {
+	uint32_t reason;
 	const char *name;
 	const char *words;
-	bool (*applies)(const struct request *r);
 } reasons[] = {
-	{ "backing-file", "it names a backing file", names_backing_file },
-	{ "data-file", "it names an external data file", names_data_file },
-	{ "unknown-features", "it has features that are not known",
-	  has_unknown_features },
-	{ "cannot-open", "it cannot be opened", cannot_be_opened },
-	{ "incomplete", "tables are missing from the file", is_incomplete },
-	{ "polyglot", "it also looks like another format", is_ambiguous },
-	{ "corrupt", "it is corrupt", is_corrupt },
-	{ "unchecked", "parts of it could not be checked",
-	  could_not_be_checked },
+	{ QCOWFMT_UNSAFE_BACKING_FILE, "backing-file",
+	  "it names a backing file" },
+	{ QCOWFMT_UNSAFE_DATA_FILE, "data-file",
+	  "it names an external data file" },
+	{ QCOWFMT_UNSAFE_UNKNOWN_FEATURES, "unknown-features",
+	  "it has features that are not known" },
+	{ QCOWFMT_UNSAFE_CANNOT_OPEN, "cannot-open", "it cannot be opened" },
+	{ QCOWFMT_UNSAFE_INCOMPLETE, "incomplete",
+	  "tables are missing from the file" },
+	{ QCOWFMT_UNSAFE_POLYGLOT, "polyglot",
+	  "it also looks like another format" },
+	{ QCOWFMT_UNSAFE_CORRUPT, "corrupt", "it is corrupt" },
+	{ QCOWFMT_UNSAFE_UNCHECKED, "unchecked",
+	  "parts of it could not be checked" },
+	{ QCOWFMT_UNSAFE_LARGE_TABLES, "large-tables",
+	  "its tables take much memory" },
+	{ QCOWFMT_UNSAFE_EXPENSIVE_KEYS, "expensive-keys",
+	  "trying a passphrase takes long" },
+	{ UNSAFE_TOO_LARGE, "too-large",
+	  "its disk is larger than --max-size allows" },
 };
+
+static uint32_t unsafe(const struct request *r)
+{
+	return r->found.unsafe |
+	       (r->found.virtual_size > r->max_size ? UNSAFE_TOO_LARGE : 0);
+}
 
 static bool is_unsafe(const struct request *r)
 {
-	for (size_t i = 0; i < QCF_ARRAY_LEN(reasons); i++) {
-		if (reasons[i].applies(r))
-			return true;
-	}
-	return false;
+	return unsafe(r) != 0;
+}
+
+static bool is_unreadable(const struct request *r)
+{
+	return is_qcow(r) && !has(r, QCOWFMT_INSPECT_HEADER);
 }
 
 static int exit_code(const struct request *r)
 {
+	if (r->untrusted && is_unreadable(r))
+		return EXIT_UNREADABLE;
 	if (r->untrusted && is_unsafe(r))
 		return EXIT_UNSAFE;
 	return is_corrupt(r) ? EXIT_CORRUPT : EXIT_SUCCESS;
@@ -228,7 +226,7 @@ static void json_verdict(struct qcf_json *json, const struct request *r)
 	qcf_json_bool(json, "safe", !is_unsafe(r));
 	qcf_json_begin_array(json, "reasons");
 	for (size_t i = 0; i < QCF_ARRAY_LEN(reasons); i++) {
-		if (reasons[i].applies(r))
+		if ((unsafe(r) & reasons[i].reason) != 0)
 			qcf_json_string(json, NULL, reasons[i].name);
 	}
 	qcf_json_end_array(json);
@@ -300,9 +298,16 @@ static void print_verdict(const struct request *r)
 {
 	printf("safe to use: %s\n", is_unsafe(r) ? "no" : "yes");
 	for (size_t i = 0; i < QCF_ARRAY_LEN(reasons); i++) {
-		if (reasons[i].applies(r))
+		if ((unsafe(r) & reasons[i].reason) != 0)
 			printf("  %s\n", reasons[i].words);
 	}
+}
+
+static void print_finding(const struct finding *f)
+{
+	printf("  ");
+	qcf_print_plain(f->message);
+	putchar('\n');
 }
 
 static void print_human(const struct request *r)
@@ -319,7 +324,7 @@ static void print_human(const struct request *r)
 	       "leaked clusters: %" PRIu64 "\n",
 	       r->found.corruptions, r->found.leaks);
 	for (size_t i = 0; i < r->count; i++)
-		printf("  %s\n", r->findings[i].message);
+		print_finding(&r->findings[i]);
 	if (r->omitted > 0)
 		printf("  and %" PRIu64 " more\n", r->omitted);
 	if (r->untrusted)
@@ -360,9 +365,11 @@ static void free_request(struct request *r)
 int qcf_img_inspect(int argc, char **argv)
 {
 	struct request *r = qcf_tool_alloc(sizeof(*r));
-	int option = qcf_options_parse(&help, argc, argv, take_option, r);
+	int option;
 	int status = EXIT_FAILURE;
 
+	r->max_size = UINT64_MAX;
+	option = qcf_options_parse(&help, argc, argv, take_option, r);
 	r->untrusted = r->untrusted || qcf_tool_is_untrusted();
 	if (option == QCF_OPTION_HELP) {
 		status = EXIT_SUCCESS;

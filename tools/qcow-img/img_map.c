@@ -10,6 +10,7 @@
 #include "tool_error.h"
 #include "tool_image_command.h"
 #include "tool_size.h"
+#include "tool_text.h"
 
 static const struct qcf_tool_option options[] = {
 	QCF_OPTION_FORMAT,
@@ -46,8 +47,10 @@ struct mapping {
 	struct qcowfmt_info *layers; /* by depth, as the next two */
 	bool *shows_holes;
 	const char **files; /* where the data of each lies */
+	uint64_t *starts;   /* in the file of each: where a raw disk begins */
 	uint32_t map_flags;
 	uint32_t layer_count;
+	bool whole_sectors; /* all files are read in those */
 	bool json;
 	bool is_first; /* no JSON object was printed yet */
 };
@@ -82,19 +85,35 @@ static const char *data_file(const struct qcowfmt_info *layer,
 	return name;
 }
 
+/* Of a raw disk that was described as a part of its file. */
+static uint64_t window_start(const struct request *r,
+                             const struct qcowfmt_info *layer, uint32_t depth)
+{
+	const struct qcf_image_node *node =
+		qcf_image_opts_node(&r->image.opts, depth);
+
+	if (node == NULL || layer->format != QCOWFMT_FORMAT_RAW)
+		return 0;
+	return node->window.offset;
+}
+
 static bool look_at_layers(struct mapping *m, const struct request *r)
 {
 	const char *replacement = r->image.opts.data_path;
+	const struct qcf_image_node *node =
+		qcf_image_opts_node(&r->image.opts, 0);
 	struct qcowfmt_info top = { .struct_size = sizeof(top) };
 	uint32_t depth;
 
 	if (qcowfmt_get_info(m->image, 0, &top, NULL) < 0)
 		return false;
 	m->map_flags = qcf_hole_flags(m->image);
+	m->whole_sectors = node != NULL && node->direct == QCF_CHOICE_ON;
 	m->layer_count = top.chain_depth;
 	m->layers = qcf_tool_alloc(top.chain_depth * sizeof(*m->layers));
 	m->shows_holes = qcf_tool_alloc(top.chain_depth * sizeof(bool));
 	m->files = qcf_tool_alloc(top.chain_depth * sizeof(*m->files));
+	m->starts = qcf_tool_alloc(top.chain_depth * sizeof(*m->starts));
 	for (depth = 0; depth < top.chain_depth; depth++) {
 		struct qcowfmt_info *layer = &m->layers[depth];
 
@@ -104,6 +123,7 @@ static bool look_at_layers(struct mapping *m, const struct request *r)
 		m->shows_holes[depth] = qcf_shows_holes(layer);
 		m->files[depth] =
 			data_file(layer, depth == 0 ? replacement : NULL);
+		m->starts[depth] = window_start(r, layer, depth);
 	}
 	return true;
 }
@@ -133,8 +153,32 @@ static struct entry make_entry(const struct mapping *m,
 		entry.data = false;
 	if ((e->flags & QCOWFMT_EXTENT_HOST_OFFSET) != 0 &&
 	    (e->flags & QCOWFMT_EXTENT_ENCRYPTED) == 0)
-		entry.offset = e->host_offset;
+		entry.offset = m->starts[depth] + e->host_offset;
 	return entry;
+}
+
+/*
+ * The last sector of a raw disk may end behind its file: take off what the file
+ * does not hold.  False if there is nothing of that.
+ */
+static bool split_at_end(const struct mapping *m, struct entry *entry,
+                         struct entry *rest)
+{
+	const struct qcowfmt_info *layer = &m->layers[entry->depth];
+	uint64_t end = m->starts[entry->depth] + layer->file_size;
+
+	if (m->whole_sectors || layer->format != QCOWFMT_FORMAT_RAW ||
+	    !entry->data || entry->offset >= end ||
+	    entry->length <= end - entry->offset)
+		return false;
+	*rest = *entry;
+	entry->length = end - entry->offset;
+	rest->start += entry->length;
+	rest->offset += entry->length;
+	rest->length -= entry->length;
+	rest->data = false;
+	rest->zero = true;
+	return true;
 }
 
 static bool continues(const struct entry *a, const struct entry *b)
@@ -175,8 +219,10 @@ static bool print_human(const struct mapping *m, const struct entry *e)
 		               "compressed clusters.");
 		return false;
 	}
-	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", e->start,
-	       e->length, e->offset, m->files[e->depth]);
+	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64, e->start,
+	       e->length, e->offset);
+	qcf_print_plain(m->files[e->depth]);
+	putchar('\n');
 	return true;
 }
 
@@ -209,6 +255,17 @@ static bool add_entry(struct mapping *m, struct entry *current,
 	return true;
 }
 
+static bool add_extent(struct mapping *m, struct entry *current,
+                       const struct qcowfmt_extent *extent)
+{
+	struct entry next = make_entry(m, extent);
+	struct entry rest;
+	bool has_rest = split_at_end(m, &next, &rest);
+
+	return add_entry(m, current, &next) &&
+	       (!has_rest || add_entry(m, current, &rest));
+}
+
 /*
  * Print the entries of [offset, end).  An empty range is one empty entry,
  * about which nothing is known.
@@ -230,11 +287,9 @@ static bool print_range(struct mapping *m, uint64_t offset, uint64_t end)
 			return false;
 		}
 		for (int i = 0; i < count; i++) {
-			struct entry next = make_entry(m, &extents[i]);
-
-			if (!add_entry(m, &current, &next))
+			if (!add_extent(m, &current, &extents[i]))
 				return false;
-			offset = next.start + next.length;
+			offset = extents[i].guest_offset + extents[i].length;
 		}
 	}
 	return print_entry(m, &current);
@@ -272,6 +327,7 @@ static int run(struct qcowfmt_image *image, void *opaque)
 	free(m.layers);
 	free(m.shows_holes);
 	free(m.files);
+	free(m.starts);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

@@ -8,9 +8,6 @@
 
 #include "tool_error.h"
 
-/* A new percentage is printed when it has grown by this much. */
-#define STEP 1.0
-
 /* Of the bar on a terminal. */
 #define BAR_WIDTH 40
 
@@ -77,16 +74,20 @@ static void show(struct img_progress *progress, double percent)
 	progress->shown = percent;
 }
 
+static bool has_begun;
+
 void qcf_progress_begin_on(struct img_progress *progress, int mode,
                            uint64_t total, FILE *out)
 {
 	struct sigaction action = { .sa_handler = note_question,
 		                    .sa_flags = SA_RESTART };
 
+	has_begun = true;
 	*progress = (struct img_progress){
 		.mode = mode,
 		.total = total,
 		.out = out,
+		.step = 1,
 		.bar = mode == IMG_PROGRESS_LINE && isatty(fileno(out)),
 	};
 	(void)sigemptyset(&action.sa_mask);
@@ -103,7 +104,7 @@ static void report(struct img_progress *progress)
 {
 	double percent = percentage(progress);
 
-	if (percent >= progress->shown + STEP)
+	if (percent >= progress->shown + progress->step)
 		show(progress, percent);
 	if (is_asked) {
 		is_asked = 0;
@@ -144,4 +145,14 @@ void qcf_progress_end(struct img_progress *progress, bool success)
 		show(progress, 100);
 	putc('\n', progress->out);
 	(void)fflush(progress->out);
+}
+
+void qcf_progress_fail(int mode)
+{
+	struct img_progress progress;
+
+	if (has_begun)
+		return;
+	qcf_progress_begin(&progress, mode, 1);
+	qcf_progress_end(&progress, false);
 }

@@ -40,6 +40,8 @@ struct img_progress {
 	FILE *out;
 	bool bar;     /* out is a terminal */
 	double shown; /* percentage printed last */
+	double step;  /* what it grows by before it is printed again; 1
+		       * unless set after the beginning */
 	uint64_t done;
 	uint64_t total;
 };
@@ -62,5 +64,8 @@ int qcf_progress_callback(void *opaque, uint64_t done, uint64_t total);
 
 /* success: all is done, whatever was counted. */
 void qcf_progress_end(struct img_progress *progress, bool success);
+
+/* What is to be seen of an operation that failed before its progress began. */
+void qcf_progress_fail(int mode);
 
 #endif

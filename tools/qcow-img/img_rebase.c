@@ -126,6 +126,11 @@ static void report_failure(const struct request *r, int ret,
 	               message);
 }
 
+static int progress_mode(const struct request *r)
+{
+	return r->image.quiet ? IMG_PROGRESS_NONE : r->progress_mode;
+}
+
 static int rebase(struct request *r, struct qcowfmt_image *image,
                   struct qcowfmt_image *base)
 {
@@ -141,9 +146,7 @@ static int rebase(struct request *r, struct qcowfmt_image *image,
 	};
 	int ret;
 
-	qcf_progress_begin(&r->progress,
-	                   r->image.quiet ? IMG_PROGRESS_NONE
-	                                  : r->progress_mode,
+	qcf_progress_begin(&r->progress, progress_mode(r),
 	                   qcowfmt_get_size(image));
 	ret = qcowfmt_rebase(image, base, &how, &error);
 	qcf_progress_end(&r->progress, ret == 0);
@@ -194,6 +197,17 @@ static bool check(const struct request *r)
 	return true;
 }
 
+static int work(struct request *r, const char *name)
+{
+	int status = EXIT_FAILURE;
+
+	if (qcf_image_args_take(&r->image, name))
+		status = qcf_image_args_work(&r->image, run, r);
+	if (status != EXIT_SUCCESS)
+		qcf_progress_fail(progress_mode(r));
+	return status;
+}
+
 int qcf_img_rebase(int argc, char **argv)
 {
 	struct request r = {
@@ -203,12 +217,12 @@ int qcf_img_rebase(int argc, char **argv)
 
 	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
 		status = EXIT_FAILURE;
-		r.image.open.no_references = r.unsafe;
+		/* The data file is a part of the image. */
+		r.image.open.chain_limit = r.unsafe ? 1 : 0;
 		if (argc - optind != 1)
 			qcf_tool_usage_error("Expecting one image file name");
-		else if (check(&r) &&
-		         qcf_image_args_take(&r.image, argv[optind]))
-			status = qcf_image_args_work(&r.image, run, &r);
+		else if (check(&r))
+			status = work(&r, argv[optind]);
 	}
 	qcf_image_args_fini(&r.image);
 	return status;

@@ -96,21 +96,29 @@ static char *new_size(const struct request *r, uint64_t old, uint64_t *size)
 	return NULL;
 }
 
-static bool is_raw(struct qcowfmt_image *image)
+static int32_t find_format(struct qcowfmt_image *image)
 {
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 
-	return qcowfmt_get_info(image, 0, &info, NULL) == 0 &&
-	       info.format == QCOWFMT_FORMAT_RAW;
+	return qcowfmt_get_info(image, 0, &info, NULL) < 0 ? -1 : info.format;
 }
 
-/* Images have whole sectors; the file of a raw one is completed to that. */
-static char *round_size(struct qcowfmt_image *image, uint64_t *size)
+/* What some formats cannot do; NULL, or why. */
+static char *check_format(const struct request *r, int32_t format,
+                          uint64_t size)
 {
-	if (*size % 512 != 0 && !is_raw(image))
+	const struct qcf_image_node *node =
+		qcf_image_opts_node(&r->image.opts, 0);
+
+	if (format == QCOWFMT_FORMAT_QCOW)
+		return qcf_tool_printf("Image format driver does not support "
+		                       "resize");
+	if (format == QCOWFMT_FORMAT_RAW && node != NULL &&
+	    node->window.has_size)
+		return qcf_tool_printf("Cannot resize fixed-size raw disks");
+	if (format != QCOWFMT_FORMAT_RAW && size % 512 != 0)
 		return qcf_tool_printf("The new size must be a multiple of "
 		                       "512");
-	*size = (*size + 511) & ~UINT64_C(511);
 	return NULL;
 }
 
@@ -130,18 +138,11 @@ static char *check_change(const struct request *r, uint64_t old, uint64_t size)
 	return qcf_tool_printf("%s", "");
 }
 
-static char *failure_reason(const struct request *r,
-                            struct qcowfmt_image *image,
+static char *failure_reason(const struct request *r, int32_t format,
                             const struct qcowfmt_error *error)
 {
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-
-	if (qcowfmt_get_info(image, 0, &info, NULL) < 0)
-		return qcf_tool_printf("%s", qcowfmt_error_message(error));
-	if (info.format == QCOWFMT_FORMAT_QCOW)
-		return qcf_tool_printf("Image format driver does not support "
-		                       "resize");
-	if (is_raw(image) && r->preallocation == QCOWFMT_PREALLOCATION_METADATA)
+	if (format == QCOWFMT_FORMAT_RAW &&
+	    r->preallocation == QCOWFMT_PREALLOCATION_METADATA)
 		return qcf_tool_printf("Unsupported preallocation mode: "
 		                       "metadata");
 	return qcf_tool_printf("%s", qcowfmt_error_message(error));
@@ -155,6 +156,7 @@ static char *resize(const struct request *r, struct qcowfmt_image *image)
 		.preallocation = r->preallocation,
 		.flags = r->shrink ? QCOWFMT_RESIZE_SHRINK : 0,
 	};
+	int32_t format = find_format(image);
 	uint64_t old = qcowfmt_get_size(image);
 	uint64_t size = 0;
 	char *reason = new_size(r, old, &size);
@@ -162,11 +164,11 @@ static char *resize(const struct request *r, struct qcowfmt_image *image)
 	if (reason == NULL)
 		reason = check_change(r, old, size);
 	if (reason == NULL)
-		reason = round_size(image, &size);
+		reason = check_format(r, format, size);
 	if (reason != NULL)
 		return reason;
 	if (qcowfmt_resize(image, size, &how, &error) < 0)
-		return failure_reason(r, image, error);
+		return failure_reason(r, format, error);
 	if (!r->image.quiet)
 		puts("Image resized.");
 	return NULL;

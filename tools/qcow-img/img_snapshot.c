@@ -110,17 +110,30 @@ static int apply(const struct request *r, struct qcowfmt_image *image,
 	return qcowfmt_snapshot_apply(image, NULL, r->name, error);
 }
 
+/* As much of a name as QEMU's programs keep. */
+#define MAX_NAME 255
+
+static int create(const struct request *r, struct qcowfmt_image *image,
+                  struct qcowfmt_error **error)
+{
+	QCF_AUTO_FREE char *name = qcf_tool_printf("%.*s", MAX_NAME, r->name);
+	struct qcowfmt_snapshot_options how = {
+		.struct_size = sizeof(how),
+		.name = name,
+	};
+
+	if (strlen(r->name) > MAX_NAME)
+		qcf_tool_warning("The name of the snapshot is cut to %d bytes",
+		                 MAX_NAME);
+	return qcowfmt_snapshot_create(image, &how, error);
+}
+
 static int act(const struct request *r, struct qcowfmt_image *image,
                struct qcowfmt_error **error)
 {
-	struct qcowfmt_snapshot_options how = {
-		.struct_size = sizeof(how),
-		.name = r->name,
-	};
-
 	switch (r->action) {
 	case 'c':
-		return qcowfmt_snapshot_create(image, &how, error);
+		return create(r, image, error);
 	case 'a':
 		return apply(r, image, error);
 	case 'd':
@@ -164,14 +177,15 @@ static int work(struct request *r)
 
 	if (!lists && !check_sharing(r))
 		return EXIT_FAILURE;
-	r->image.open.flags |=
-		lists ? QCOWFMT_OPEN_NO_DATA : QCOWFMT_OPEN_READ_WRITE;
+	r->image.open.no_references = qcf_tool_is_untrusted();
+	if (!lists)
+		r->image.open.flags |= QCOWFMT_OPEN_READ_WRITE;
 	return qcf_image_args_work(&r->image, run, r);
 }
 
 int qcf_img_snapshot(int argc, char **argv)
 {
-	struct request r = { .image.open.no_references = true };
+	struct request r = { 0 };
 	int status;
 
 	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {

@@ -27,6 +27,7 @@ bool qcf_snapshot_choice_parse(struct img_snapshot_choice *choice,
 	}
 	if (qcf_keyval_is_valid(text))
 		qcf_keyval_append(&choice->list, text);
+	qcf_keyval_complete(&choice->list, 0);
 	for (i = 0; i < choice->list.count; i++) {
 		if (!is_known(choice->list.items[i].key)) {
 			qcf_tool_error("Invalid parameter '%s'",

@@ -2,12 +2,12 @@
 /* img_snapshot_list.c - the snapshots of an image, as a table and in JSON */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "img_snapshot_list.h"
 #include "tool_error.h"
 #include "tool_size.h"
+#include "tool_text.h"
 
 #define NSEC_PER_SEC UINT64_C(1000000000)
 
@@ -30,18 +30,6 @@ static struct qcowfmt_snapshot get(const struct qcowfmt_snapshot_list *list,
 
 /* -------------------------------------------------------------------- human */
 
-/* A text from an image, whose control characters a terminal must not see. */
-static char *clean(const char *text)
-{
-	char *copy = qcf_tool_printf("%s", text);
-
-	for (char *c = copy; *c != '\0'; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	}
-	return copy;
-}
-
 static void format_date(const struct qcowfmt_snapshot *s, char *text,
                         size_t size)
 {
@@ -55,8 +43,8 @@ static void format_date(const struct qcowfmt_snapshot *s, char *text,
 
 static void print_row(const struct qcowfmt_snapshot *s)
 {
-	QCF_AUTO_FREE char *id = clean(s->id);
-	QCF_AUTO_FREE char *name = clean(s->name);
+	QCF_AUTO_FREE char *id = qcf_plain_text(s->id);
+	QCF_AUTO_FREE char *name = qcf_plain_text(s->name);
 	uint64_t seconds = s->vm_clock_nsec / NSEC_PER_SEC;
 	char size[QCF_SIZE_TEXT];
 	char date[64];

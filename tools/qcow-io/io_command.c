@@ -11,6 +11,7 @@
 #define MAX_WORDS 1024
 
 static const char read_help[] =
+	" -b  read VM state, which lies behind the disk\n"
 	" -C  report statistics in a form for programs\n"
 	" -l  length of the part to verify (only with -P)\n"
 	" -p  accepted and without effect, as in QEMU's program\n"
@@ -30,6 +31,7 @@ static const char readv_help[] =
 
 static const char write_help[] =
 	" Writes bytes 0xcd unless told otherwise.\n"
+	" -b  write VM state, which lies behind the disk\n"
 	" -c  write compressed clusters\n"
 	" -C  report statistics in a form for programs\n"
 	" -f  make it stable before the command ends\n"
@@ -72,6 +74,10 @@ static const char aio_write_help[] = AIO_HELP
 	" -u  with -z, space may be given back\n"
 	" -z  make the range read as zeros\n";
 
+static const char discard_help[] =
+	" -C  report statistics in a form for programs\n"
+	" -q  do not report statistics\n";
+
 static const char open_help[] =
 	" -r  read-only\n"
 	" -s  write to a temporary overlay\n"
@@ -91,64 +97,66 @@ static const char reopen_help[] = " -r  read-only\n"
 				  "lazy-refcounts=on,...\n";
 
 static const struct io_command commands[] = {
-	{ "abort", NULL, NULL, "end the program as if it had crashed", NULL,
+	{ "abort", NULL, NULL, "simulate a program crash using abort(3)", NULL,
 	  qcf_io_cmd_abort, 0, 0, false, false },
-	{ "aio_flush", NULL, NULL, "wait for all aio requests", NULL,
-	  qcf_io_cmd_aio_flush, 0, 0, true, false },
+	{ "aio_flush", NULL, NULL, "completes all outstanding aio requests",
+	  NULL, qcf_io_cmd_aio_flush, 0, 0, true, false },
 	{ "aio_read", NULL, "[-Ciqrv] [-P pattern] off len [len..]",
-	  "read a number of bytes, later", aio_read_help, qcf_io_cmd_aio_read,
-	  2, -1, true, false, true },
+	  "asynchronously reads a number of bytes", aio_read_help,
+	  qcf_io_cmd_aio_read, 2, -1, true, false, true },
 	{ "aio_write", NULL, "[-Cfiqruz] [-P pattern] off len [len..]",
-	  "write a number of bytes, later", aio_write_help,
+	  "asynchronously writes a number of bytes", aio_write_help,
 	  qcf_io_cmd_aio_write, 2, -1, true, true, true },
 	{ "alloc", NULL, "offset [count]",
-	  "count the bytes that the top image holds itself", NULL,
-	  qcf_io_cmd_alloc, 1, 2, true, false },
+	  "checks if offset is allocated in the file", NULL, qcf_io_cmd_alloc,
+	  1, 2, true, false },
 	{ "break", NULL, NULL, NULL, NULL, NULL, 2, 2, false, false },
-	{ "close", "c", NULL, "close the image", NULL, qcf_io_cmd_close, 0, 0,
-	  true, false },
-	{ "discard", "d", "[-Cq] off len", "give up a number of bytes", NULL,
+	{ "close", "c", NULL, "close the current open file", NULL,
+	  qcf_io_cmd_close, 0, 0, true, false },
+	{ "discard", "d", "[-Cq] off len",
+	  "discards a number of bytes at a specified offset", discard_help,
 	  qcf_io_cmd_discard, 2, -1, true, true },
-	{ "flush", "f", NULL, "make everything written stable", NULL,
+	{ "flush", "f", NULL, "flush all in-core file state to disk", NULL,
 	  qcf_io_cmd_flush, 0, 0, true, false },
-	{ "help", "?", "[command]", "explain one or all commands", NULL,
+	{ "help", "?", "[command]", "help for one or all commands", NULL,
 	  qcf_io_cmd_help, 0, 1, false, false },
-	{ "info", "i", NULL, "show facts about the image", NULL,
+	{ "info", "i", NULL, "prints information about the current file", NULL,
 	  qcf_io_cmd_info, 0, 0, true, false },
-	{ "length", "l", NULL, "show the size of the disk", NULL,
+	{ "length", "l", NULL, "gets the length of the current file", NULL,
 	  qcf_io_cmd_length, 0, 0, true, false },
-	{ "map", NULL, "", "show what the top image holds itself", NULL,
+	{ "map", NULL, "", "prints the allocated areas of a file", NULL,
 	  qcf_io_cmd_map, 0, 0, true, false },
 	{ "open", "o",
 	  "[-rsCnkU] [-t cache] [-d discard] [-i aio] [-o options] [path]",
-	  "open an image", open_help, qcf_io_cmd_open, 1, -1, false, false },
-	{ "quit", "q", NULL, "end the program", NULL, qcf_io_cmd_quit, 0, -1,
+	  "open the file specified by path", open_help, qcf_io_cmd_open, 1, -1,
 	  false, false },
-	{ "read", "r", "[-Cqrv] [-P pattern [-s off] [-l len]] off len",
-	  "read a number of bytes", read_help, qcf_io_cmd_read, 2, -1, true,
-	  false },
+	{ "quit", "q", NULL, "exit the program", NULL, qcf_io_cmd_quit, 0, -1,
+	  false, false },
+	{ "read", "r", "[-abCqrv] [-P pattern [-s off] [-l len]] off len",
+	  "reads a number of bytes at a specified offset", read_help,
+	  qcf_io_cmd_read, 2, -1, true, false },
 	{ "readv", NULL, "[-Cqrv] [-P pattern] off len [len..]",
-	  "read a number of bytes", readv_help, qcf_io_cmd_readv, 2, -1, true,
-	  false },
+	  "reads a number of bytes at a specified offset", readv_help,
+	  qcf_io_cmd_readv, 2, -1, true, false },
 	{ "remove_break", NULL, NULL, NULL, NULL, NULL, 1, 1, false, false },
 	{ "reopen", NULL, "[(-r|-w)] [-c cache] [-o options]",
-	  "open the image again with other options", reopen_help,
-	  qcf_io_cmd_reopen, 0, -1, true, false },
+	  "reopens an image with new options", reopen_help, qcf_io_cmd_reopen,
+	  0, -1, true, false },
 	{ "resume", NULL, NULL, NULL, NULL, NULL, 1, 1, false, false },
-	{ "sigraise", NULL, "signal", "send a signal to the program", NULL,
+	{ "sigraise", NULL, "signal", "raises a signal", NULL,
 	  qcf_io_cmd_sigraise, 1, 1, false, false },
-	{ "sleep", NULL, NULL, "wait a number of milliseconds", NULL,
-	  qcf_io_cmd_sleep, 1, 1, false, false },
+	{ "sleep", NULL, NULL, "waits for the given value in milliseconds",
+	  NULL, qcf_io_cmd_sleep, 1, 1, false, false },
 	{ "truncate", "t", "[-m prealloc_mode] off",
 	  "truncates the current file at the given offset", NULL,
 	  qcf_io_cmd_truncate, 1, 3, true, true },
 	{ "wait_break", NULL, NULL, NULL, NULL, NULL, 1, 1, false, false },
-	{ "write", "w", "[-cCfnqruz] [-P pattern | -s source_file] off len",
-	  "write a number of bytes", write_help, qcf_io_cmd_write, 2, -1, true,
-	  true },
+	{ "write", "w", "[-bcCfnqruz] [-P pattern | -s source_file] off len",
+	  "writes a number of bytes at a specified offset", write_help,
+	  qcf_io_cmd_write, 2, -1, true, true },
 	{ "writev", NULL, "[-Cfqr] [-P pattern] off len [len..]",
-	  "write a number of bytes", writev_help, qcf_io_cmd_writev, 2, -1,
-	  true, true },
+	  "writes a number of bytes at a specified offset", writev_help,
+	  qcf_io_cmd_writev, 2, -1, true, true },
 	{ "zone_append", "zap", NULL, NULL, NULL, NULL, 0, -1, false, false },
 	{ "zone_close", "zc", NULL, NULL, NULL, NULL, 0, -1, false, false },
 	{ "zone_finish", "zf", NULL, NULL, NULL, NULL, 0, -1, false, false },

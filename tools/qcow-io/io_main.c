@@ -137,6 +137,7 @@ static bool run_standard_input(struct io_session *session)
 static int run(const struct arguments *a)
 {
 	struct io_session session = { .overlay_fd = -1,
+		                      .image_opts = a->image_opts,
 		                      .misalign = a->misalign };
 	bool ok;
 
@@ -156,7 +157,8 @@ static int run(const struct arguments *a)
 /* What to open; false with a message. */
 static bool take_image(struct arguments *a, const char *argument)
 {
-	QCF_AUTO_FREE char *reason = NULL;
+	struct qcf_keyval_list said = { 0 };
+	bool ok;
 
 	if (a->image_opts && a->settings.format != NULL) {
 		qcf_tool_error("--image-opts and -f are mutually exclusive");
@@ -166,13 +168,11 @@ static bool take_image(struct arguments *a, const char *argument)
 		a->settings.path = argument;
 		return true;
 	}
-	a->settings.opts = qcf_tool_alloc(sizeof(*a->settings.opts));
-	reason = qcf_image_opts_add(a->settings.opts, argument);
-	if (reason == NULL)
-		return true;
-	qcf_tool_error("can't open: %s", reason);
-	qcf_io_free_opts(a->settings.opts);
-	return false;
+	qcf_keyval_append(&said, argument);
+	qcf_keyval_complete(&said, 0);
+	ok = qcf_io_take_pairs(&a->settings, &said);
+	qcf_keyval_fini(&said);
+	return ok;
 }
 
 int main(int argc, char **argv)

@@ -6,27 +6,21 @@
 #include "io_command.h"
 #include "tool_error.h"
 
-#define MAX_CHANGES 16
-
 /* What "open" and "reopen" were told. */
 struct open_options {
 	struct io_settings settings;
-	bool has_mode;                    /* -r or -w was given */
-	bool has_cache;                   /* -c was given */
-	const char *changes[MAX_CHANGES]; /* -o of "reopen" */
-	size_t change_count;
+	bool has_mode;               /* -r or -w was given */
+	bool has_cache;              /* -c was given */
+	struct qcf_keyval_list said; /* -o; values are looked at last */
 };
 
 static bool take_list(const char *text, struct open_options *o)
 {
-	QCF_AUTO_FREE char *reason = NULL;
+	size_t known = o->said.count;
 
-	if (o->settings.opts == NULL)
-		o->settings.opts = qcf_tool_alloc(sizeof(*o->settings.opts));
-	reason = qcf_image_opts_add(o->settings.opts, text);
-	if (reason != NULL)
-		qcf_tool_error("%s", reason);
-	return reason == NULL;
+	qcf_keyval_append(&o->said, text);
+	qcf_keyval_complete(&o->said, known);
+	return true;
 }
 
 static bool take_open_option(int option, void *opaque)
@@ -41,9 +35,17 @@ static bool take_open_option(int option, void *opaque)
 static const struct io_options open_letters = { "snCro:ki:t:d:U", "",
 	                                        take_open_option };
 
+static bool check_lists(const struct io_session *session,
+                        const struct open_options *o)
+{
+	if (!session->image_opts || o->said.count == 0)
+		return true;
+	puts("--image-opts and 'open -o' are mutually exclusive");
+	return false;
+}
+
 static bool check_operands(const struct io_session *session,
-                           const struct io_settings *settings, int argc,
-                           char **argv)
+                           const struct open_options *o, int argc, char **argv)
 {
 	if (optind < argc - 1)
 		return qcf_io_usage(argv[0]);
@@ -51,7 +53,7 @@ static bool check_operands(const struct io_session *session,
 		qcf_tool_error("file open already, try 'help close'");
 		return false;
 	}
-	if (optind == argc && settings->opts == NULL) {
+	if (optind == argc && o->said.count == 0) {
 		qcf_tool_error("can't open: A block device must be specified "
 		               "for \"file\"");
 		return false;
@@ -62,15 +64,19 @@ static bool check_operands(const struct io_session *session,
 bool qcf_io_cmd_open(struct io_session *session, int argc, char **argv)
 {
 	struct open_options o = { 0 };
+	bool ok = qcf_io_parse_options(&open_letters, argc, argv, &o) &&
+	          check_lists(session, &o);
 
-	if (!qcf_io_parse_options(&open_letters, argc, argv, &o) ||
-	    !check_operands(session, &o.settings, argc, argv)) {
-		qcf_io_free_opts(o.settings.opts);
-		return false;
-	}
-	if (optind < argc)
+	if (ok && optind == argc - 1 && session->image_opts)
+		ok = take_list(argv[optind], &o);
+	else if (ok && optind < argc)
 		o.settings.path = argv[optind];
-	return qcf_io_open(session, &o.settings);
+	ok = ok && check_operands(session, &o, argc, argv);
+	if (ok && o.said.count > 0)
+		ok = qcf_io_take_pairs(&o.settings, &o.said);
+	ok = ok && qcf_io_open(session, &o.settings);
+	qcf_keyval_fini(&o.said);
+	return ok;
 }
 
 bool qcf_io_cmd_close(struct io_session *session, int argc, char **argv)
@@ -82,13 +88,28 @@ bool qcf_io_cmd_close(struct io_session *session, int argc, char **argv)
 
 /* ------------------------------------------------------------------- reopen */
 
+static bool is_among(const char *key, const char *const *keys, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (strcmp(key, keys[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Options that can be changed while an image is open. */
-static bool can_change(const char *key)
+static bool can_change(const struct io_session *session, const char *key)
 {
 	static const char *const keys[] = {
+		"cache.direct",
+		"cache.no-flush",
+		"detect-zeroes",
+		"discard",
+	};
+	static const char *const qcow2_keys[] = {
 		"cache-clean-interval", "cache-size",
-		"cache.direct",         "cache.no-flush",
-		"detect-zeroes",        "discard",
 		"discard-no-unref",     "l2-cache-entry-size",
 		"l2-cache-size",        "lazy-refcounts",
 		"overlap-check",        "pass-discard-other",
@@ -96,13 +117,14 @@ static bool can_change(const char *key)
 		"refcount-cache-size",
 	};
 	static const char overlap[] = "overlap-check.";
-	size_t i;
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 
-	for (i = 0; i < QCF_ARRAY_LEN(keys); i++) {
-		if (strcmp(key, keys[i]) == 0)
-			return true;
-	}
-	return strncmp(key, overlap, strlen(overlap)) == 0;
+	if (is_among(key, keys, QCF_ARRAY_LEN(keys)))
+		return true;
+	return qcowfmt_get_info(session->image, 0, &info, NULL) == 0 &&
+	       info.format == QCOWFMT_FORMAT_QCOW2 &&
+	       (is_among(key, qcow2_keys, QCF_ARRAY_LEN(qcow2_keys)) ||
+	        strncmp(key, overlap, strlen(overlap)) == 0);
 }
 
 /* The last part of the key of a file's option, by which QEMU names it. */
@@ -142,7 +164,10 @@ static bool take_read_only(struct open_options *o,
 		return false;
 	}
 	o->settings.read_only = strcmp(item->value, "on") == 0;
-	return true;
+	if (o->settings.read_only || strcmp(item->value, "off") == 0)
+		return true;
+	qcf_tool_error("Parameter 'read-only' expects 'on' or 'off'");
+	return false;
 }
 
 static bool take_change(const struct io_session *session,
@@ -155,7 +180,7 @@ static bool take_change(const struct io_session *session,
 		qcf_tool_error("Cannot set both -c and the cache options");
 		return false;
 	}
-	if (can_change(item->key)) {
+	if (can_change(session, item->key)) {
 		qcf_keyval_add(&all->list, item->key, item->value);
 		return true;
 	}
@@ -170,7 +195,6 @@ static bool join_changes(const struct io_session *session,
                          struct open_options *o, struct qcf_image_opts *all)
 {
 	const struct qcf_image_opts *before = session->settings.opts;
-	struct qcf_image_opts said = { 0 };
 	QCF_AUTO_FREE char *reason = NULL;
 	bool ok = true;
 	size_t i;
@@ -178,19 +202,8 @@ static bool join_changes(const struct io_session *session,
 	for (i = 0; before != NULL && i < before->list.count; i++)
 		qcf_keyval_add(&all->list, before->list.items[i].key,
 		               before->list.items[i].value);
-	for (i = 0; i < o->change_count && ok; i++) {
-		/* Values are looked at below, as a whole. */
-		if (qcf_keyval_is_valid(o->changes[i]))
-			qcf_keyval_append(&said.list, o->changes[i]);
-		else
-			ok = false;
-		if (!ok)
-			qcf_tool_error("Invalid option list: %s",
-			               o->changes[i]);
-	}
-	for (i = 0; i < said.list.count && ok; i++)
-		ok = take_change(session, o, all, &said.list.items[i]);
-	qcf_image_opts_fini(&said);
+	for (i = 0; i < o->said.count && ok; i++)
+		ok = take_change(session, o, all, &o->said.items[i]);
 	if (ok)
 		reason = qcf_image_opts_renew(all);
 	if (reason != NULL)
@@ -202,14 +215,8 @@ static bool take_reopen_option(int option, void *opaque)
 {
 	struct open_options *o = opaque;
 
-	if (option == 'o' && o->change_count == MAX_CHANGES) {
-		qcf_tool_error("Option -o may be given %d times", MAX_CHANGES);
-		return false;
-	}
-	if (option == 'o') {
-		o->changes[o->change_count++] = optarg;
-		return true;
-	}
+	if (option == 'o')
+		return take_list(optarg, o);
 	if (option == 'c') {
 		o->has_cache = true;
 		return qcf_io_parse_cache(optarg, &o->settings);
@@ -226,20 +233,25 @@ static bool take_reopen_option(int option, void *opaque)
 static const struct io_options reopen_letters = { "c:o:rw", "",
 	                                          take_reopen_option };
 
+static bool reopen(struct io_session *session, struct open_options *o)
+{
+	if (o->said.count == 0)
+		return qcf_io_reopen(session, &o->settings);
+	o->settings.opts = qcf_tool_alloc(sizeof(*o->settings.opts));
+	if (join_changes(session, o, o->settings.opts))
+		return qcf_io_reopen(session, &o->settings);
+	qcf_io_free_opts(o->settings.opts);
+	return false;
+}
+
 bool qcf_io_cmd_reopen(struct io_session *session, int argc, char **argv)
 {
 	struct open_options o = { .settings = session->settings };
+	bool ok = qcf_io_parse_options(&reopen_letters, argc, argv, &o);
 
-	if (!qcf_io_parse_options(&reopen_letters, argc, argv, &o))
-		return false;
-	if (optind != argc)
-		return qcf_io_usage(argv[0]);
-	if (o.change_count == 0)
-		return qcf_io_reopen(session, &o.settings);
-	o.settings.opts = qcf_tool_alloc(sizeof(*o.settings.opts));
-	if (!join_changes(session, &o, o.settings.opts)) {
-		qcf_io_free_opts(o.settings.opts);
-		return false;
-	}
-	return qcf_io_reopen(session, &o.settings);
+	if (ok && optind != argc)
+		ok = qcf_io_usage(argv[0]);
+	ok = ok && reopen(session, &o);
+	qcf_keyval_fini(&o.said);
+	return ok;
 }

@@ -262,6 +262,10 @@ static char *open_image(struct io_session *session,
 		                         "used together with a file name");
 	if (reason != NULL)
 		return reason;
+	/* What was probed once stays what it was. */
+	if (session->was_probed_raw &&
+	    (settings->opts == NULL || settings->opts->driver == NULL))
+		request.format = "raw";
 	if (!settings->snapshot)
 		(void)qcf_tool_open(&request, &session->image, &reason);
 	else if (session->overlay_fd < 0)
@@ -279,6 +283,37 @@ static void complain(const struct io_settings *settings, const char *reason)
 		               reason);
 	else
 		qcf_tool_error("can't open: %s", reason);
+}
+
+static bool says_what_to_open(const struct qcf_keyval_list *said)
+{
+	size_t i;
+
+	for (i = 0; i < said->count; i++) {
+		const char *key = said->items[i].key;
+
+		if (strcmp(key, "driver") == 0 || strcmp(key, "file") == 0 ||
+		    strncmp(key, "file.", strlen("file.")) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool qcf_io_take_pairs(struct io_settings *settings,
+                       const struct qcf_keyval_list *said)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+
+	settings->opts = qcf_tool_alloc(sizeof(*settings->opts));
+	if (settings->path == NULL && !says_what_to_open(said))
+		reason = qcf_tool_printf("Must specify either driver or file");
+	else
+		reason = qcf_image_opts_add_pairs(settings->opts, said);
+	if (reason == NULL)
+		return true;
+	complain(settings, reason);
+	qcf_io_free_opts(settings->opts);
+	return false;
 }
 
 /* Let a name in JSON say what it has to say before the other options. */
@@ -367,11 +402,13 @@ bool qcf_io_reopen(struct io_session *session,
 		forget_image(session);
 		return false;
 	}
+	session->was_probed_raw = session->guards_first_sector;
 	reason = open_image(session, settings);
 	if (reason != NULL) {
 		qcf_tool_error("%s", reason);
 		return go_back(session, settings);
 	}
+	session->was_probed_raw = false;
 	if (settings->opts != session->settings.opts)
 		qcf_io_free_opts(session->settings.opts);
 	note_image(session, settings);

@@ -38,6 +38,8 @@ struct io_session {
 	uint64_t cluster_size;    /* 0 for raw */
 	bool guards_first_sector; /* nobody said that it is raw: see
 				   * qcf_io_check_first_sector() */
+	bool was_probed_raw;      /* the same, while an image is reopened */
+	bool image_opts;          /* what is opened is described, not named */
 	bool misalign;            /* put buffers at odd addresses */
 	bool has_quit;            /* no more commands */
 
@@ -48,6 +50,10 @@ struct io_session {
 
 /* For whoever made options and did not open an image with them. */
 void qcf_io_free_opts(struct qcf_image_opts *opts);
+
+/* Make opts of what a list says; false with a message. */
+bool qcf_io_take_pairs(struct io_settings *settings,
+                       const struct qcf_keyval_list *said);
 
 /*
  * Open an image.  On failure prints why and returns false; the session is then

@@ -254,6 +254,7 @@ static void finish_aio(struct io_aio_request *request, int ret,
 	free(write);
 }
 
+/* Unlike "write", "aio_write" takes a pattern with -z, which has no use. */
 static bool check_aio_combination(const struct write_options *o, int lengths)
 {
 	const char *problem = NULL;
@@ -262,8 +263,6 @@ static bool check_aio_combination(const struct write_options *o, int lengths)
 		problem = "-z supports only a single length parameter";
 	else if (o->may_unmap && !o->zero)
 		problem = "-u requires -z to be specified";
-	else if (o->zero && o->has_pattern)
-		problem = "-z and -P cannot be specified at the same time";
 	if (problem != NULL)
 		puts(problem);
 	return problem == NULL;

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta_tables.c - reading the header and the tables that it points to
+ *
+ * What is held in memory as a whole is bounded by the format's limits, by the
+ * open options and by what the file can hold, in that order, before memory is
+ * allocated.
+ */
+#include <inttypes.h>
+
+#include "check_id.h"
+#include "checked.h"
+#include "meta_protect.h"
+#include "meta_tables.h"
+
+int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
+                        void *table, size_t len, struct qcowfmt_error **errp)
+{
+	uint64_t file_size = 0;
+	int64_t got = qcf_storage_pread_padded(meta->storage, table, len,
+	                                       host_offset, errp);
+	int ret;
+
+	if (got < 0)
+		return (int)got;
+	if ((size_t)got == len)
+		return 0;
+	ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+	if (ret < 0)
+		return ret;
+	if (host_offset + len >
+	    qcf_align_up(file_size, meta->geometry.cluster_size))
+		return qcf_corrupt(errp, QCF_CHECK_BEYOND_END, host_offset);
+	return 0;
+}
+
+int qcf_meta_read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	uint8_t sector[QCF_SECTOR_SIZE];
+	QCF_AUTO_FREE uint8_t *cluster = NULL;
+	uint64_t cluster_size = 0;
+	int64_t len = qcf_storage_pread_padded(meta->storage, sector,
+	                                       sizeof(sector), 0, errp);
+	int ret;
+
+	if (len < 0)
+		return (int)len;
+	ret = qcf_header_peek_cluster_size(sector, (size_t)len, &cluster_size,
+	                                   errp);
+	if (ret < 0)
+		return ret;
+	cluster = malloc(cluster_size);
+	if (cluster == NULL)
+		return qcf_fail_oom(errp);
+	len = qcf_storage_pread_padded(meta->storage, cluster, cluster_size, 0,
+	                               errp);
+	if (len < 0)
+		return (int)len;
+	return qcf_header_decode(&meta->header, cluster, (size_t)len, errp);
+}
+
+static int check_ceiling(const char *what, uint64_t size, uint64_t ceiling,
+                         struct qcowfmt_error **errp)
+{
+	if (size <= ceiling)
+		return 0;
+	return qcf_fail(errp, E2BIG, QCOWFMT_ERR_LIMIT,
+	                "%s takes %" PRIu64
+	                " bytes, max_metadata_size allows %" PRIu64,
+	                what, size, ceiling);
+}
+
+/* A table the header points to must lie in the file, which also bounds the
+ * memory for it. */
+static int check_in_file(struct qcf_meta *meta, enum qcf_check id,
+                         uint64_t host_offset, uint64_t size,
+                         struct qcowfmt_error **errp)
+{
+	uint64_t file_size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+
+	if (ret < 0)
+		return ret;
+	if (!qcf_range_within(
+		    host_offset, size,
+		    qcf_align_up(file_size, meta->geometry.cluster_size)))
+		return qcf_corruptf(errp, id, host_offset,
+		                    "it ends at %" PRIu64
+		                    ", the file at %" PRIu64,
+		                    host_offset + size, file_size);
+	return 0;
+}
+
+int qcf_meta_read_l1(struct qcf_meta *meta, uint64_t ceiling,
+                     struct qcowfmt_error **errp)
+{
+	uint64_t size = (uint64_t)meta->header.l1_size * 8;
+	uint64_t offset = meta->header.l1_table_offset;
+	int ret = check_ceiling("the L1 table", size, ceiling, errp);
+
+	if (ret == 0 && size > 0)
+		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
+		                    size, errp);
+	if (ret < 0)
+		return ret;
+	meta->l1.entry_count = meta->header.l1_size;
+	meta->l1.entries = calloc(size / 8 + 1, 8);
+	if (meta->l1.entries == NULL)
+		return qcf_fail_oom(errp);
+	if (size == 0)
+		return 0;
+	qcf_meta_protect_l1(meta, offset, size);
+	return qcf_wrap(errp, "reading the L1 table",
+	                qcf_meta_read_table(meta, offset,
+	                                    (void *)(uintptr_t)meta->l1.entries,
+	                                    size, errp));
+}
+
+/* One without clusters is let through when the header is decoded, because such an
+ * image can be repaired. */
+static int check_has_reftable(const struct qcf_header *h,
+                              struct qcowfmt_error **errp)
+{
+	if (h->refcount_table_clusters > 0)
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_REFTABLE_SIZE,
+	                    QCF_HEADER_AT_REFTABLE,
+	                    "refcount_table_clusters, have 0, want 1 or more");
+}
+
+int qcf_meta_read_reftable(struct qcf_meta *meta, uint64_t ceiling,
+                           struct qcowfmt_error **errp)
+{
+	struct qcf_refcounts *r = &meta->refcounts;
+	uint64_t offset = meta->header.refcount_table_offset;
+	uint64_t size = (uint64_t)meta->header.refcount_table_clusters
+	                << meta->geometry.cluster_bits;
+	int ret = check_ceiling("the refcount table", size, ceiling, errp);
+
+	if (ret == 0)
+		ret = check_has_reftable(&meta->header, errp);
+	if (ret == 0)
+		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
+		                    size, errp);
+	if (ret < 0)
+		return ret;
+	r->table = malloc(size);
+	if (r->table == NULL)
+		return qcf_fail_oom(errp);
+	ret = qcf_meta_read_table(meta, offset, r->table, size, errp);
+	if (ret < 0)
+		return qcf_wrap(errp, "reading the refcount table", ret);
+	r->entry_count = size / 8;
+	for (uint64_t i = 0; i < r->entry_count; i++)
+		r->table[i] = qcf_reftable_entry_decode(
+			(struct qcf_be64){ r->table[i] });
+	r->stored_offset = offset;
+	r->stored_entry_count = r->entry_count;
+	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_REFTABLE,
+	                      qcf_host_cluster(&meta->geometry, offset),
+	                      meta->header.refcount_table_clusters);
+	return 0;
+}
+
+int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
+                                 size_t *len, struct qcowfmt_error **errp)
+{
+	uint64_t offset = meta->header.snapshots_offset;
+	uint64_t file_size = 0;
+	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+
+	if (ret < 0)
+		return ret;
+	if (offset >= file_size)
+		return qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED, offset);
+	*len = QCF_MIN(file_size - offset, QCF_MAX_SNAPSHOT_TABLE);
+	/* An entry is at most 40 bytes, 1 KiB of extra data and two names. */
+	*len = QCF_MIN(*len, meta->header.snapshot_count * UINT64_C(132200));
+	*table = malloc(*len);
+	if (*table == NULL)
+		return qcf_fail_oom(errp);
+	return qcf_storage_pread_exact(meta->storage, *table, *len, offset,
+	                               errp);
+}

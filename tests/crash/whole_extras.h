@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* whole_extras.h - dirty bitmaps and VM state of images for whole_image.h */
+#ifndef QCF_WHOLE_EXTRAS_H
+#define QCF_WHOLE_EXTRAS_H
+
+#include "byte_image.h"
+#include "qcowfmt.h"
+
+#define EXTRAS_TEXT 2048
+
+/* The name of the snapshot with VM state. */
+#define EXTRAS_SNAPSHOT "vm"
+
+/* Everything that can be known of the bitmaps of an image. */
+void extras_describe_bitmaps(struct qcowfmt_image *image,
+                             char text[EXTRAS_TEXT]);
+
+/* Mark a bitmap as one that was in use when the power went. */
+void extras_mark_in_use(struct byte_image *image, const char *name);
+
+/* Give an image VM state, and take a snapshot that has it. */
+void extras_add_vm_state(struct qcowfmt_image *image);
+
+/* The image shows that snapshot: the state is there. */
+void extras_expect_vm_state(struct qcowfmt_image *image, const char *name);
+
+#endif
