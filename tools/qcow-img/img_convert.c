@@ -385,16 +385,6 @@ static bool write_target(const struct img_convert_request *r,
 	return ok && (!r->compress || qcf_target_pad(r->target_path));
 }
 
-/* A target that exists may be described, not just named. */
-static bool take_description(struct img_convert_request *r, bool image_opts)
-{
-	if (!qcf_tool_take_image(&r->target, &r->target_opts, image_opts,
-	                         r->target.path))
-		return false;
-	r->target_path = r->target_opts.path;
-	return true;
-}
-
 /* Find out where the target is; false with a message. */
 static bool name_target(struct img_convert_request *r)
 {
