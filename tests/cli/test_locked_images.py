@@ -85,6 +85,15 @@ class LockedImages(CliTest):
                 self.assertEqual(done.returncode, 1)
                 self.assertIn(b'lock', done.stderr)
 
+    def test_an_image_in_use_may_get_an_overlay(self):
+        for by in (THEIRS, OURS):
+            with self.held('a', by=by):
+                for size in ([], ['2M']):
+                    ours, _ = self.same_all('qemu-img', 'create', '-f',
+                                            'qcow2', '-b', 'a', '-F', 'qcow2',
+                                            'new', *size)
+                    self.assertEqual(ours.status, 0, ours)
+
     def test_readers_share(self):
         for by in (THEIRS, OURS):
             with self.held('-r', 'a', by=by):

@@ -145,7 +145,8 @@ static char *look_at_backing(const char *filename, const char *backing,
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 	struct qcf_tool_open open = { .path = path,
 		                      .format = format,
-		                      .flags = QCOWFMT_OPEN_NO_DATA };
+		                      .flags = QCOWFMT_OPEN_NO_DATA |
+		                               QCOWFMT_OPEN_NO_LOCK };
 	QCF_AUTO_FREE char *reason = NULL;
 
 	if (qcf_tool_open(&open, &image, &reason) < 0 ||
