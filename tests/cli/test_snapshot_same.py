@@ -246,27 +246,12 @@ class SnapshotSame(CliTest):
         self.same_status('qemu-img', 'snapshot', '-c', 'x', 'a')
         self.same_output('qemu-img', 'snapshot', '-l', 'a')
 
-    def test_backing_files_are_opened(self):
-        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
-                  'nowhere', '-F', 'raw', 'a', '1M')
-        for action in (['-c', 'x'], ['-l'], ['-a', 'x'], ['-d', 'x']):
-            self.same_all('qemu-img', 'snapshot', *action, 'a')
-        self.file('base', 1 << 20)
-        for below in ('backing.driver=raw,backing.file.filename=base',
-                      'backing.driver=raw,backing.file.filename=none'):
-            for action in (['-c', 'x'], ['-l'], ['-a', 'x'], ['-d', 'x']):
-                self.same_output('qemu-img', 'snapshot', *action,
-                                 '--image-opts',
-                                 'driver=qcow2,file.filename=a,' + below,
-                                 normalize=without_dates)
-
-    def test_untrusted_overlays_have_snapshots(self):
-        """Nothing is read from the backing file."""
+    def test_backing_file_may_be_missing(self):
+        """Nothing is read from it.  QEMU's program opens it, and fails."""
         self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b',
                   'nowhere', '-F', 'raw', 'a', '1M')
         for args in (['-c', 'x'], ['-l'], ['-a', 'x'], ['-d', 'x']):
-            result = self.our('qemu-img', '--untrusted', 'snapshot', *args,
-                              'a')
+            result = self.our('qemu-img', 'snapshot', *args, 'a')
             self.assertEqual(result.status, 0, result)
 
     def test_long_names_are_cut(self):

@@ -393,7 +393,7 @@ int main(int argc, char **argv)
 		return EXIT_SKIP;
 	(void)ptrace(PTRACE_CONT, command, NULL, NULL);
 	status = follow(command);
-	if (fclose(log_file) != 0)
+	if (ferror(log_file) != 0 || fclose(log_file) != 0)
 		broken(argv[1]);
 	return has_started ? status : EXIT_SKIP;
 }

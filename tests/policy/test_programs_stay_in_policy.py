@@ -34,7 +34,7 @@ COMMANDS = [
     (['convert', '-O', 'raw', 'A', 'out/c'], READ, READ, READ),
     (['dd', '-O', 'raw', 'if=A', 'of=out/dd', 'count=1'], READ, READ, READ),
     (['bench', '-c', '1', '-s', '512', 'A'], READ, READ, READ),
-    (['rebase', '-u', '-b', '', 'A'], WRITE, NEVER, NEVER),
+    (['rebase', '-u', '-b', '', 'A'], WRITE, NEVER, WRITE),
     (['rebase', '-b', '', 'A'], WRITE, READ, WRITE),
     (['commit', 'A'], WRITE, WRITE, WRITE),
     (['amend', '-o', 'size=2M', 'A'], WRITE, READ, WRITE),

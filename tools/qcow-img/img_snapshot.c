@@ -164,15 +164,15 @@ static int work(struct request *r)
 {
 	bool lists = r->action == 0 || r->action == 'l';
 
-	r->image.open.no_references = qcf_tool_is_untrusted();
-	if (!lists)
-		r->image.open.flags |= QCOWFMT_OPEN_READ_WRITE;
+	r->image.open.flags |=
+		lists ? QCOWFMT_OPEN_NO_DATA : QCOWFMT_OPEN_READ_WRITE;
 	return qcf_image_args_work(&r->image, run, r);
 }
 
 int qcf_img_snapshot(int argc, char **argv)
 {
-	struct request r = { 0 };
+	/* Snapshots need nothing of other files. */
+	struct request r = { .image.open.no_references = true };
 	int status;
 
 	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
