@@ -1290,6 +1290,14 @@ typedef void (*qcowfmt_salvage_callback)(void *opaque, size_t source_index,
                                          uint64_t guest_offset, uint64_t len,
                                          const char *message);
 
+/*
+ * Gives the next bytes of a raw disk that comes from first to last, up to len;
+ * returns how many, 0 at the end, or a negative errno value.  Called from one
+ * thread at a time, which may be any.
+ */
+typedef int64_t (*qcowfmt_input_callback)(void *opaque, void *buffer,
+                                          size_t len);
+
 struct qcowfmt_convert_options {
 	size_t struct_size;
 	uint32_t flags;   /* QCOWFMT_CONVERT_* */
@@ -1308,6 +1316,11 @@ struct qcowfmt_convert_options {
 	void *salvage_opaque;
 	/* Gets what was done; may be NULL.  The caller sets its struct_size. */
 	struct qcowfmt_convert_result *result;
+	/* Not NULL: what is copied comes from here, and there are no sources.
+	 * A bitmap, SALVAGE, TOP_ONLY, OUT_OF_ORDER and COPY_RANGE are -EINVAL
+	 * then.  Zeros are added up to a whole sector. */
+	qcowfmt_input_callback input;
+	void *input_opaque;
 };
 
 /* Store clusters compressed. */
@@ -1326,12 +1339,20 @@ struct qcowfmt_convert_options {
  * sources opened read-only; no zeros are looked for in them.  -EINVAL together
  * with COMPRESS. */
 #define QCOWFMT_CONVERT_COPY_RANGE 0x20u
+/* Read each part of the sources once, one after the other in the order of
+ * offsets, for storage that can only go forward; the progress counts their size.
+ * -EINVAL together with OUT_OF_ORDER or COPY_RANGE. */
+#define QCOWFMT_CONVERT_IN_ORDER 0x40u
+/* With input: let the target grow as it comes, and in the end have the length
+ * of it.  Otherwise input that is longer than the target is -EINVAL. */
+#define QCOWFMT_CONVERT_RESIZE 0x80u
 
 /*
  * qcowfmt_convert - copy the disks of images, one behind the other, into another
  *
  * The target is at least as large as all sources together and open read-write;
- * it is not created, resized or flushed here.  What is behind the sources is not
+ * it is not created or flushed here, and resized only with
+ * QCOWFMT_CONVERT_RESIZE.  What is behind the sources is not
  * touched.  Without QCOWFMT_CONVERT_OUT_OF_ORDER a new target comes out the same,
  * byte for byte, for any number of threads, and so does the failure reported: the
  * one with the lowest offset.  Only allocated ranges are read; memory is bounded.
@@ -1362,7 +1383,12 @@ typedef int (*qcowfmt_stream_callback)(void *opaque, const void *buffer,
  * data and how long compressed ones are, unless everything is stored and nothing
  * compressed; they must not change meanwhile (-EBUSY if that is noticed).  Memory:
  * four bytes for each cluster of data.  Options as for qcowfmt_convert();
- * OUT_OF_ORDER, COPY_RANGE, TARGET_IS_ZERO and a bitmap are -EINVAL.  The image is
+ * OUT_OF_ORDER, COPY_RANGE, TARGET_IS_ZERO, RESIZE and a bitmap are -EINVAL.
+ *
+ * With IN_ORDER the sources are read once for qcow2, too: everything that they
+ * call data is stored, zeros or not; -EINVAL together with COMPRESS.  With input
+ * a raw image needs no size; a qcow2 image needs its size in create and
+ * sparse_size UINT64_MAX, and is -ENOTSUP otherwise, or with COMPRESS.  The image is
  * the same for any number of threads.  What callback returns below 0 is the
  * result.  Since 0.1.
  */
@@ -1397,10 +1423,10 @@ struct qcowfmt_compact_result {
  * Moves clusters from the end of the file into free ones, cuts the file, and
  * gives the space of free clusters back.  The guest sees the same disk all the
  * time, also after a failure or a power cut at any moment, which may leave
- * leaked clusters; snapshots and bitmaps stay.  LUKS key slots and dirty bitmaps
- * are not moved, and compressed clusters that share host clusters only together:
- * the file keeps its length up to the last thing that cannot move.  A second run
- * has nothing to do.  Clusters that read as zeros everywhere are not looked for.
+ * leaked clusters; snapshots and bitmaps are kept.  LUKS key slots are not moved,
+ * and compressed clusters that share host clusters only together: the file keeps
+ * its length up to the last thing that cannot move.  A second run has nothing to
+ * do.  Clusters that read as zeros everywhere are not looked for.
  *
  * Takes memory of about 20 MiB, and what qcowfmt_check() takes.  Guest I/O waits
  * meanwhile.  -ENOTSUP for raw and version 1; -EIO and QCOWFMT_ERR_CORRUPT, with

@@ -243,8 +243,8 @@ int qcf_draft_write(struct qcf_bitmap_draft *draft, struct qcowfmt_error **errp)
 
 /* -------------------------------------------------------------- the switch */
 
-/* Free what the bitmaps that there were have and the new ones do not.  Items are
- * in the order of the bitmaps they come from. */
+/* Free what the bitmaps that there were have and the new ones do not, but for what
+ * may not be theirs.  Items are in the order of the bitmaps they come from. */
 static void free_old(struct qcf_bitmap_draft *draft,
                      const struct qcf_bitmap_ext *old)
 {
@@ -257,7 +257,9 @@ static void free_old(struct qcf_bitmap_draft *draft,
 
 		if (at < draft->count && draft->items[at].base == b->items[i])
 			next = &draft->items[at++].next->entry;
-		qcf_bitmap_free_replaced(meta, &b->items[i]->entry, next);
+		if (!b->items[i]->broken)
+			qcf_bitmap_free_replaced(meta, &b->items[i]->entry,
+			                         next);
 	}
 	qcf_bitmap_free_range(meta, old->directory_offset, old->directory_size);
 }
@@ -292,7 +294,8 @@ int qcf_draft_switch(struct qcf_bitmap_draft *draft,
 		return ret;
 	draft->reserved_count = 0;
 	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_BITMAPS, 0, 0);
-	free_old(draft, &old);
+	if (!draft->keep_old)
+		free_old(draft, &old);
 	adopt(draft);
 	return 0;
 }

@@ -30,6 +30,7 @@ struct qcf_draft_item {
 struct qcf_bitmap_draft {
 	struct qcf_meta *meta;
 	uint64_t virtual_size; /* that the disk will have */
+	bool keep_old;         /* what is replaced is not freed but leaks */
 	struct qcf_draft_item *items;
 	uint32_t count;
 	uint32_t room;

@@ -22,6 +22,7 @@
 #include "compact.h"
 #include "compact_move.h"
 #include "compact_plan.h"
+#include "drop_blocks.h"
 #include "exclusive.h"
 #include "reclaim_leaks.h"
 #include "refcount.h"
@@ -68,7 +69,7 @@ static int move_all(struct qcf_compaction *c, struct qcowfmt_error **errp)
 		ret = move_window(c, errp);
 		c->end = c->first;
 	} while (ret == 0 && !c->blocked && c->end > 0);
-	return ret < 0 ? ret : qcf_compact_drop_blocks(c, errp);
+	return ret < 0 ? ret : qcf_drop_blocks(c->meta, errp);
 }
 
 /* Moving makes refcount blocks needless, and that makes room. */
@@ -76,7 +77,7 @@ static int move_until_done(struct qcf_compaction *c, uint64_t *end,
                            struct qcowfmt_error **errp)
 {
 	uint64_t before;
-	int ret = qcf_compact_drop_blocks(c, errp);
+	int ret = qcf_drop_blocks(c->meta, errp);
 
 	if (ret == 0)
 		ret = qcf_compact_find_end(c->meta, end, errp);

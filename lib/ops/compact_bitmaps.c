@@ -12,6 +12,7 @@
 #include "header_ext.h"
 #include "header_rewrite.h"
 #include "header_switch.h"
+#include "meta_tables.h"
 
 /* Entries of a table that are read together. */
 #define PIECE 512u

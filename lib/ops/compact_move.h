@@ -12,8 +12,4 @@
 int qcf_compact_move_window(struct qcf_compaction *c,
                             struct qcowfmt_error **errp);
 
-/* Remove refcount blocks that count nothing but themselves. */
-int qcf_compact_drop_blocks(struct qcf_compaction *c,
-                            struct qcowfmt_error **errp);
-
 #endif

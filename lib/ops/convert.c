@@ -27,6 +27,34 @@ static int refuse(struct qcowfmt_error **errp, const char *why)
 	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE, "%s", why);
 }
 
+static int check_order(size_t source_count,
+                       const struct qcowfmt_convert_options *o,
+                       struct qcowfmt_error **errp)
+{
+	const uint32_t never =
+		QCOWFMT_CONVERT_SALVAGE | QCOWFMT_CONVERT_TOP_ONLY |
+		QCOWFMT_CONVERT_OUT_OF_ORDER | QCOWFMT_CONVERT_COPY_RANGE;
+	const uint32_t disorder =
+		QCOWFMT_CONVERT_OUT_OF_ORDER | QCOWFMT_CONVERT_COPY_RANGE;
+
+	if (o->input == NULL && (o->flags & QCOWFMT_CONVERT_RESIZE) != 0)
+		return refuse(errp, "only input can resize the target");
+	if (o->input == NULL && (o->flags & QCOWFMT_CONVERT_IN_ORDER) != 0 &&
+	    (o->flags & disorder) != 0)
+		return refuse(errp, "ranges cannot be copied in order and in "
+		                    "any order at the same time");
+	if (o->input == NULL)
+		return 0;
+	if (source_count != 0 || o->bitmap != NULL)
+		return refuse(errp, "with input there is no source and no "
+		                    "bitmap");
+	if ((o->flags & never) != 0)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "convert flags 0x%x make no sense for input",
+		                o->flags & never);
+	return 0;
+}
+
 static int check_options(size_t source_count,
                          const struct qcowfmt_convert_options *o,
                          struct qcowfmt_error **errp)
@@ -34,13 +62,14 @@ static int check_options(size_t source_count,
 	const uint32_t known =
 		QCOWFMT_CONVERT_COMPRESS | QCOWFMT_CONVERT_TARGET_IS_ZERO |
 		QCOWFMT_CONVERT_SALVAGE | QCOWFMT_CONVERT_TOP_ONLY |
-		QCOWFMT_CONVERT_OUT_OF_ORDER | QCOWFMT_CONVERT_COPY_RANGE;
+		QCOWFMT_CONVERT_OUT_OF_ORDER | QCOWFMT_CONVERT_COPY_RANGE |
+		QCOWFMT_CONVERT_IN_ORDER | QCOWFMT_CONVERT_RESIZE;
 
 	if ((o->flags & ~known) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "unknown convert flags 0x%x",
 		                o->flags & ~known);
-	if (source_count == 0)
+	if (source_count == 0 && o->input == NULL)
 		return refuse(errp, "there is no source");
 	if (o->bitmap != NULL && source_count > 1)
 		return refuse(errp, "a bitmap is for one source");
@@ -53,7 +82,7 @@ static int check_options(size_t source_count,
 		                "sparse_size is %" PRIu64
 		                ", want at most %" PRIu64,
 		                o->sparse_size, MAX_SPARSE_SIZE);
-	return 0;
+	return check_order(source_count, o, errp);
 }
 
 /* ------------------------------------------------------------------- pipes */
@@ -81,6 +110,24 @@ static int next_dirty(void *opaque, uint64_t offset, uint64_t *start,
 	                       start, len, errp);
 }
 
+static int init_source(struct qcf_convert *c,
+                       struct qcowfmt_image *const *sources,
+                       size_t source_count,
+                       const struct qcowfmt_convert_options *o,
+                       struct qcowfmt_error **errp)
+{
+	if (o->input == NULL)
+		return qcf_source_init(
+			&c->source, sources, source_count,
+			(o->flags & QCOWFMT_CONVERT_TOP_ONLY) != 0, errp);
+	c->input = (struct qcf_input){
+		.read = o->input,
+		.opaque = o->input_opaque,
+	};
+	qcf_source_init_input(&c->source, &c->input, QCF_INPUT_MAX_SIZE);
+	return 0;
+}
+
 int qcf_convert_init(struct qcf_convert *c,
                      struct qcowfmt_image *const *sources, size_t source_count,
                      uint64_t hole_unit,
@@ -93,9 +140,7 @@ int qcf_convert_init(struct qcf_convert *c,
 	int ret = check_options(source_count, o, errp);
 
 	if (ret == 0)
-		ret = qcf_source_init(
-			&c->source, sources, source_count,
-			(o->flags & QCOWFMT_CONVERT_TOP_ONLY) != 0, errp);
+		ret = init_source(c, sources, source_count, o, errp);
 	if (ret < 0)
 		return ret;
 	c->planner = (struct qcf_planner){
@@ -110,6 +155,8 @@ int qcf_convert_init(struct qcf_convert *c,
 		.threads = o->threads,
 		.pack = (o->flags & QCOWFMT_CONVERT_COMPRESS) != 0,
 		.out_of_order = (o->flags & QCOWFMT_CONVERT_OUT_OF_ORDER) != 0,
+		.in_order = (o->flags & QCOWFMT_CONVERT_IN_ORDER) != 0 ||
+		            o->input != NULL,
 		.salvage = o->salvage,
 		.salvage_opaque = o->salvage_opaque,
 		.result = result,
@@ -144,7 +191,9 @@ int qcf_convert_count(struct qcf_convert *c, struct qcowfmt_error **errp)
 {
 	int ret = 0;
 
-	if (c->pace.progress != NULL) {
+	if (c->pipe.in_order) {
+		c->pace.total = c->source.input == NULL ? c->source.size : 0;
+	} else if (c->pace.progress != NULL) {
 		uint64_t total = 0;
 
 		ret = qcf_plan_count(&c->planner, poll_pace, &c->pace, &total,
@@ -236,7 +285,7 @@ static int check_target(const struct qcf_source *source,
 		if (source->images[i].image == target)
 			return refuse(errp, "a source is the target, too");
 	}
-	if (size < source->size)
+	if (source->input == NULL && size < source->size)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "the target has %" PRIu64
 		                " bytes, the sources have %" PRIu64,
@@ -244,6 +293,21 @@ static int check_target(const struct qcf_source *source,
 	if ((flags & QCOWFMT_CONVERT_COMPRESS) != 0)
 		return qcf_check_compressed(target, errp);
 	return 0;
+}
+
+/* What was known at the end only: how long the input is. */
+static int settle_size(struct qcf_convert *c, struct qcf_target *sink,
+                       struct qcowfmt_error **errp)
+{
+	if (c->source.input == NULL)
+		return 0;
+	c->pace.total = c->pace.done;
+	return sink->resize
+	               ? qcf_target_set_size(sink,
+	                                     qcf_align_up(c->input.position,
+	                                                  QCF_SECTOR_SIZE),
+	                                     errp)
+	               : qcf_input_check_end(&c->input, errp);
 }
 
 int qcf_convert(struct qcowfmt_image *const *sources, size_t source_count,
@@ -258,6 +322,7 @@ int qcf_convert(struct qcowfmt_image *const *sources, size_t source_count,
 		.size = qcf_image_top(target)->virtual_size,
 		.zeros_below = zeros_below(target, options->flags),
 		.compress = (options->flags & QCOWFMT_CONVERT_COMPRESS) != 0,
+		.resize = (options->flags & QCOWFMT_CONVERT_RESIZE) != 0,
 	};
 	int ret = qcf_convert_init(&c, sources, source_count,
 	                           target_unit(target, options->flags), options,
@@ -269,11 +334,20 @@ int qcf_convert(struct qcowfmt_image *const *sources, size_t source_count,
 	sink.fill = &c.pipe.fill;
 	sink.share = can_share(sources, source_count, options->flags);
 	qcf_target_init(&sink);
+	/* Where a raw file has its bytes does not depend on the order. */
+	if (qcf_image_top(target)->meta == NULL && c.source.input == NULL &&
+	    options->bitmap == NULL)
+		c.pipe.out_of_order = !c.pipe.in_order;
 	c.planner.zeros_below = sink.zeros_below;
 	c.pipe.sink = &sink.sink;
+	/* What cannot grow takes no more than it has room for. */
+	if (c.source.input != NULL && !sink.resize)
+		c.source.size = sink.size;
 	ret = check_target(&c.source, target, options->flags, errp);
 	if (ret == 0)
 		ret = qcf_convert_run(&c, errp);
+	if (ret == 0)
+		ret = settle_size(&c, &sink, errp);
 	result->data_bytes = atomic_load(&sink.data_bytes);
 	result->shared_bytes = atomic_load(&sink.shared_bytes);
 	qcf_convert_fini(&c);

@@ -3,6 +3,7 @@
  * convert.h - copying the disks of images into another image
  *
  * convert_source   what is read, and where data is
+ * convert_input    the same, if it comes through a function
  * convert_plan     cutting it into pieces
  * convert_slot     reading a piece, looking for zeros
  * convert_pipe     many threads, one order
@@ -27,6 +28,7 @@ int qcf_convert(struct qcowfmt_image *const *sources, size_t source_count,
 /* A pipe and what it works on, for whatever sink. */
 struct qcf_convert {
 	struct qcf_source source;
+	struct qcf_input input;
 	struct qcf_planner planner;
 	struct qcf_pace pace;
 	struct qcf_pipe_options pipe;
@@ -46,7 +48,8 @@ int qcf_convert_init(struct qcf_convert *c,
                      struct qcowfmt_error **errp);
 void qcf_convert_fini(struct qcf_convert *c);
 
-/* Find out how much there is to do, if somebody wants to know. */
+/* Find out how much there is to do, if somebody wants to know and it can be
+ * known. */
 int qcf_convert_count(struct qcf_convert *c, struct qcowfmt_error **errp);
 
 /* The same, and do it. */

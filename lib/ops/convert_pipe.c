@@ -10,6 +10,9 @@
  *
  *   FREE -> (worker takes a piece) BUSY -> READY -> (calling thread stores) FREE
  *
+ * With in_order workers take turns at reading: piece n is read once the n before
+ * it have been.
+ *
  * Failure: a worker leaves its failure in its slot and goes on; the calling
  * thread meets it when everything in front of it is stored.  So the failure that
  * is reported is the first one in the order of offsets, and as a rule the same
@@ -42,6 +45,7 @@ enum slot_state {
 
 struct ring_slot {
 	struct qcf_slot slot;
+	uint64_t number;       /* of its piece */
 	enum slot_state state; /* guarded by pipe.lock */
 };
 
@@ -49,6 +53,7 @@ struct pipe {
 	const struct qcf_pipe_options *o;
 	struct ring_slot *ring;
 	size_t count;
+	uint64_t done_before; /* in the pace */
 	atomic_bool stop;
 	/* stop is looked at by workers, by the calling thread the pace */
 	struct qcf_mutex plan_lock;
@@ -56,6 +61,7 @@ struct pipe {
 	struct qcf_mutex lock;
 	struct qcf_cond changed;
 	uint64_t taken; /* pieces given out so far */
+	uint64_t read;  /* of these, read; with in_order */
 	bool at_end;    /* there are no more */
 };
 
@@ -78,30 +84,62 @@ static int poll_pace(void *opaque, struct qcowfmt_error **errp)
 	return qcf_pace_poll(pipe->o->pace, errp);
 }
 
-static int work_on(struct pipe *pipe, struct qcf_slot *slot)
+static void wait_for_turn(struct pipe *pipe, uint64_t number)
 {
-	const struct qcf_pipe_options *o = pipe->o;
-	int ret;
+	QCF_GUARD(&pipe->lock);
 
-	slot->stage = QCOWFMT_CONVERT_READING;
-	if (slot->piece.content == QCF_CONTENT_DATA) {
-		slot->is_unread = o->sink->skips_reading != NULL &&
-		                  o->sink->skips_reading(o->sink, slot);
-		if (slot->is_unread)
-			return 0;
-		ret = qcf_slot_fill(&o->fill, slot, &slot->error);
-		if (ret < 0)
-			return ret;
-		slot->stage = QCOWFMT_CONVERT_WRITING;
-		if (o->sink->prepare != NULL)
-			return o->sink->prepare(o->sink, slot, &slot->error);
-	}
-	return 0;
+	while (pipe->read != number && !atomic_load(&pipe->stop))
+		qcf_cond_wait(&pipe->changed, &pipe->lock);
 }
 
-static void fill_slot(struct pipe *pipe, struct qcf_slot *slot)
+static void end_turn(struct pipe *pipe)
 {
-	slot->ret = work_on(pipe, slot);
+	QCF_GUARD(&pipe->lock);
+
+	pipe->read++;
+	qcf_cond_broadcast(&pipe->changed);
+}
+
+static int read_slot(struct pipe *pipe, struct ring_slot *ring)
+{
+	const struct qcf_pipe_options *o = pipe->o;
+	struct qcf_slot *slot = &ring->slot;
+	bool is_data = slot->piece.content == QCF_CONTENT_DATA;
+	int ret = 0;
+
+	slot->stage = QCOWFMT_CONVERT_READING;
+	slot->is_unread = is_data && o->sink->skips_reading != NULL &&
+	                  o->sink->skips_reading(o->sink, slot);
+	if (o->in_order)
+		wait_for_turn(pipe, ring->number);
+	if (is_data && !slot->is_unread)
+		ret = qcf_slot_read(&o->fill, slot, &slot->error);
+	if (o->in_order)
+		end_turn(pipe);
+	return ret;
+}
+
+static int work_on(struct pipe *pipe, struct ring_slot *ring)
+{
+	const struct qcf_pipe_options *o = pipe->o;
+	struct qcf_slot *slot = &ring->slot;
+	int ret = read_slot(pipe, ring);
+
+	if (ret < 0 || slot->is_unread ||
+	    slot->piece.content != QCF_CONTENT_DATA)
+		return ret;
+	slot->stage = QCOWFMT_CONVERT_WRITING;
+	qcf_slot_find_zeros(&o->fill, slot);
+	return o->sink->prepare == NULL
+	               ? 0
+	               : o->sink->prepare(o->sink, slot, &slot->error);
+}
+
+static void fill_slot(struct pipe *pipe, struct ring_slot *ring)
+{
+	struct qcf_slot *slot = &ring->slot;
+
+	slot->ret = work_on(pipe, ring);
 	if (slot->ret < 0 || !pipe->o->out_of_order)
 		return;
 	slot->stage = QCOWFMT_CONVERT_WRITING;
@@ -141,7 +179,7 @@ static struct ring_slot *take_slot(struct pipe *pipe)
 	pipe->at_end = ret <= 0;
 	if (ret != 0) {
 		next->state = ret > 0 ? SLOT_BUSY : SLOT_READY;
-		pipe->taken++;
+		next->number = pipe->taken++;
 	}
 	qcf_cond_broadcast(&pipe->changed);
 	return ret > 0 ? next : NULL;
@@ -162,7 +200,7 @@ static void *worker(void *argument)
 	struct ring_slot *slot;
 
 	while ((slot = take_slot(pipe)) != NULL) {
-		fill_slot(pipe, &slot->slot);
+		fill_slot(pipe, slot);
 		set_state(pipe, slot, SLOT_READY);
 	}
 	return NULL;
@@ -195,7 +233,8 @@ static int finish_slot(struct pipe *pipe, struct qcf_slot *slot,
 
 	if (slot->ret == 0)
 		report_lost(o, slot);
-	if (slot->ret == 0 && !o->out_of_order) {
+	/* Input may have ended in front of it. */
+	if (slot->ret == 0 && !o->out_of_order && slot->piece.length > 0) {
 		slot->stage = QCOWFMT_CONVERT_WRITING;
 		slot->ret = o->sink->store(o->sink, slot, &slot->error);
 	}
@@ -205,8 +244,12 @@ static int finish_slot(struct pipe *pipe, struct qcf_slot *slot,
 		qcf_error_move(errp, qcf_take(&slot->error));
 		return slot->ret;
 	}
-	return qcf_pace_add(o->pace, slot->piece.progress, slot->piece.length,
-	                    errp);
+	return qcf_pace_add(o->pace,
+	                    o->in_order
+	                            ? pipe->done_before + slot->piece.offset +
+	                                      slot->piece.length - o->pace->done
+	                            : slot->piece.progress,
+	                    slot->piece.length, errp);
 }
 
 /*
@@ -256,7 +299,8 @@ static int store_all(struct pipe *pipe, struct qcowfmt_error **errp)
 /* Without workers. */
 static int do_all(struct pipe *pipe, struct qcowfmt_error **errp)
 {
-	struct qcf_slot *slot = &pipe->ring[0].slot;
+	struct ring_slot *ring = &pipe->ring[0];
+	struct qcf_slot *slot = &ring->slot;
 	int ret;
 
 	for (;;) {
@@ -270,7 +314,8 @@ static int do_all(struct pipe *pipe, struct qcowfmt_error **errp)
 		}
 		if (ret <= 0)
 			return ret;
-		fill_slot(pipe, slot);
+		fill_slot(pipe, ring);
+		ring->number++;
 		ret = finish_slot(pipe, slot, errp);
 		if (ret < 0)
 			return ret;
@@ -347,7 +392,10 @@ static int make_slots(struct pipe *pipe, struct qcowfmt_error **errp)
 int qcf_pipe_run(const struct qcf_pipe_options *options,
                  struct qcowfmt_error **errp)
 {
-	struct pipe pipe = { .o = options };
+	struct pipe pipe = {
+		.o = options,
+		.done_before = options->pace->done,
+	};
 	int ret;
 
 	qcf_mutex_init(&pipe.plan_lock, QCF_RANK_PLAN);

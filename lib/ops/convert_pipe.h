@@ -34,6 +34,7 @@ struct qcf_pipe_options {
 	uint32_t threads; /* 0: the caller's does everything */
 	bool pack;        /* slots have room for compressed clusters */
 	bool out_of_order;
+	bool in_order; /* read pieces one after the other, too */
 	qcowfmt_salvage_callback salvage;
 	void *salvage_opaque;
 	struct qcowfmt_convert_result *result; /* gets what was done */

@@ -144,6 +144,23 @@ static int find_dirty(struct qcf_planner *p, struct qcowfmt_error **errp)
 	return p->position < p->dirty_end;
 }
 
+/* Whether there is so much shows when it is read. */
+static int plan_input(struct qcf_planner *p, struct qcf_piece *piece)
+{
+	if (p->position >= p->source->size ||
+	    atomic_load(&p->source->input->at_end))
+		return 0;
+	*piece = (struct qcf_piece){
+		.content = QCF_CONTENT_DATA,
+		.offset = p->position,
+		.length =
+			QCF_MIN(p->buffer_size, p->source->size - p->position),
+	};
+	piece->progress = piece->length;
+	p->position += piece->length;
+	return 1;
+}
+
 void qcf_plan_rewind(struct qcf_planner *planner)
 {
 	planner->position = 0;
@@ -157,6 +174,8 @@ int qcf_plan_next(struct qcf_planner *planner, qcf_poll_callback poll,
 	const struct search s = { planner, poll, poll_opaque };
 	int ret;
 
+	if (planner->source->input != NULL)
+		return plan_input(planner, piece);
 	while ((ret = find_dirty(planner, errp)) > 0) {
 		ret = plan_piece(&s, piece, errp);
 		if (ret < 0)

@@ -38,6 +38,7 @@ void qcf_slot_reset(struct qcf_slot *slot)
 		free(slot->lost[i].message);
 	slot->lost_count = 0;
 	slot->is_unread = false;
+	slot->is_last = false;
 	slot->ret = 0;
 	slot->stage = QCOWFMT_CONVERT_NOT_FAILED;
 	qcowfmt_error_free(qcf_take(&slot->error));
@@ -139,7 +140,7 @@ static void fill_blocks(const struct qcf_fill *fill, struct qcf_slot *slot,
 	}
 }
 
-static void find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
+void qcf_slot_find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 {
 	uint64_t units = qcf_slot_units(slot, fill->unit);
 
@@ -154,19 +155,40 @@ static void find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot)
 		fill_blocks(fill, slot, units);
 }
 
-int qcf_slot_fill(const struct qcf_fill *fill, struct qcf_slot *slot,
+static int take_input(struct qcf_input *input, struct qcf_slot *slot,
+                      struct qcowfmt_error **errp)
+{
+	int ret = qcf_input_take(input, slot->buffer, slot->piece.length,
+	                         &slot->piece.length, errp);
+
+	slot->is_last = atomic_load(&input->at_end);
+	slot->piece.progress = slot->piece.length;
+	return ret;
+}
+
+int qcf_slot_read(const struct qcf_fill *fill, struct qcf_slot *slot,
                   struct qcowfmt_error **errp)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	int ret =
-		qcf_source_read(fill->source, slot->buffer, slot->piece.length,
-	                        slot->piece.offset, &error);
+	int ret;
 
+	if (fill->source->input != NULL)
+		return take_input(fill->source->input, slot, errp);
+	ret = qcf_source_read(fill->source, slot->buffer, slot->piece.length,
+	                      slot->piece.offset, &error);
 	if (ret < 0 && fill->salvage)
 		ret = salvage(fill, slot, errp);
 	else if (ret < 0)
 		qcf_error_move(errp, qcf_take(&error));
+	return ret;
+}
+
+int qcf_slot_fill(const struct qcf_fill *fill, struct qcf_slot *slot,
+                  struct qcowfmt_error **errp)
+{
+	int ret = qcf_slot_read(fill, slot, errp);
+
 	if (ret == 0)
-		find_zeros(fill, slot);
+		qcf_slot_find_zeros(fill, slot);
 	return ret;
 }

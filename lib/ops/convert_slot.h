@@ -23,6 +23,7 @@ struct qcf_slot {
 	unsigned char *zeros; /* per unit from the start of the piece: it is
 			       * all zeros */
 	bool is_unread;       /* whoever stores it may know a shorter way */
+	bool is_last;         /* of an input that ended in it */
 
 	/* Only where clusters are compressed, each of them a unit. */
 	uint8_t *packed;       /* room for as much as buffer has */
@@ -59,8 +60,14 @@ struct qcf_fill {
 	bool write_all; /* do not look for zeros */
 };
 
-/* Read the data of a piece and look for zeros in it. */
+/* Read the data of a piece and look for zeros in it.  Where input ends the piece
+ * gets shorter, even empty. */
 int qcf_slot_fill(const struct qcf_fill *fill, struct qcf_slot *slot,
                   struct qcowfmt_error **errp);
+
+/* The two halves of it. */
+int qcf_slot_read(const struct qcf_fill *fill, struct qcf_slot *slot,
+                  struct qcowfmt_error **errp);
+void qcf_slot_find_zeros(const struct qcf_fill *fill, struct qcf_slot *slot);
 
 #endif

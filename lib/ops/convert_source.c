@@ -56,6 +56,12 @@ int qcf_source_init(struct qcf_source *source,
 	return ret;
 }
 
+void qcf_source_init_input(struct qcf_source *source, struct qcf_input *input,
+                           uint64_t size)
+{
+	*source = (struct qcf_source){ .input = input, .size = size };
+}
+
 void qcf_source_fini(struct qcf_source *source)
 {
 	free(source->images);

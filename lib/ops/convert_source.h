@@ -6,6 +6,7 @@
 #ifndef QCF_CONVERT_SOURCE_H
 #define QCF_CONVERT_SOURCE_H
 
+#include "convert_input.h"
 #include "image.h"
 
 /* What has to be done about a range. */
@@ -29,7 +30,8 @@ struct qcf_source_image {
 struct qcf_source {
 	struct qcf_source_image *images; /* owned */
 	size_t count;
-	uint64_t size;
+	struct qcf_input *input; /* in place of images; NULL: there is none */
+	uint64_t size;           /* with input, no more than that */
 	/* Extents read ahead of the last question; for the planner. */
 	struct qcowfmt_extent extents[QCF_SOURCE_EXTENTS];
 	const struct qcf_source_image *extents_of;
@@ -44,6 +46,9 @@ struct qcf_source {
 int qcf_source_init(struct qcf_source *source,
                     struct qcowfmt_image *const *images, size_t count,
                     bool top_only, struct qcowfmt_error **errp);
+/* A source of unknown length, of at most size bytes. */
+void qcf_source_init_input(struct qcf_source *source, struct qcf_input *input,
+                           uint64_t size);
 void qcf_source_fini(struct qcf_source *source);
 
 /*

@@ -6,6 +6,7 @@
 #include "checked.h"
 #include "convert_share.h"
 #include "convert_target.h"
+#include "resize.h"
 #include "write.h"
 #include "write_compressed.h"
 #include "zero_discard.h"
@@ -34,7 +35,7 @@ static bool is_cluster(const struct qcf_target *t, const struct qcf_slot *slot,
 	uint64_t len = unit_len(t, slot, i);
 
 	return offset % t->unit == 0 &&
-	       (len == t->unit || offset + len == t->size);
+	       (len == t->unit || slot->is_last || offset + len == t->size);
 }
 
 static struct qcf_packed packed_unit(const struct qcf_target *t,
@@ -172,13 +173,52 @@ static int write_zeros(struct qcf_target *t, const struct qcf_piece *piece,
 	return ret;
 }
 
+/* Growing a qcow2 image has its price, a raw file's none. */
+#define FIRST_STEP (UINT64_C(1) << 30)
+
+int qcf_target_set_size(struct qcf_target *t, uint64_t size,
+                        struct qcowfmt_error **errp)
+{
+	const struct qcowfmt_resize_options options = {
+		.struct_size = sizeof(options),
+		.flags = QCOWFMT_RESIZE_SHRINK,
+	};
+	int ret = 0;
+
+	if (size != qcf_image_top(t->image)->virtual_size)
+		ret = qcf_resize(t->image, size, &options, errp);
+	t->size = qcf_image_top(t->image)->virtual_size;
+	return ret;
+}
+
+/* Make room for a piece: more than that, as there will be others, if there can
+ * be more; but exactly that for the last one. */
+static int make_room(struct qcf_target *t, const struct qcf_slot *slot,
+                     struct qcowfmt_error **errp)
+{
+	uint64_t end = slot->piece.offset + slot->piece.length;
+	/* No disk is larger than INT64_MAX. */
+	uint64_t more = QCF_MAX(FIRST_STEP, t->size * 2);
+
+	if (slot->is_last)
+		return qcf_target_set_size(t, end, errp);
+	if (end <= t->size)
+		return 0;
+	if (qcf_image_top(t->image)->meta != NULL && end < more &&
+	    qcf_target_set_size(t, more, NULL) == 0)
+		return 0;
+	return qcf_target_set_size(t, end, errp);
+}
+
 static int store(struct qcf_sink *sink, struct qcf_slot *slot,
                  struct qcowfmt_error **errp)
 {
 	struct qcf_target *t = of(sink);
-	int ret = qcf_image_check_range(t->image, slot->piece.offset,
-	                                slot->piece.length, errp);
+	int ret = t->resize ? make_room(t, slot, errp) : 0;
 
+	if (ret == 0)
+		ret = qcf_image_check_range(t->image, slot->piece.offset,
+		                            slot->piece.length, errp);
 	if (ret < 0)
 		return ret;
 	if (slot->piece.content == QCF_CONTENT_ZERO)

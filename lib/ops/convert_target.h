@@ -15,6 +15,7 @@ struct qcf_target {
 	uint64_t zeros_below; /* behind it the target reads as zeros where
 			       * nothing is written */
 	bool compress;        /* units are clusters then */
+	bool resize;          /* grow as input comes */
 	const struct qcf_fill *fill;
 	bool share;                    /* let storage copy ranges */
 	atomic_bool cannot_share;      /* which was tried in vain */
@@ -32,6 +33,10 @@ static inline void qcf_target_count(struct qcf_target *target, uint64_t data,
 	atomic_fetch_add(&target->data_bytes, data);
 	atomic_fetch_add(&target->shared_bytes, shared);
 }
+
+/* Let the target have so many bytes. */
+int qcf_target_set_size(struct qcf_target *target, uint64_t size,
+                        struct qcowfmt_error **errp);
 
 /* Write a piece that was read, zeros apart from the rest. */
 int qcf_target_write(struct qcf_target *target, const struct qcf_slot *slot,

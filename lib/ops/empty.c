@@ -16,6 +16,7 @@
 #include "alloc.h"
 #include "area.h"
 #include "cut_file.h"
+#include "drop_blocks.h"
 #include "header_switch.h"
 #include "l1_table.h"
 #include "recount.h"
@@ -178,6 +179,8 @@ static int empty_counted(struct emptying *e, struct qcowfmt_error **errp)
 		ret = put_empty_table(e, true, errp);
 	if (ret == 0)
 		ret = free_old_table(e, errp);
+	if (ret == 0)
+		ret = qcf_drop_blocks(e->meta, errp);
 	return ret < 0 ? ret : qcf_cut_file(qcf_image_top(e->image), errp);
 }
 
@@ -229,7 +232,7 @@ static int clear_l1(struct qcf_meta *meta, struct qcowfmt_error **errp)
 static int find_end(struct qcf_meta *meta, uint64_t *end,
                     struct qcowfmt_error **errp)
 {
-	uint8_t bytes[QCF_HEADER_LEN_V1];
+	uint8_t bytes[QCF_HEADER_LEN_V1] = { 0 };
 	struct qcf_reader reader = qcf_reader_init(bytes, sizeof(bytes));
 	int ret = qcf_storage_pread_exact(meta->storage, bytes, sizeof(bytes),
 	                                  0, errp);

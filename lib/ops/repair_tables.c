@@ -147,6 +147,8 @@ static void remove_unsound(const struct qcf_checker *c,
 	}
 }
 
+/* What a broken bitmap refers to may be somebody else's, so nothing is freed here:
+ * a look at all references does that. */
 static int keep_sound(struct qcf_checker *c, struct qcf_meta *meta,
                       struct qcowfmt_error **errp)
 {
@@ -155,6 +157,7 @@ static int keep_sound(struct qcf_checker *c, struct qcf_meta *meta,
 		qcf_draft_begin(&draft, meta, meta->header.virtual_size, errp);
 
 	if (ret == 0) {
+		draft.keep_old = true;
 		remove_unsound(c, &draft);
 		ret = qcf_draft_write(&draft, errp);
 	}

@@ -80,6 +80,8 @@ static int stream_raw(struct qcf_convert *c, uint64_t size,
 	c->pipe.fill.write_all = true;
 	c->pipe.sink = &raw.sink;
 	ret = qcf_convert_run(c, errp);
+	if (ret == 0 && c->source.input != NULL && size != 0)
+		ret = qcf_input_check_end(&c->input, errp);
 	return ret < 0 ? ret : qcf_outlet_pad(outlet, size, errp);
 }
 
@@ -116,9 +118,10 @@ static int check_kind(const struct qcowfmt_create_options *create,
 static int check_flags(const struct qcowfmt_convert_options *o,
                        struct qcowfmt_error **errp)
 {
-	const uint32_t never = QCOWFMT_CONVERT_OUT_OF_ORDER |
-	                       QCOWFMT_CONVERT_COPY_RANGE |
-	                       QCOWFMT_CONVERT_TARGET_IS_ZERO;
+	const uint32_t never =
+		QCOWFMT_CONVERT_OUT_OF_ORDER | QCOWFMT_CONVERT_COPY_RANGE |
+		QCOWFMT_CONVERT_TARGET_IS_ZERO | QCOWFMT_CONVERT_RESIZE;
+	bool twice = (o->flags & QCOWFMT_CONVERT_COMPRESS) != 0;
 
 	if ((o->flags & never) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
@@ -129,7 +132,24 @@ static int check_flags(const struct qcowfmt_convert_options *o,
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "an image that is made in one go is made as a "
 		                "whole, not by a bitmap");
+	if (twice && (o->flags & QCOWFMT_CONVERT_IN_ORDER) != 0)
+		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+		                "what is compressed has to be read twice");
 	return 0;
+}
+
+/* Tables come first: they cannot be made for clusters that nobody has seen. */
+static int check_input(const struct qcowfmt_create_options *create,
+                       const struct qcowfmt_convert_options *o,
+                       struct qcowfmt_error **errp)
+{
+	if (o->input == NULL || create->format == QCOWFMT_FORMAT_RAW ||
+	    (create->virtual_size != 0 && o->sparse_size == UINT64_MAX &&
+	     (o->flags & QCOWFMT_CONVERT_COMPRESS) == 0))
+		return 0;
+	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
+	                "a qcow2 image can be made of input in one go only if "
+	                "its size is known and everything is stored as it is");
 }
 
 static int check_size(const struct qcf_source *source,
@@ -152,9 +172,12 @@ static int stream_from(struct qcf_convert *c,
 	struct qcowfmt_create_options sized = *create;
 	int ret;
 
-	if (sized.virtual_size == 0)
+	if (c->source.input != NULL && sized.virtual_size != 0)
+		c->source.size = sized.virtual_size;
+	if (c->source.input == NULL && sized.virtual_size == 0)
 		sized.virtual_size = c->source.size;
-	ret = check_size(&c->source, &sized, errp);
+	ret = c->source.input == NULL ? check_size(&c->source, &sized, errp)
+	                              : 0;
 	if (ret == 0)
 		ret = qcf_create_check(&sized, errp);
 	if (ret < 0)
@@ -183,6 +206,8 @@ int qcf_stream(struct qcowfmt_image *const *sources, size_t source_count,
 
 	if (ret == 0)
 		ret = check_kind(create, options->flags, errp);
+	if (ret == 0)
+		ret = check_input(create, options, errp);
 	if (ret == 0)
 		ret = qcf_create_check_options(create, errp);
 	if (ret == 0)

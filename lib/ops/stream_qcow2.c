@@ -5,7 +5,8 @@
  * Tables and counts come before the data, so it has to be known in front which
  * clusters there will be and how long each is: the sources are read, and
  * compressed, once to find that out, and once more for the data.  Only where
- * everything is stored as it is, zeros or not, the maps of the sources tell.
+ * everything is stored as it is, zeros or not, the maps of the sources tell, or
+ * for input its size.
  *
  * Memory: four bytes for each cluster with data, in tables as L2 tables are.
  */
@@ -131,6 +132,19 @@ static int note_unread(struct qcf_sink *sink, struct qcf_slot *slot,
 	return note(sink, slot, errp);
 }
 
+/* Everything that comes is stored. */
+static int note_input(const struct qcf_convert *c, struct image_sink *s,
+                      struct qcowfmt_error **errp)
+{
+	uint64_t count = qcf_clusters_for(s->geometry, c->source.size);
+	int ret = 0;
+
+	for (uint64_t i = 0; ret == 0 && i < count; i++)
+		ret = qcf_stream_map_set(
+			s->map, i, (uint32_t)s->geometry->cluster_size, errp);
+	return ret;
+}
+
 static int find_lengths(struct qcf_convert *c, struct image_sink *s,
                         struct qcowfmt_error **errp)
 {
@@ -138,6 +152,8 @@ static int find_lengths(struct qcf_convert *c, struct image_sink *s,
 	struct qcf_pipe_options pipe = c->pipe;
 	int ret;
 
+	if (c->source.input != NULL)
+		return note_input(c, s, errp);
 	s->sink = (struct qcf_sink){ .prepare = prepare, .store = note };
 	if (!s->compress && write_all)
 		s->sink = (struct qcf_sink){
@@ -231,6 +247,15 @@ static int put_piece(struct qcf_sink *sink, struct qcf_slot *slot,
 	return ret;
 }
 
+static int end_input(struct qcf_convert *c, struct qcowfmt_error **errp)
+{
+	if (qcf_align_up(c->input.position, QCF_SECTOR_SIZE) == c->source.size)
+		return qcf_input_check_end(&c->input, errp);
+	return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
+	                "the input has %" PRIu64 " bytes, want %" PRIu64,
+	                c->input.position, c->source.size);
+}
+
 static int put_image(struct qcf_convert *c, struct image_sink *s,
                      struct qcf_create_plan *plan, struct qcowfmt_error **errp)
 {
@@ -246,6 +271,8 @@ static int put_image(struct qcf_convert *c, struct image_sink *s,
 	s->sink = (struct qcf_sink){ .prepare = prepare, .store = put_piece };
 	c->pipe.sink = &s->sink;
 	ret = qcf_pipe_run(&c->pipe, errp);
+	if (ret == 0 && c->source.input != NULL)
+		ret = end_input(c, errp);
 	if (ret == 0 && qcf_stream_walk_next(&s->walk))
 		return changed(
 			qcf_host_offset(s->geometry, s->walk.guest_cluster),
@@ -310,6 +337,9 @@ int qcf_stream_qcow2(struct qcf_convert *c,
 	if (ret < 0)
 		return ret;
 	s.geometry = &plan.geometry;
+	/* What is read once cannot be looked at before. */
+	if (c->pipe.in_order)
+		c->pipe.fill.write_all = true;
 	c->planner.zeros_below = hides ? UINT64_MAX : 0;
 	qcf_compression_levels(create->compression_type, &lowest, &highest);
 	qcf_compressor_init(&s.compressor, 0);

@@ -132,6 +132,34 @@ struct qcowfmt_image *api_open(const char *path, uint32_t flags)
 	return image;
 }
 
+struct qcowfmt_image *api_make_version_1(const char *path,
+                                         uint64_t virtual_size)
+{
+	struct qcowfmt_create_options create = {
+		.struct_size = sizeof(create),
+		.virtual_size = virtual_size,
+		.format = QCOWFMT_FORMAT_QCOW,
+	};
+	struct qcowfmt_open_options open = {
+		.struct_size = sizeof(open),
+		.format = QCOWFMT_FORMAT_QCOW,
+		.flags = API_RW,
+	};
+	struct qcowfmt_image *image = NULL;
+
+	API_OK(qcowfmt_create_file(path, &create, &api_error));
+	API_OK(qcowfmt_open_file(path, &open, &image, &api_error));
+	return image;
+}
+
+int api_cancel_after(void *opaque, uint64_t done, uint64_t total)
+{
+	int *left = opaque;
+
+	ck_assert_uint_le(done, total);
+	return (*left)-- == 0;
+}
+
 void api_close(struct qcowfmt_image *image)
 {
 	API_OK(qcowfmt_close(image, &api_error));

@@ -90,11 +90,18 @@ void api_create_overlay(const char *path, uint64_t virtual_size,
 struct qcowfmt_image *api_open(const char *path, uint32_t flags);
 void api_close(struct qcowfmt_image *image);
 
+/* Create an image of version 1 and open it for writing. */
+struct qcowfmt_image *api_make_version_1(const char *path,
+                                         uint64_t virtual_size);
+
 /* Write or expect len bytes of one value. */
 void api_write(struct qcowfmt_image *image, uint64_t guest_offset, size_t len,
                uint8_t value);
 void api_expect(struct qcowfmt_image *image, uint64_t guest_offset, size_t len,
                 uint8_t value);
+
+/* A progress callback that cancels after *opaque more calls, an int. */
+int api_cancel_after(void *opaque, uint64_t done, uint64_t total);
 
 /* qcowfmt_check() finds nothing at all. */
 void api_check_clean(struct qcowfmt_image *image);

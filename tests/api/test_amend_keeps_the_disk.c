@@ -227,22 +227,10 @@ END_TEST
 
 START_TEST(other_formats)
 {
-	struct qcowfmt_create_options v1 = {
-		.struct_size = sizeof(v1),
-		.virtual_size = SIZE,
-		.format = QCOWFMT_FORMAT_QCOW,
-	};
-	struct qcowfmt_open_options open = {
-		.struct_size = sizeof(open),
-		.format = QCOWFMT_FORMAT_QCOW,
-		.flags = API_RW,
-	};
+	struct qcowfmt_image *image = api_make_version_1(path(), SIZE);
 	struct qcowfmt_amend_options o = options();
-	struct qcowfmt_image *image = NULL;
 
 	o.version = 3;
-	API_OK(qcowfmt_create_file(path(), &v1, &api_error));
-	API_OK(qcowfmt_open_file(path(), &open, &image, &api_error));
 	API_FAILS(qcowfmt_amend(image, &o, &api_error), ENOTSUP,
 	          QCOWFMT_ERR_UNSUPPORTED);
 	api_close(image);
@@ -256,14 +244,6 @@ START_TEST(other_formats)
 
 END_TEST
 
-static int cancel(void *opaque, uint64_t done, uint64_t total)
-{
-	int *left = opaque;
-
-	ck_assert_uint_le(done, total);
-	return (*left)-- == 0;
-}
-
 START_TEST(cancelled)
 {
 	for (int calls = 0; calls < 3; calls++) {
@@ -272,7 +252,7 @@ START_TEST(cancelled)
 		int left = calls;
 
 		o.version = 2;
-		o.progress = cancel;
+		o.progress = api_cancel_after;
 		o.progress_opaque = &left;
 		API_FAILS(qcowfmt_amend(image, &o, &api_error), ECANCELED,
 		          QCOWFMT_ERR_CANCELLED);

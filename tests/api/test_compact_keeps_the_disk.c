@@ -106,21 +106,13 @@ START_TEST(compressed)
 
 END_TEST
 
-static int cancel(void *opaque, uint64_t done, uint64_t total)
-{
-	int *left = opaque;
-
-	ck_assert_uint_le(done, total);
-	return (*left)-- == 0;
-}
-
 START_TEST(cancelled)
 {
 	struct qcowfmt_image *image = make(4096);
 	int left = 0;
 	struct qcowfmt_compact_options o = {
 		.struct_size = sizeof(o),
-		.progress = cancel,
+		.progress = api_cancel_after,
 		.progress_opaque = &left,
 	};
 
@@ -138,16 +130,6 @@ END_TEST
 
 START_TEST(refused)
 {
-	struct qcowfmt_create_options v1 = {
-		.struct_size = sizeof(v1),
-		.virtual_size = SIZE,
-		.format = QCOWFMT_FORMAT_QCOW,
-	};
-	struct qcowfmt_open_options open = {
-		.struct_size = sizeof(open),
-		.format = QCOWFMT_FORMAT_QCOW,
-		.flags = API_RW,
-	};
 	struct qcowfmt_compact_options o = { .struct_size = sizeof(o),
 		                             .flags = 1 };
 	struct qcowfmt_image *image = make(4096);
@@ -159,8 +141,7 @@ START_TEST(refused)
 	API_FAILS(qcowfmt_compact(image, NULL, NULL, &api_error), EROFS,
 	          QCOWFMT_ERR_READ_ONLY);
 	api_close(image);
-	API_OK(qcowfmt_create_file(path(), &v1, &api_error));
-	API_OK(qcowfmt_open_file(path(), &open, &image, &api_error));
+	image = api_make_version_1(path(), SIZE);
 	API_FAILS(qcowfmt_compact(image, NULL, NULL, &api_error), ENOTSUP,
 	          QCOWFMT_ERR_UNSUPPORTED);
 	api_close(image);

@@ -191,6 +191,43 @@ START_TEST(check_results_stay_inside_the_structure)
 
 END_TEST
 
+/* The verdict was added behind what was there. */
+START_TEST(inspections_stay_inside_the_structure)
+{
+	struct qcowfmt_file_options options = {
+		.struct_size = sizeof(options),
+		.flags = QCOWFMT_FILE_READ_ONLY,
+	};
+
+	struct {
+		struct qcowfmt_inspection found;
+		uint8_t tail[64]; /* of a later version */
+	} longer;
+	struct qcowfmt_inspection *found = &longer.found;
+	const uint8_t *bytes = (const uint8_t *)&longer;
+	size_t size = offsetof(struct qcowfmt_inspection, unsafe);
+	struct qcowfmt_storage *storage = NULL;
+
+	api_create(scratch_path("x.qcow2"), SIZE, 0);
+	API_OK(qcowfmt_storage_open_file(scratch_path("x.qcow2"), &options,
+	                                 &storage, &api_error));
+	memset(&longer, 0xaa, sizeof(longer));
+	found->struct_size = size;
+	API_OK(qcowfmt_inspect(storage, NULL, NULL, found, &api_error));
+	ck_assert_uint_eq(found->virtual_size, SIZE);
+	for (size_t i = size; i < sizeof(longer); i++)
+		ck_assert_uint_eq(bytes[i], 0xaa);
+	memset(&longer, 0xaa, sizeof(longer));
+	found->struct_size = sizeof(longer);
+	API_OK(qcowfmt_inspect(storage, NULL, NULL, found, &api_error));
+	ck_assert_uint_eq(found->unsafe, 0);
+	for (size_t i = sizeof(*found); i < sizeof(longer); i++)
+		ck_assert_uint_eq(bytes[i], 0);
+	qcowfmt_storage_free(storage);
+}
+
+END_TEST
+
 START_TEST(unknown_flags_are_refused)
 {
 	struct qcowfmt_open_options options = {
@@ -229,6 +266,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, storage_files);
 	tcase_add_test(tcase, results_stay_inside_the_structure);
 	tcase_add_test(tcase, check_results_stay_inside_the_structure);
+	tcase_add_test(tcase, inspections_stay_inside_the_structure);
 	tcase_add_test(tcase, unknown_flags_are_refused);
 }
 

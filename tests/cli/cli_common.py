@@ -53,7 +53,7 @@ def run_program(table, args, cwd, stdin=None):
     """Run args[0], which is a name of QEMU's, as the program of the table."""
     done = subprocess.run(args, executable=table[args[0]], cwd=cwd,
                           input=(stdin or '').encode(), capture_output=True,
-                          timeout=120, env=dict(os.environ, TMPDIR=cwd),
+                          timeout=600, env=dict(os.environ, TMPDIR=cwd),
                           check=False)
     return Result(done.returncode,
                   done.stdout.decode(errors='surrogateescape'),

@@ -182,6 +182,17 @@ class CheckSame(CliTest):
             ours = self.our('qemu-img', 'check', *args, 'a')
             self.assertEqual((ours.status, ours.err), (0, ''), args)
 
+    def test_nothing_is_repaired_without_a_lock(self):
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'u', '1M')
+        self.file('raw', 65536)
+        for args in (['-r', 'all', 'u'], ['-r', 'leaks', '-f', 'raw', 'raw'],
+                     ['-r', 'leaks', '--image-opts',
+                      'driver=qcow2,file.filename=u']):
+            ours, _ = self.same_all('qemu-img', 'check', '-U', *args)
+            self.assertEqual(ours.status, 1)
+            self.assertIn('force-share', ours.err)
+        self.same_bytes('u')
+
 
 if __name__ == '__main__':
     main()

@@ -33,6 +33,19 @@ class CommitSame(CliTest):
                           directory).out
         return re.search(r'"virtual-size": (\d+)', out).group(1)
 
+    def test_nothing_is_left_of_a_long_overlay(self):
+        """A refcount block counts 128 KiB of the file, and lies in them."""
+        self.create('base', '2M')
+        self.overlay('top', 'base', '2M', '-o', 'cluster_size=512')
+        self.io('top', 'write -P 3 0 2M')
+        long = os.stat(self.our_path('top')).st_size
+        self.same_status('qemu-img', 'commit', '-q', 'top')
+        self.same_disks('base', 'top')
+        self.is_sound('top')
+        self.assertGreater(long, 2 * MIB)
+        self.assertLessEqual(os.stat(self.our_path('top')).st_size,
+                             os.stat(self.their_path('top')).st_size)
+
     def same_disks(self, *names, fmt=None):
         """Each of our images holds what theirs of this name does."""
         for name in names:

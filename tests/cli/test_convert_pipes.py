@@ -38,11 +38,20 @@ class ConvertPipes(CliTest):
                 cwd=self.ours, stdin=f, capture_output=True, check=False,
                 env=dict(os.environ, TMPDIR=self.ours, **(env or {})))
 
-    def pipe(self, shell):
+    def pipe(self, shell, temporary=None):
         """Our program is $0."""
-        return subprocess.run(['sh', '-c', shell, OURS['qemu-img']],
-                              cwd=self.ours, capture_output=True, check=False,
-                              env=dict(os.environ, TMPDIR=self.ours))
+        return subprocess.run(
+            ['sh', '-c', shell, OURS['qemu-img']], cwd=self.ours,
+            capture_output=True, check=False,
+            env=dict(os.environ, TMPDIR=temporary or self.ours))
+
+    def in_one_go(self, shell, fmt='qcow2'):
+        """Without any place for a temporary file."""
+        done = self.pipe(shell, '/nonexistent')
+        self.assertEqual((done.returncode, done.stderr), (0, b''), shell)
+        self.same_content('src', 'new', 'raw', fmt)
+        if fmt == 'qcow2':
+            self.is_sound('new')
 
     def keep(self, name, content):
         with open(self.our_path(name), 'wb') as f:
@@ -79,6 +88,121 @@ class ConvertPipes(CliTest):
             self.assertEqual((done.returncode, done.stderr), (0, b''), shell)
             self.same_content('src', 'new', 'raw', 'qcow2')
             self.is_sound('new')
+
+    def test_raw_input_in_one_go(self):
+        for words in ('', '-c', '-m 1', '-m 16 -W', '-S 0', '-S 1M', '-C',
+                      '-p -q',
+                      '-c -o compression_type=zstd',
+                      '-o compat=0.10', '-o extended_l2=on',
+                      '-o cluster_size=512', '-c -o cluster_size=2M',
+                      '-o size=%d' % SIZE):
+            self.in_one_go('cat src | "$0" convert -f raw -O qcow2 %s - new'
+                           % words)
+            self.assertIn(b'(%d bytes)' % SIZE,
+                          self.pipe('"$0" info new').stdout)
+        self.in_one_go('cat src | "$0" convert -f raw - new', 'raw')
+        self.in_one_go('cat src | "$0" convert - - | cat > new', 'raw')
+        self.in_one_go('cat src | "$0" convert -f raw -O qcow2 -S 0 '
+                       '-o size=%d - - | cat > new' % SIZE)
+
+    def test_raw_input_into_an_image_that_exists(self):
+        for size, code in ((SIZE, 0), (SIZE + MIB, 0), (SIZE - 512, 1)):
+            self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'new',
+                      str(size))
+            done = self.pipe('cat src | "$0" convert -n -f raw -O qcow2 - '
+                             'new', '/nonexistent')
+            self.assertEqual(done.returncode, code, done)
+            self.is_sound('new')
+            if code == 0:
+                self.same_content('src', 'new', 'raw', 'qcow2')
+        self.assertIn(b'longer than', done.stderr)
+
+    def test_raw_input_of_another_length_than_said(self):
+        for size in (SIZE - 512, SIZE + 512):
+            for target in ('new', '-S 0 -'):
+                done = self.pipe('cat src | "$0" convert -f raw -O qcow2 -o '
+                                 'size=%d - %s | cat > pipe; test ! -e new'
+                                 % (size, target))
+                self.assertEqual(done.returncode, 0, done)
+                self.assertNotEqual(done.stderr, b'')
+
+    def test_raw_input_that_is_no_whole_sector(self):
+        self.keep('odd', noise(4, 3 * 64 * KIB + 77))
+        for fmt in ('raw', 'qcow2'):
+            done = self.pipe('cat odd | "$0" convert -f raw -O %s - new' % fmt,
+                             '/nonexistent')
+            self.assertEqual(done.returncode, 0, done)
+            self.same_content('odd', 'new', 'raw', fmt)
+
+    def test_growth_past_the_first_step(self):
+        """Input of more than a gigabyte, almost all zeros."""
+        self.file('src', (1 << 30) + 3 * MIB, [(0, noise(1, MIB)),
+                                               ((1 << 30) + MIB, b'end')])
+        self.in_one_go('cat src | "$0" convert -f raw -O qcow2 - new')
+        done = self.pipe('(ulimit -v 400000; cat src | "$0" convert -m 2 '
+                         '-f raw -O qcow2 -c - new)', '/nonexistent')
+        self.assertEqual(done.returncode, 0, done)
+        self.same_content('src', 'new', 'raw', 'qcow2')
+
+    def test_our_own_images_in_one_go(self):
+        for first, second in (('', ''), ('-c', ''), ('-c', '-c'),
+                              ('-S 0', '-m 1'), ('-o extended_l2=on', ''),
+                              ('-o cluster_size=512', ''),
+                              ('-c -o compression_type=zstd', '-m 16'),
+                              ('-o cluster_size=2M', '-S 0')):
+            self.in_one_go('"$0" convert -f raw -O qcow2 %s src - | "$0" '
+                           'convert -O qcow2 %s - new' % (first, second))
+            self.in_one_go('"$0" convert -f raw -O qcow2 %s src - | "$0" '
+                           'convert -O raw - - | cat > new' % first, 'raw')
+        self.in_one_go('"$0" convert -f raw -O qcow2 -c src - | "$0" convert '
+                       '-O qcow2 - - | "$0" convert -O qcow2 - new')
+
+    def test_large_images_in_one_go(self):
+        """More data than is kept of an image."""
+        self.file('src', 160 * MIB, [(0, noise(1, 90 * MIB)),
+                                     (120 * MIB, noise(2, 20 * MIB))])
+        for words in ('', '-c'):
+            self.in_one_go('"$0" convert -f raw -O qcow2 %s src - | "$0" '
+                           'convert -O qcow2 - new' % words)
+
+    def test_an_image_whose_data_is_not_in_order(self):
+        """Small ones are kept; large ones go to a temporary file."""
+        for size, code in ((2 * MIB, 0), (90 * MIB, 1)):
+            self.file('src', 100 * MIB, [(0, noise(1, MIB)),
+                                         (8 * MIB, noise(2, size))])
+            self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'image',
+                      '100M')
+            # What lies behind comes first.
+            for at, end in ((8, 8 + size // MIB), (0, 1)):
+                self.qemu('qemu-io', '-c', 'write -q -P 1 %dM %dM' %
+                          (at, end - at), 'image')
+            self.qemu('qemu-img', 'convert', '-O', 'raw', 'image', 'src')
+            done = self.pipe('cat image | "$0" convert - new', '/nonexistent')
+            self.assertEqual(done.returncode, code, done)
+            if code:
+                self.assertIn(b'temporary file', done.stderr)
+            done = self.pipe('cat image | "$0" convert - new')
+            self.assertEqual(done.returncode, 0, done)
+            self.same_content('src', 'new', 'raw', 'raw')
+
+    def test_an_image_that_breaks_off(self):
+        self.file('src', 160 * MIB, [(0, noise(1, 90 * MIB))])
+        for length in (10, 70000, 80 * MIB):
+            done = self.pipe('"$0" convert -f raw -O qcow2 src - | '
+                             'head -c %d | "$0" convert -f qcow2 -O qcow2 - '
+                             'new; test ! -e new' % length)
+            self.assertEqual(done.returncode, 0, length)
+            self.assertNotEqual(done.stderr.count(b'qcow-img'), 1, done)
+
+    def test_what_needs_a_temporary_file(self):
+        for words in ('-f raw -O qcow2 - -', '-f raw -O qcow -  new',
+                      '-f raw -O qcow2 -o preallocation=metadata - new',
+                      '-f raw src - new'):
+            shell = 'cat src | "$0" convert %s > out' % words
+            done = self.pipe(shell, '/nonexistent')
+            self.assertEqual(done.returncode, 1, words)
+            self.assertIn(b'temporary file', done.stderr)
+            self.assertEqual(self.pipe(shell).returncode, 0, words)
 
     def test_nothing_is_left_behind(self):
         self.pipe('cat src | "$0" convert -f raw - new')

@@ -3,9 +3,10 @@
 data file, and preallocated ones."""
 
 import os
+import subprocess
 
-from cli_common import (AES, CliTest, KIB, LUKS, MIB, SECRETS, image_opts,
-                        main, noise)
+from cli_common import (AES, CliTest, HAS_JSON, KIB, LUKS, MIB, OURS, SECRETS,
+                        image_opts, main, noise)
 
 SIZE = 4 * MIB + 512
 PIECES = [(0, noise(1, 70 * KIB)), (MIB, noise(2, MIB)),
@@ -142,6 +143,52 @@ class ConvertSpecialTargets(CliTest):
         self.their('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', '-o',
                    'extended_l2=on', 'src', 'new')
         self.same_output('qemu-img', 'map', 'new')
+
+    def test_a_target_described_in_json(self):
+        if not HAS_JSON:
+            self.skipTest('built without JSON')
+        inner = '{"driver": "file", "filename": "new"}'
+        for described in ('json:{"driver": "qcow2", "file": %s}' % inner,
+                          'json:{"file": %s}' % inner,
+                          'json:{"file.filename": "new"}'):
+            for flags in ('-O qcow2', '-O qcow2 --target-is-zero', '',
+                          '-O raw', '-O bad'):
+                self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'new',
+                          str(SIZE))
+                args = ['qemu-img', 'convert', '-n', '-f', 'raw',
+                        *flags.split(), 'src', described]
+                self.same_all(*args)
+                if 'qcow2' in flags:
+                    self.same_content('src', 'new', 'raw', 'qcow2')
+                    self.is_sound('new')
+        for name in ('json:{"driver": "qcow2", "file.filename": "none"}',
+                     'json:{"driver": "qcow2"}'):
+            self.same_all('qemu-img', 'convert', '-n', '-O', 'qcow2', '-f',
+                          'raw', 'src', name)
+        self.same_all('qemu-img', 'convert', '-O', 'qcow2', '-f', 'raw', 'src',
+                      'json:{"driver": "qcow2", "file.filename": "x"}')
+
+    def test_a_huge_overlay_without_its_backing_file(self):
+        """Zeros in place of it take no memory, however large it was."""
+        if not HAS_JSON:
+            self.skipTest('built without JSON')
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'base', '4T')
+        self.qemu('qemu-io', '-c', 'write -q -P 1 1T 64k', 'base')
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'base',
+                  '-F', 'qcow2', 'top')
+        self.qemu('qemu-io', '-c', 'write -q -P 3 3T 64k', 'top')
+        self.same_all('qemu-img', 'convert', '-O', 'qcow2',
+                      'json:{"driver": "qcow2", "file.filename": "top", '
+                      '"backing": null}', 'new')
+        self.same_bytes('new')
+        done = subprocess.run(
+            ['sh', '-c', 'ulimit -v 300000; exec "$0" "$@"',
+             OURS['qemu-img'], 'convert', '-O', 'qcow2',
+             'json:{"driver": "qcow2", "file.filename": "top", '
+             '"backing": null}', 'again'], cwd=self.ours,
+            capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done)
+        self.same_content('new', 'again')
 
 
 if __name__ == '__main__':

@@ -4,8 +4,8 @@ in which there is no guest data, no key and, if asked for, no name."""
 
 import os
 
-from cli_common import LUKS, MIB, SECRETS, blocks_used, main
-from damage import COPIED, FAR, DamageTest
+from cli_common import LUKS, MIB, SECRETS, blocks_used, image_opts, main
+from damage import COPIED, FAR, OFFSET, DamageTest
 
 GUEST = b'guest data of somebody'
 
@@ -106,6 +106,84 @@ class Dehydrate(DamageTest):
         copy = self.dehydrate()
         self.assertEqual(copy[area:area + 592], original[area:area + 592])
         self.assertEqual(copy[area + 592:].strip(b'\0'), b'')
+
+    def fill(self):
+        """Guest data in an image and its snapshots, some of it compressed."""
+        with open(self.our_path('pattern'), 'wb') as f:
+            f.write(GUEST.ljust(512, b'.') * 2048)
+        for i in range(3):
+            ours = self.our('qemu-io', '-c',
+                            'write -s pattern %dM 1M' % (2 * i), 'a')
+            self.assertEqual(ours.status, 0, ours)
+            for j in range(16):
+                ours = self.our('qemu-io', '-c', 'write -c -s pattern %d 64k' %
+                                ((2 * i + 1) * MIB + j * 65536), 'a')
+                self.assertEqual(ours.status, 0, ours)
+            if i < 2:
+                self.our('qemu-img', 'snapshot', '-c', 's%d' % i, 'a')
+
+    def compressed_ranges(self, data):
+        """Where the compressed clusters of an image of 64 KiB clusters are."""
+        ranges = []
+        for i in range(96):
+            word = self.get(self.l2(i))
+            if word & (1 << 62):
+                offset = word & ((1 << 54) - 1)
+                sectors = (word >> 54 & 0xff) + 1
+                ranges.append((offset, (offset & ~511) + sectors * 512))
+        self.assertTrue(ranges)
+        return [data[start:end] for start, end in ranges]
+
+    def test_nothing_of_the_guest_is_left(self):
+        for options in ('compat=1.1', 'compat=0.10', 'extended_l2=on'):
+            self.our('qemu-img', 'create', '-f', 'qcow2', '-o', options, 'a',
+                     '8M')
+            if options != 'compat=0.10':
+                self.our('qemu-img', 'bitmap', '--add', 'a', 'bm0')
+            self.fill()
+            with open(self.our_path('a'), 'rb') as f:
+                original = f.read()
+            self.assertIn(GUEST, original)
+            copy = self.dehydrate()
+            self.assertNotIn(GUEST, copy)
+            self.assertNotIn(b'.' * 64, copy)
+            if options != 'extended_l2=on':
+                for data in self.compressed_ranges(copy):
+                    self.assertEqual(data.strip(b'\0'), b'')
+
+    def test_nothing_behind_the_end_is_left(self):
+        """Where VM state is."""
+        self.make(snapshots=1)
+        self.write_guest_data()
+        self.put(24, MIB)
+        self.assertNotIn(GUEST, self.dehydrate())
+
+    def test_no_cipher_text_is_left(self):
+        self.our_image('a', 'qemu-img', 'create', *SECRETS[:2], '-f', 'qcow2',
+                       '-o', LUKS, 'a', '8M')
+        area = self.get(self.get(100, 4) + 8)
+        length = self.get(self.get(100, 4) + 16)
+        with open(self.our_path('pattern'), 'wb') as f:
+            f.write(GUEST.ljust(512, b'.') * 2048)
+        ours = self.our('qemu-io', *SECRETS[:2], '-c',
+                        'write -s pattern 0 1M', '--image-opts',
+                        image_opts('a'))
+        self.assertEqual(ours.status, 0, ours)
+        copy = self.dehydrate()
+        first = self.get(self.l2()) & OFFSET
+        self.assertNotEqual(first, 0)
+        self.assertEqual(copy[first:first + MIB].strip(b'\0'), b'')
+        self.assertEqual(copy[area + 592:area + length].strip(b'\0'), b'')
+
+    def test_a_data_file_stays_where_it_is(self):
+        for options in ('data_file=d', 'data_file=d,data_file_raw=on'):
+            self.our('qemu-img', 'create', '-f', 'qcow2', '-o', options, 'a',
+                     '8M')
+            self.write_guest_data()
+            with open(self.our_path('d'), 'rb') as f:
+                self.assertIn(GUEST, f.read())
+            self.assertNotIn(GUEST, self.dehydrate())
+            self.assertNotIn(GUEST, self.dehydrate('--no-names'))
 
     def test_version_1(self):
         self.qemu('qemu-img', 'create', '-q', '-f', 'qcow', 'a', '10M')

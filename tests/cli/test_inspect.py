@@ -6,7 +6,7 @@ to use."""
 import json
 import os
 
-from cli_common import MIB, main
+from cli_common import LUKS, MIB, SECRETS, main, noise
 from damage import COPIED, FAR, DamageTest
 
 EXIT_CORRUPT = 2
@@ -84,6 +84,50 @@ class Inspect(DamageTest):
             self.assertFalse(found['can-open'])
         os.truncate(self.our_path('a'), 0)
         self.assertEqual(self.inspect('a')['format'], 'raw')
+
+    def original(self):
+        with open(self.our_path('a'), 'rb') as f:
+            return f.read()
+
+    def outcome(self, data):
+        """Whatever a file holds, it is told, soon and without a crash."""
+        with open(self.our_path('cut'), 'wb') as f:
+            f.write(data)
+        ours = self.our('qemu-img', 'inspect', '--output=json', 'cut')
+        self.assertIn(ours.status, (0, EXIT_CORRUPT), ours)
+        self.assertEqual(ours.err, '')
+        return json.loads(ours.out)
+
+    def test_files_cut_anywhere_and_garbage(self):
+        whole = []
+        self.make(snapshots=1, bitmap=True)
+        whole.append(self.original())
+        self.make('-o', 'compat=0.10')
+        whole.append(self.original())
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow', 'a', '10M')
+        self.qemu('qemu-io', '-c', 'write 1M 64k', 'a')
+        whole.append(self.original())
+        self.our_image('a', 'qemu-img', 'create', *SECRETS[:2], '-f', 'qcow2',
+                       '-o', LUKS, 'a', '1M')
+        whole.append(self.original())
+        for data in whole:
+            for size in (0, 1, 4, 47, 48, 72, 103, 104, 112, 200, 4096, 65536,
+                         65537, 3 * 65536 + 8, len(data) - 1):
+                self.outcome(data[:size])
+            for seed in range(6):
+                self.outcome(data[:72] + noise(seed, len(data) // 8))
+                self.outcome(data[:4] + noise(seed, 100000))
+        self.assertEqual(self.outcome(b'')['format'], 'raw')
+        self.assertEqual(self.outcome(noise(7, 100000))['format'], 'raw')
+
+    def test_what_is_no_regular_file(self):
+        os.mkfifo(self.our_path('fifo'))
+        self.mkdir('directory')
+        for name in ('fifo', 'directory', '/dev/null', '/dev/zero',
+                     '/dev/tty', 'nothing'):
+            ours = self.our('qemu-img', 'inspect', name)
+            self.assertEqual((ours.status, ours.out), (1, ''), name)
+            self.assertIn(name, ours.err)
 
     def test_unknown_features(self):
         self.make()

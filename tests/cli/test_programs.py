@@ -4,8 +4,9 @@
 import os
 import re
 import subprocess
+import sys
 
-from cli_common import CliTest, QCOW_IMG, QCOW_IO, main
+from cli_common import CliTest, OURS, QCOW_IMG, QCOW_IO, THEIRS, main
 
 COMMANDS = ['amend', 'bench', 'bitmap', 'check', 'commit', 'compare',
             'convert', 'create', 'dd', 'info', 'map', 'measure', 'rebase',
@@ -75,6 +76,58 @@ class Programs(CliTest):
                 self.assertEqual(done.returncode, 1)
                 self.assertTrue(done.stderr.startswith(
                     os.path.basename(name) + ': '), done.stderr)
+
+    def end_of(self, table, args, cwd, **how):
+        return subprocess.run(args, executable=table[args[0]], cwd=cwd,
+                              stdin=subprocess.DEVNULL, check=False,
+                              stderr=subprocess.PIPE, timeout=60,
+                              **how).returncode
+
+    def test_a_reader_may_leave_early(self):
+        """As in "qemu-img info a | grep -q", in a shell with pipefail."""
+        self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'a', '4M')
+        self.file('raw', 4 << 20, [(0, b'x' * (4 << 20))])
+        for args in (['qemu-img', 'info', 'a'],
+                     ['qemu-img', 'map', '--output=json', 'a'],
+                     ['qemu-img', 'check', 'a'],
+                     ['qemu-img', 'create', '-f', 'qcow2', 'b', '1M'],
+                     ['qemu-img', 'convert', '-p', '-f', 'raw', '-O', 'qcow2',
+                      'raw', 'c'],
+                     ['qemu-img', 'compare', '-p', '-f', 'raw', '-F', 'qcow2',
+                      'raw', 'c'],
+                     ['qemu-img', '--help'],
+                     ['qemu-io', '-c', 'write 0 1M', '-c', 'help', 'a']):
+            for table, cwd in ((OURS, self.ours), (THEIRS, self.theirs)):
+                reader, writer = os.pipe()
+                os.close(reader)
+                status = self.end_of(table, args, cwd, stdout=writer)
+                os.close(writer)
+                self.assertEqual(status, 0, args)
+        self.same_bytes('b')
+        self.same_content('c', 'raw', 'qcow2', 'raw')
+
+    def test_standard_streams_may_be_closed(self):
+        """What is printed does not end up in an image."""
+        self.file('raw', 4 << 20, [(0, b'x' * (4 << 20))])
+        for closed in ([1], [2], [0, 1, 2]):
+            for args in (['qemu-img', 'convert', '-p', '-f', 'raw', '-O',
+                          'qcow2', 'raw', 'a'],
+                         ['qemu-img', 'resize', '-f', 'raw', 'raw', '4M'],
+                         ['qemu-img', 'amend', '-p', '-f', 'qcow2', '-o',
+                          'compat=v3', 'a'],
+                         ['qemu-img', 'compare', '-p', '-f', 'raw', '-F',
+                          'qcow2', 'raw', 'a']):
+                for table, cwd in ((OURS, self.ours), (THEIRS, self.theirs)):
+                    code = 'import os, sys\n' + ''.join(
+                        'os.close(%d)\n' % fd for fd in closed)
+                    code += 'os.execv(sys.argv[1], sys.argv[2:])'
+                    done = subprocess.run(
+                        [sys.executable, '-c', code, table['qemu-img'], *args],
+                        cwd=cwd, check=False, capture_output=True, timeout=60)
+                    self.assertEqual(done.returncode, 0, (closed, args, done))
+            self.same_bytes('raw')
+            self.same_content('a', 'raw', 'qcow2', 'raw')
+            self.is_sound('a')
 
     def test_lost_output_is_an_error(self):
         self.qemu('qemu-img', 'create', '-q', '-f', 'qcow2', 'a', '1M')

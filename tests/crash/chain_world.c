@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* chain_world.c - an overlay and what is below it */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "auto.h"
 #include "chain_world.h"
+#include "crash_qemu.h"
 #include "image_storage.h"
+#include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 
 static const char secret[] = "hunter2";
@@ -169,4 +175,71 @@ bool chain_is_empty(struct qcowfmt_image *image)
 		at += extent.length;
 	}
 	return true;
+}
+
+/* --------------------------------------------------------------- power cuts */
+
+/* One state in so many is shown to QEMU. */
+#define QEMU_EVERY 61u
+
+static bool is_dirty(const uint8_t *header)
+{
+	return header[7] >= 3 && (header[79] & 1) != 0;
+}
+
+void chain_ask_qemu(const struct byte_image *bytes,
+                    const struct chain_image *how, uint64_t nth,
+                    const char *name)
+{
+	const char *qemu_img = getenv("QCF_QEMU_IMG");
+	const char *path = scratch_path("state");
+	char command[1024];
+	int status;
+
+	if (qemu_img == NULL || how->format != QCOWFMT_FORMAT_QCOW2 ||
+	    how->encrypted || nth % QEMU_EVERY != 0)
+		return;
+	ck_assert(write_image_file(bytes, path));
+	snprintf(command, sizeof(command),
+	         "'%s' check -q %s 'json:{\"driver\": \"qcow2\", \"file\": "
+	         "{\"driver\": \"file\", \"filename\": \"%s\"}, "
+	         "\"backing\": null}' >/dev/null 2>&1",
+	         qemu_img, is_dirty(byte_image_bytes(bytes)) ? "-r all" : "",
+	         path);
+	status = system(command);
+	ck_assert_msg(WIFEXITED(status) && (WEXITSTATUS(status) == 0 ||
+	                                    WEXITSTATUS(status) == 3),
+	              "%s: qemu-img check: %d", name, status);
+}
+
+void chain_visit(struct rec_log *log, crash_visitor judge, void *opaque,
+                 const struct chain_tally *tally, const char *name, bool ends)
+{
+	const struct crash_options options = {
+		.seed = 1,
+		.exhaustive = 10,
+		.samples = 256,
+		.torn_stride = 2,
+		.thin = thin_factor(),
+	};
+	struct crash_totals totals = { 0 };
+
+	ck_assert(crash_states_visit(log, &options, judge, opaque, &totals));
+	printf("%s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
+	       " after\n",
+	       name, totals.states, tally->before, tally->after);
+	ck_assert_uint_gt(tally->before, 0);
+	if (ends)
+		ck_assert_uint_gt(tally->after, 0);
+	rec_log_free(log);
+}
+
+int chain_main(const char *name, void (*add)(TCase *tcase))
+{
+	int status;
+
+	scratch_init();
+	status = unit_run(name, add);
+	scratch_fini();
+	return status;
 }

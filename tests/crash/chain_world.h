@@ -9,10 +9,13 @@
 #ifndef QCF_CHAIN_WORLD_H
 #define QCF_CHAIN_WORLD_H
 
+#include <check.h>
 #include <stdbool.h>
 
 #include "byte_image.h"
+#include "crash_states.h"
 #include "qcowfmt.h"
+#include "rec_storage.h"
 
 #define CHAIN_CAPACITY ((size_t)4 << 20)
 #define CHAIN_MAX_DISK ((uint64_t)1 << 20)
@@ -65,6 +68,30 @@ void chain_expect(struct qcowfmt_image *image, const uint8_t *want,
 
 /* The check finds nothing worse than leaks. */
 void chain_expect_sound(struct qcowfmt_image *image, const char *name);
+
+/*
+ * qemu-img finds nothing worse than leaks in the qcow2 image of a state, dirty
+ * ones repaired.  Nothing is asked where QCF_QEMU_IMG is not in the environment, of
+ * encrypted images, and of most states: nth says which one it is.
+ */
+void chain_ask_qemu(const struct byte_image *bytes,
+                    const struct chain_image *how, uint64_t nth,
+                    const char *name);
+
+/* States that were seen, by what the operation had done. */
+struct chain_tally {
+	uint64_t before;
+	uint64_t after;
+};
+
+/* Judge every state that a power cut during what was recorded could leave; some
+ * must be from before the end of the operation, and, if ends, some from after it.
+ * Frees the log. */
+void chain_visit(struct rec_log *log, crash_visitor judge, void *opaque,
+                 const struct chain_tally *tally, const char *name, bool ends);
+
+/* The main() of a test. */
+int chain_main(const char *name, void (*add)(TCase *tcase));
 
 /* Whether the top image maps anything itself. */
 bool chain_is_empty(struct qcowfmt_image *image);

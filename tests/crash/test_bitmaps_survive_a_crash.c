@@ -25,6 +25,7 @@
 #include "qcowfmt.h"
 #include "rec_storage.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 
 #define CAPACITY ((size_t)8 << 20)
@@ -501,6 +502,7 @@ START_TEST(every_state)
 		.exhaustive = 8,
 		.samples = 60,
 		.torn_stride = 5,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(CAPACITY);
@@ -607,7 +609,7 @@ START_TEST(every_failure)
 		for (uint64_t nth = 1;
 		     fail_once(&s, log->initial[REC_IMAGE], nth, false) &&
 		     fail_once(&s, log->initial[REC_IMAGE], nth, true);
-		     nth++)
+		     nth += thin_factor())
 			;
 		printf("%s, %s: %" PRIu64 " failures\n", s.layout->name,
 		       s.workload->name, s.states);

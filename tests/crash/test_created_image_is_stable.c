@@ -10,6 +10,7 @@
 #include "crash_judge.h"
 #include "image_storage.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 
 #define CAPACITY (8u << 20)
@@ -159,7 +160,7 @@ START_TEST(create)
 	if (g.l2_bits != 0)
 		return; /* is not made by the library */
 
-	struct crash_options crash = { .seed = 1 };
+	struct crash_options crash = { .seed = 1, .thin = thin_factor() };
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(CAPACITY);
 

@@ -15,6 +15,7 @@
 #include "header_rewrite.h"
 #include "image.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 
 #define CAPACITY     (1u << 20)
@@ -185,7 +186,8 @@ START_TEST(each_state_is_old_or_new)
 	struct unit_random random = unit_random_init();
 	struct rec_log *log = rec_log_new(CAPACITY * 16);
 	struct qcowfmt_image *image = open_new(log, _i);
-	struct crash_options crash = { .seed = random.state };
+	struct crash_options crash = { .seed = random.state,
+		                       .thin = thin_factor() };
 	struct crash_totals totals = { 0 };
 	uint64_t old_ones = 0;
 	uint64_t new_ones = 0;

@@ -73,8 +73,7 @@ struct rebasing {
 	const struct rebase_case *row;
 	struct chain_files files;
 	struct byte_image *new;
-	uint64_t before; /* states that name the old backing file */
-	uint64_t after;
+	struct chain_tally tally; /* before: it names the old backing file */
 	uint64_t size;
 	uint8_t disk[CHAIN_MAX_DISK];
 };
@@ -89,16 +88,19 @@ static bool judge(void *opaque, const struct crash_state *state)
 	struct rebasing *r = opaque;
 	const struct rebase_case *row = r->row;
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
-	struct qcowfmt_image *image = chain_open(
-		image_storage_new(state->image, true), row->top.format,
-		QCOWFMT_OPEN_READ_WRITE, 0, &r->files);
+	struct qcowfmt_image *image;
 
+	chain_ask_qemu(state->image, &row->top,
+	               r->tally.before + r->tally.after, row->name);
+	image = chain_open(image_storage_new(state->image, true),
+	                   row->top.format, QCOWFMT_OPEN_READ_WRITE, 0,
+	                   &r->files);
 	ck_assert_int_eq(qcowfmt_get_info(image, 0, &info, NULL), 0);
 	if (info.backing_filename != NULL &&
 	    strcmp(info.backing_filename, "base") == 0)
-		r->before++;
+		r->tally.before++;
 	else
-		r->after++;
+		r->tally.after++;
 	chain_expect_sound(image, row->name);
 	chain_expect(image, r->disk, r->size, row->name);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
@@ -174,30 +176,17 @@ static void rebase(struct rebasing *r, struct rec_log *log)
 START_TEST(rebases)
 {
 	static struct rebasing r;
-	struct crash_options options = {
-		.seed = 1,
-		.exhaustive = 10,
-		.samples = 256,
-		.torn_stride = 2,
-	};
-	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(CHAIN_CAPACITY);
 
 	r = (struct rebasing){ .row = &cases[_i] };
 	make_images(&r, log);
 	rec_log_restart(log);
 	rebase(&r, log);
-	ck_assert(crash_states_visit(log, &options, judge, &r, &totals));
-	printf("%s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
-	       " after\n",
-	       r.row->name, totals.states, r.before, r.after);
-	ck_assert_uint_gt(r.before, 0);
-	ck_assert_uint_gt(r.after, 0);
+	chain_visit(log, judge, &r, &r.tally, r.row->name, true);
 	for (int i = 0; i < CHAIN_FILES; i++) {
 		if (r.files.files[i].bytes != NULL)
 			byte_image_free(r.files.files[i].bytes);
 	}
-	rec_log_free(log);
 }
 
 END_TEST
@@ -211,5 +200,5 @@ static void add(TCase *tcase)
 
 int main(void)
 {
-	return unit_run("rebase_survives_a_crash", add);
+	return chain_main("rebase_survives_a_crash", add);
 }

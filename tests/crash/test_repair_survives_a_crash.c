@@ -13,6 +13,7 @@
 #include "crash_judge.h"
 #include "crash_ops.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 
 /* Dirty states to repair, one in so many of each sequence. */
@@ -87,6 +88,7 @@ static void try_op(struct world *w, const struct crash_op *op, struct nested *n)
 		.exhaustive = 8,
 		.samples = 32,
 		.torn_stride = 4,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 

@@ -14,6 +14,7 @@
 #include "image_storage.h"
 #include "qcowfmt.h"
 #include "rec_storage.h"
+#include "thin.h"
 #include "unit.h"
 
 #define CAPACITY ((size_t)8 << 20)
@@ -182,6 +183,7 @@ START_TEST(resizes)
 		.exhaustive = 9,
 		.samples = 100,
 		.torn_stride = 3,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(CAPACITY);

@@ -12,6 +12,7 @@
 #include "crash_states.h"
 #include "scratch.h"
 #include "snapshot_trial.h"
+#include "thin.h"
 
 static bool judge(void *opaque, const struct crash_state *state)
 {
@@ -27,6 +28,7 @@ START_TEST(changes)
 		.exhaustive = 6,
 		.samples = 25,
 		.torn_stride = 5,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(TRIAL_CAPACITY);

@@ -50,7 +50,7 @@ void extras_describe_bitmaps(struct qcowfmt_image *image,
 	ck_assert_uint_lt(strlen(text), EXTRAS_TEXT - 1);
 }
 
-static uint64_t get(const uint8_t *bytes, size_t at, size_t width)
+uint64_t extras_get(const uint8_t *bytes, size_t at, size_t width)
 {
 	uint64_t value = 0;
 
@@ -62,11 +62,12 @@ static uint64_t get(const uint8_t *bytes, size_t at, size_t width)
 /* Where the content of an extension of the header begins. */
 static size_t find_extension(const uint8_t *bytes, uint32_t type)
 {
-	size_t at = (size_t)get(bytes, 100, 4);
+	size_t at = (size_t)extras_get(bytes, 100, 4);
 
-	while (get(bytes, at, 4) != type) {
-		ck_assert_uint_ne(get(bytes, at, 4), 0);
-		at += 8 + (((size_t)get(bytes, at + 4, 4) + 7) & ~(size_t)7);
+	while (extras_get(bytes, at, 4) != type) {
+		ck_assert_uint_ne(extras_get(bytes, at, 4), 0);
+		at += 8 +
+		      (((size_t)extras_get(bytes, at + 4, 4) + 7) & ~(size_t)7);
 	}
 	return at + 8;
 }
@@ -75,12 +76,12 @@ void extras_mark_in_use(struct byte_image *image, const char *name)
 {
 	const uint8_t *bytes = byte_image_bytes(image);
 	size_t ext = find_extension(bytes, EXT_BITMAPS);
-	size_t at = (size_t)get(bytes, ext + 16, 8);
-	size_t end = at + (size_t)get(bytes, ext + 8, 8);
+	size_t at = (size_t)extras_get(bytes, ext + 16, 8);
+	size_t end = at + (size_t)extras_get(bytes, ext + 8, 8);
 
 	while (at < end) {
-		size_t name_len = (size_t)get(bytes, at + 18, 2);
-		size_t extra = (size_t)get(bytes, at + 20, 4);
+		size_t name_len = (size_t)extras_get(bytes, at + 18, 2);
+		size_t extra = (size_t)extras_get(bytes, at + 20, 4);
 
 		if (name_len == strlen(name) &&
 		    memcmp(bytes + at + ENTRY_LEN + extra, name, name_len) ==

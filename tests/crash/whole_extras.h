@@ -11,6 +11,9 @@
 /* The name of the snapshot with VM state. */
 #define EXTRAS_SNAPSHOT "vm"
 
+/* A big-endian number in an image. */
+uint64_t extras_get(const uint8_t *bytes, size_t at, size_t width);
+
 /* Everything that can be known of the bitmaps of an image. */
 void extras_describe_bitmaps(struct qcowfmt_image *image,
                              char text[EXTRAS_TEXT]);

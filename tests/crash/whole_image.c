@@ -13,6 +13,7 @@
 #include "image_storage.h"
 #include "rec_storage.h"
 #include "scratch.h"
+#include "thin.h"
 #include "unit.h"
 #include "whole_image.h"
 
@@ -202,24 +203,15 @@ static void use(const struct whole_kind *kind)
 
 /* ---------------------------------------------------------------- snapshots */
 
-static uint64_t get(const uint8_t *bytes, size_t at, size_t width)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < width; i++)
-		value = value << 8 | bytes[at + i];
-	return value;
-}
-
 /* Where the snapshot table has its n-th entry. */
 static size_t snapshot_at(const uint8_t *bytes, uint32_t n)
 {
-	size_t at = (size_t)get(bytes, 64, 8);
+	size_t at = (size_t)extras_get(bytes, 64, 8);
 
 	for (; n > 0; n--)
-		at = (at + 40 + (size_t)get(bytes, at + 36, 4) +
-		      (size_t)get(bytes, at + 12, 2) +
-		      (size_t)get(bytes, at + 14, 2) + 7) &
+		at = (at + 40 + (size_t)extras_get(bytes, at + 36, 4) +
+		      (size_t)extras_get(bytes, at + 12, 2) +
+		      (size_t)extras_get(bytes, at + 14, 2) + 7) &
 		     ~(size_t)7;
 	return at;
 }
@@ -234,12 +226,12 @@ static void age_snapshots(struct byte_image *image)
 
 	memcpy(bytes, byte_image_bytes(image), byte_image_size(image));
 	start = to = snapshot_at(bytes, 0);
-	count = (uint32_t)get(bytes, 60, 4);
+	count = (uint32_t)extras_get(bytes, 60, 4);
 	for (uint32_t i = 0; i < count; i++) {
 		size_t at = snapshot_at(bytes, i);
-		size_t extra = (size_t)get(bytes, at + 36, 4);
-		size_t names = (size_t)(get(bytes, at + 12, 2) +
-		                        get(bytes, at + 14, 2));
+		size_t extra = (size_t)extras_get(bytes, at + 36, 4);
+		size_t names = (size_t)(extras_get(bytes, at + 12, 2) +
+		                        extras_get(bytes, at + 14, 2));
 		uint8_t entry[512] = { 0 };
 
 		memcpy(entry, bytes + at, 36);
@@ -417,7 +409,8 @@ static void expect_vm_state(struct whole_image *w, struct byte_image *image,
 static bool is_other_version(const struct whole_image *w,
                              const struct byte_image *image)
 {
-	return get(byte_image_bytes(image), 4, 4) != get(w->header, 4, 4);
+	return extras_get(byte_image_bytes(image), 4, 4) !=
+	       extras_get(w->header, 4, 4);
 }
 
 static void ask_qemu(struct whole_image *w, const struct byte_image *image,
@@ -461,15 +454,15 @@ static void judge_bytes(struct whole_image *w, struct byte_image *image,
 		w->new_states++;
 	/* A dirty image is repaired by opening it. */
 	if (w->states % QEMU_EVERY == 0 &&
-	    (get(byte_image_bytes(image), 4, 4) < 3 ||
-	     (get(byte_image_bytes(image), 72, 8) & 1) == 0))
+	    (extras_get(byte_image_bytes(image), 4, 4) < 3 ||
+	     (extras_get(byte_image_bytes(image), 72, 8) & 1) == 0))
 		ask_qemu(w, image, data);
 	opened = must_open(w, image, data, true);
 	expect_sound(w, opened);
 	expect_same(w, "disk", &w->active, read_disk(opened));
 	expect_bitmaps(w, opened, is_other_version(w, image));
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
-	count = (uint32_t)get(byte_image_bytes(image), 60, 4);
+	count = (uint32_t)extras_get(byte_image_bytes(image), 60, 4);
 	ck_assert_uint_eq(count, w->snapshot_count);
 	for (uint32_t i = 0; i < count; i++)
 		expect_same(w, "snapshot", &w->snapshots[i],
@@ -574,7 +567,8 @@ static void whole_image_init(struct whole_image *w,
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 	save_disk(&w->active, "want");
 	ck_assert_int_eq(kind->bitmaps, w->bitmaps[0] != '\0');
-	w->snapshot_count = (uint32_t)get(byte_image_bytes(w->image), 60, 4);
+	w->snapshot_count =
+		(uint32_t)extras_get(byte_image_bytes(w->image), 60, 4);
 	for (uint32_t i = 0; i < w->snapshot_count; i++)
 		w->snapshots[i] = read_snapshot(w, w->image, w->data, i);
 	memcpy(w->header, byte_image_bytes(w->image), sizeof(w->header));
@@ -631,6 +625,7 @@ static void whole_image_crash(struct whole_image *w, whole_operation operation)
 		.exhaustive = slow ? 3 : 8,
 		.samples = slow ? 6 : 64,
 		.torn_stride = slow ? 97 : 11,
+		.thin = thin_factor(),
 	};
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = record(w, operation);
@@ -676,7 +671,7 @@ struct failing {
 
 /* Only a flush that failed, or a header of which nobody knows whether it was
  * written, makes the image useless. */
-static void try_again(struct failing *f, const struct fault *fault,
+static void try_again(struct failing *f, const struct storage_fault *fault,
                       struct qcowfmt_image *image)
 {
 	struct qcowfmt_error *error = NULL;
@@ -733,8 +728,9 @@ static bool fail_once(struct failing *f, const struct storage_fault *fault,
 
 static void whole_image_fail(struct whole_image *w, whole_operation operation)
 {
-	/* Only some calls where each run takes long. */
-	uint64_t stride = w->kind->encryption == WHOLE_LUKS ? 11 : 1;
+	/* Only some calls where each run takes long; odd and even ones. */
+	uint64_t stride = (w->kind->encryption == WHOLE_LUKS ? 11 : 1) *
+	                  (thin_factor() | 1);
 	struct failing f = {
 		.w = w,
 		.operation = operation,

@@ -12,6 +12,7 @@
 #include "chain_world.h"
 #include "fail_storage.h"
 #include "image_storage.h"
+#include "thin.h"
 #include "unit.h"
 
 #define QCOW2 QCOWFMT_FORMAT_QCOW2
@@ -250,7 +251,7 @@ static uint64_t fail_every_call(struct world *w, attempt try_it, int failing,
 {
 	uint64_t nth = 1;
 
-	for (;; nth++) {
+	for (;; nth += thin_factor()) {
 		struct fail_plan plan = {
 			.verbs = manner->verbs,
 			.nth = nth,

@@ -19,6 +19,7 @@
 #include "crash_main.h"
 #include "crash_ops.h"
 #include "image_storage.h"
+#include "thin.h"
 
 static const char *const script[] = {
 	"write_part",
@@ -191,6 +192,7 @@ static void judge_what_is_left(struct tour *t)
 		.exhaustive = 3,
 		.samples = 6,
 		.torn_stride = 61,
+		.thin = thin_factor(),
 	};
 
 	ck_assert_msg(crash_states_visit(t->world->log, &options, judge_state,
@@ -240,7 +242,7 @@ START_TEST(each_call)
 	t.judge.world = t.world;
 	t.world->plan = &t.plan;
 	while (run_once(&t, nth, sticky))
-		nth++;
+		nth += thin_factor();
 	printf("%s, %s%s: %" PRIu64 " runs, %" PRIu64
 	       " operations failed, %" PRIu64 " tried again, %" PRIu64
 	       " states\n",
@@ -298,7 +300,7 @@ static void fail_each_call(struct create_tour *t, const struct fault *f,
 	t->plan.sticky = sticky;
 	t->plan.nth = 0;
 	do {
-		t->plan.nth++;
+		t->plan.nth += thin_factor();
 
 		int ret = create_once(t);
 		bool failed = t->plan.failures > 0;

@@ -185,15 +185,16 @@ static bool amend_option(struct qcf_model *m, const char *option,
 	return run(m, words, NULL, finding);
 }
 
-/* Zeros that QEMU writes out when it goes down it does not encrypt. */
+/* Zeros that QEMU writes out when it goes down it does not encrypt, and it writes
+ * them over clusters that snapshots still need. */
 static bool amend_version(struct qcf_model *m, struct qcf_finding *finding)
 {
 	struct qcf_shape *s = shape_of(m);
 	bool up = s->version == 2;
 
-	if (!up && (m->bitmap_count > 0 || s->lazy_refcounts || s->zstd ||
-	            s->encryption || s->refcount_bits != 16 ||
-	            !qcf_change_fits_version_2(m)))
+	if (!up && (m->bitmap_count > 0 || m->snapshot_count > 0 ||
+	            s->lazy_refcounts || s->zstd || s->encryption ||
+	            s->refcount_bits != 16 || !qcf_change_fits_version_2(m)))
 		return true;
 	if (!amend_option(m, up ? "compat=1.1" : "compat=0.10", finding))
 		return false;

@@ -9,9 +9,11 @@
 #include "rng.h"
 #include "run.h"
 #include "scratch.h"
+#include "thin.h"
 
 static int shard_first;
 static int shard_step = 1;
+static int shard_thin = 1;
 
 int qcf_shard_init(int argc, char **argv, int count)
 {
@@ -21,12 +23,16 @@ int qcf_shard_init(int argc, char **argv, int count)
 		fprintf(stderr, "usage: %s [K/N]\n", argv[0]);
 		exit(2);
 	}
-	return (count - shard_first + shard_step - 1) / shard_step;
+	count = (count - shard_first + shard_step - 1) / shard_step;
+	shard_thin = (int)thin_factor() < count ? (int)thin_factor() : count;
+	return count / shard_thin;
 }
 
 int qcf_shard_index(int n)
 {
-	return shard_first + n * shard_step;
+	/* One of each group, in turn another: a stride may be that of some
+	 * property of the images. */
+	return shard_first + (n * shard_thin + n % shard_thin) * shard_step;
 }
 
 static void clean_up(bool failed)

@@ -24,6 +24,7 @@
 #include "matrix_run.h"
 #include "run.h"
 #include "scratch.h"
+#include "thin.h"
 
 #define MIN_COMBINATIONS 320
 #define MAX_FAILURES     10
@@ -144,7 +145,7 @@ static int play_shard(size_t first, size_t step, const char *program)
 	    cover.covered_count < cover.pair_count)
 		score.failures++;
 	for (i = first; i < cover.count && score.failures < MAX_FAILURES;
-	     i += step)
+	     i += step * thin_factor())
 		play_both(&cover.specs[i], qemu_makes(&cover, i), program,
 		          &score);
 	if (i < cover.count)

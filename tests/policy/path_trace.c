@@ -205,7 +205,7 @@ static const char *kind_of(pid_t tid, const struct path_call *call,
 
 	switch (call->touch) {
 	case TOUCH_OPEN:
-		if (call->number != SYS_openat2)
+		if (strcmp(call->name, "openat2") != 0)
 			return kind_of_open(args[call->flags]);
 		(void)read_memory(tid, args[call->flags], &how, sizeof(how));
 		return kind_of_open(how.flags);

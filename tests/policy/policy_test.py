@@ -73,8 +73,8 @@ def run_traced(program, args, cwd):
                           stdin=subprocess.DEVNULL, capture_output=True,
                           timeout=TIMEOUT, check=False,
                           env=dict(env, TMPDIR=cwd))
-    if done.returncode == 99:
-        raise RuntimeError(done.stderr)
+    if done.returncode == 99 or done.returncode < 0:
+        raise RuntimeError('path_trace: %r' % done)
     if done.returncode == EXIT_SKIP:
         print('SKIP: tracing is not possible here', file=sys.stderr)
         sys.exit(EXIT_SKIP)

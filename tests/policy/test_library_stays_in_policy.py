@@ -2,6 +2,7 @@
 """The library reaches for nothing but what its open options say, whatever an image
 names and however it is opened."""
 
+import errno
 import os
 
 import forge
@@ -141,6 +142,15 @@ class Library(PolicyTest):
                 traced = self.judge(policy, modes, data, '/etc/passwd', '',
                                     NOTHING)
                 self.assertEqual(traced.status, 0, traced)
+
+    def test_repair_needs_no_data_file(self):
+        """But then there is no guest data to be had."""
+        data = forge.qcow2(3, data_file=b'/etc/passwd', data=b'x')
+        for modes, status in (('wr', 0), ('wrc', 0), ('wri', errno.EINVAL),
+                              ('w', errno.EACCES), ('wi', errno.EACCES)):
+            traced = self.judge('ignore', modes, data, '/etc/passwd', '',
+                                NOTHING)
+            self.assertEqual(traced.status, status, traced)
 
     def test_every_mode_of_opening(self):
         data = forge.qcow2(3, b'/etc/passwd', b'raw', data=b'x')

@@ -294,6 +294,20 @@ static void show(struct walk *w, uint64_t fingerprint)
 	undo_images(w);
 }
 
+/* By content: a stride would never see some of the subsets. */
+static bool is_left_out(const struct walk *w, uint64_t fingerprint)
+{
+	bool nothing_is_lost = true;
+
+	if ((fingerprint >> 24) % QCF_MAX(w->options->thin, 1u) == 0 ||
+	    w->seen.count == 1)
+		return false;
+	for (size_t i = 0; i < w->count; i++)
+		nothing_is_lost = nothing_is_lost && w->choices[i].applied &&
+		                  w->choices[i].tear == TEAR_NONE;
+	return !nothing_is_lost;
+}
+
 static void visit(struct walk *w, bool torn)
 {
 	if (w->stopped)
@@ -303,12 +317,14 @@ static void visit(struct walk *w, bool torn)
 
 	uint64_t fingerprint = fingerprint_of(w);
 
-	if (set_add(&w->seen, fingerprint + w->epoch)) {
+	if (!set_add(&w->seen, fingerprint + w->epoch)) {
+		w->totals->duplicates++;
+	} else if (is_left_out(w, fingerprint)) {
+		w->totals->left_out++;
+	} else {
 		w->totals->states++;
 		w->totals->torn += torn ? 1 : 0;
 		show(w, fingerprint);
-	} else {
-		w->totals->duplicates++;
 	}
 	undo_images(w);
 }

@@ -34,11 +34,15 @@ struct crash_options {
 	uint64_t seed;
 	/* Only every n-th torn write variant: 1 if 0. */
 	unsigned int torn_stride;
+	/* Visit about one state in n, and always the first and those in which
+	 * nothing is lost: 1 if 0. */
+	unsigned int thin;
 };
 
 struct crash_totals {
 	uint64_t states;     /* visited, all different */
 	uint64_t duplicates; /* not visited again */
+	uint64_t left_out;   /* not visited because of thin */
 	uint64_t torn;       /* of the states, those with a torn write */
 	uint64_t windows;    /* between flushes or marks */
 	uint64_t sampled;    /* of the windows, not exhaustive */

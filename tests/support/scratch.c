@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* scratch.c - a fresh directory for the files of a test program */
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +14,29 @@
 
 static char directory[MAX_PATH];
 
-void scratch_init(void)
+/* Tests hand names to a shell and put them into options of QEMU's, where blanks,
+ * quotes and commas have a meaning. */
+static bool is_plain(const char *name)
+{
+	return name[strcspn(name, " \t\n\"'`\\$&|;<>()*?[]#~!{},=:%")] == '\0';
+}
+
+static const char *base_directory(void)
 {
 	const char *base = getenv("TMPDIR");
 
+	if (base == NULL || base[0] == '\0')
+		return "/tmp";
+	if (is_plain(base))
+		return base;
+	fprintf(stderr, "files are made in /tmp, not in \"%s\"\n", base);
+	return "/tmp";
+}
+
+void scratch_init(void)
+{
 	snprintf(directory, sizeof(directory), "%s/qcowfmt-test-XXXXXX",
-	         base == NULL || base[0] == '\0' ? "/tmp" : base);
+	         base_directory());
 	if (mkdtemp(directory) == NULL) {
 		perror(directory);
 		exit(EXIT_FAILURE);

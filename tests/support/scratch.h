@@ -8,7 +8,8 @@
 #ifndef QCF_SCRATCH_H
 #define QCF_SCRATCH_H
 
-/* Make the directory beneath $TMPDIR or /tmp; ends the program on failure. */
+/* Make the directory beneath $TMPDIR, or beneath /tmp if that is not set or would
+ * have to be quoted; ends the program on failure. */
 void scratch_init(void);
 
 /* Remove it with all that is in it. */

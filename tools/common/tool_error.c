@@ -3,10 +3,14 @@
 #include "tool_error.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tool_text.h"
 
@@ -216,13 +220,33 @@ char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
 	return reword(error, writing);
 }
 
+void qcf_tool_begin_output(void)
+{
+	int fd;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static bool reader_has_left(void)
+{
+	struct pollfd output = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return poll(&output, 1, 0) > 0 &&
+	       (output.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 int qcf_tool_finish_output(int status)
 {
 	bool failed = ferror(stdout) != 0;
 
 	if (fflush(stdout) != 0)
 		failed = true;
-	if (!failed)
+	if (!failed || reader_has_left())
 		return status;
 	qcf_tool_error("Error while writing output: %s", strerror(errno));
 	return status == 0 ? EXIT_FAILURE : status;

@@ -37,7 +37,17 @@ char *qcf_tool_reason(int ret, const struct qcowfmt_error *error,
 void *qcf_tool_alloc(size_t size);
 char *qcf_tool_printf(const char *fmt, ...) QCF_PRINTF(1, 2);
 
-/* Flush standard output; returns 1 with a message if some of it was lost. */
+/*
+ * The first call of main(), too: see to it that a file that is opened later does
+ * not get the number of a standard stream that is closed, and that a reader who
+ * leaves before the end, as in "... | grep -q", does not end the program.
+ */
+void qcf_tool_begin_output(void);
+
+/*
+ * Flush standard output; returns 1 with a message if some of it was lost, unless
+ * its reader has left.
+ */
 int qcf_tool_finish_output(int status);
 
 #endif

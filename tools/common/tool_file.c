@@ -296,10 +296,14 @@ static int open_descriptor(const struct qcf_tool_file *file,
 	struct stat st;
 	int ret;
 
-	own->fd = open(file->path,
-	               (file->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	/* The name may stand for another file by now, but not for one that
+	 * hangs. */
+	own->fd = open(file->path, (file->writable ? O_RDWR : O_RDONLY) |
+	                                   O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (own->fd < 0 || fstat(own->fd, &st) < 0)
 		return -errno;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return -EINVAL;
 	own->is_regular = S_ISREG(st.st_mode);
 	/* Without a window yet, this is all of it. */
 	ret = file_get_size(own, &size);

@@ -216,6 +216,13 @@ static void apply_passing(const struct qcf_image_node *node,
 		options->flags |= QCOWFMT_OPEN_DISCARD_OTHER;
 }
 
+/* Without a lock nobody may write. */
+static char *unshared(void)
+{
+	return qcf_tool_printf("force-share=on can only be used with "
+	                       "read-only images");
+}
+
 static char *apply_node(const struct qcf_image_node *node,
                         struct qcf_tool_open *request,
                         struct qcowfmt_open_options *options)
@@ -226,8 +233,7 @@ static char *apply_node(const struct qcf_image_node *node,
 	if (node->read_only && writing)
 		return qcf_tool_printf("Block node is read-only");
 	if (node->force_share && writing)
-		return qcf_tool_printf("force-share=on can only be used with "
-		                       "read-only images");
+		return unshared();
 	if (node->force_share || node->no_lock)
 		request->flags |= QCOWFMT_OPEN_NO_LOCK;
 	apply_choice(node->direct, &request->cache.direct);
@@ -295,6 +301,9 @@ static char *fill_options(struct plan *plan)
 		                            ? QCOWFMT_REFERENCES_IGNORE
 		                            : QCOWFMT_REFERENCES_CALLBACK,
 	};
+	if ((request->flags & QCOWFMT_OPEN_NO_LOCK) != 0 &&
+	    (request->flags & QCOWFMT_OPEN_READ_WRITE) != 0)
+		return unshared();
 	if (plan->node != NULL)
 		reason = apply_node(plan->node, request, options);
 	options->flags |= request->flags;
@@ -405,7 +414,10 @@ static int open_planned(struct plan *plan, struct qcowfmt_image **image,
 		*reason = open_data_file(plan);
 	if (*reason != NULL)
 		return -EINVAL;
-	ret = qcf_tool_file_open(&plan->file, &storage, reason);
+	storage = plan->request.storage;
+	ret = storage != NULL
+	              ? 0
+	              : qcf_tool_file_open(&plan->file, &storage, reason);
 	if (ret == 0)
 		ret = open_image(plan, storage, image, reason);
 	if (ret == 0 && plan->file.writable &&

@@ -36,6 +36,9 @@ struct qcf_tool_open {
 	uint32_t chain_limit; /* these are as in qcowfmt_open_options */
 	const char *snapshot_id;
 	const char *snapshot_name;
+	/* In place of the file at path, whose name only shows; it belongs to
+	 * whoever opens.  NULL: the file. */
+	struct qcowfmt_storage *storage;
 	bool no_references; /* do not open what the image names */
 	bool is_stored;     /* path is not from the user, but from an image */
 	bool ignore_discard;

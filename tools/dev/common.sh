@@ -85,12 +85,13 @@ configure()
 	fi
 }
 
-# compile BUILDDIR - build everything; quiet unless it fails
+# compile BUILDDIR [TARGET...] - build everything, or these; quiet unless it fails
 compile()
 {
-	local log=$1/compile.log
+	local builddir=$1 log=$1/compile.log
 
-	if ! ninja -C "$1" -j "$jobs" >"$log" 2>&1; then
+	shift
+	if ! ninja -C "$builddir" -j "$jobs" "$@" >"$log" 2>&1; then
 		# The errors, not the hundreds of lines of what went well.
 		grep -v '^\[[0-9]*/[0-9]*\] [A-Z][a-z]* ' "$log" | tail -n 80
 		return 1

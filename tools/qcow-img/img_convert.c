@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "img_command.h"
 #include "img_convert_copy.h"
@@ -384,6 +385,16 @@ static bool write_target(const struct img_convert_request *r,
 	return ok && (!r->compress || qcf_target_pad(r->target_path));
 }
 
+/* A target that exists may be described, not just named. */
+static bool take_description(struct img_convert_request *r, bool image_opts)
+{
+	if (!qcf_tool_take_image(&r->target, &r->target_opts, image_opts,
+	                         r->target.path))
+		return false;
+	r->target_path = r->target_opts.path;
+	return true;
+}
+
 /* Find out where the target is; false with a message. */
 static bool name_target(struct img_convert_request *r)
 {
@@ -393,13 +404,8 @@ static bool name_target(struct img_convert_request *r)
 		r->target_format = "raw";
 	r->target.format = r->target_format;
 	if (r->target_image_opts ||
-	    (r->no_create && qcf_is_json_name(r->target.path))) {
-		if (!qcf_tool_take_image(&r->target, &r->target_opts,
-		                         r->target_image_opts, r->target.path))
-			return false;
-		r->target_path = r->target_opts.path;
-		return true;
-	}
+	    (r->no_create && qcf_is_json_name(r->target.path)))
+		return take_description(r, r->target_image_opts);
 	r->to_pipe = qcf_is_pipe_name(r->target.path);
 	r->target_path = qcf_tool_path(r->target.path, &reason);
 	if (r->target_path == NULL && r->no_create)
@@ -429,12 +435,62 @@ static bool open_sources(const struct img_convert_request *r,
 	return true;
 }
 
+/*
+ * Whether standard input can be read once, from first byte to last.  A qcow2
+ * image for a pipe begins with tables, which say what will come.
+ */
+static void plan_input(const struct img_convert_request *r,
+                       struct img_source *source)
+{
+	bool to_qcow2 = r->target_format != NULL &&
+	                strcmp(r->target_format, "qcow2") == 0;
+	bool is_sized = qcf_keyval_find(&r->list, "size") != NULL;
+	bool grows = r->no_create || to_qcow2 ||
+	             (r->target_format != NULL &&
+	              strcmp(r->target_format, "raw") == 0);
+
+	source->may_move = r->source_count == 1 && !r->snapshot.is_set &&
+	                   !r->keep_snapshots && !r->keep_bitmaps &&
+	                   !r->salvage &&
+	                   !(r->to_pipe && to_qcow2 && r->compress);
+	source->may_take =
+		source->may_move && grows && r->backing == NULL &&
+		qcf_keyval_find(&r->list, "backing_file") == NULL &&
+		qcf_keyval_find(&r->list, "preallocation") == NULL &&
+		(!r->to_pipe || !to_qcow2 || (is_sized && r->hole_size == 0));
+}
+
+/* A file that is made for input of unknown length gets it in the end. */
+static void plan_size(struct img_convert_request *r,
+                      const struct img_source *source)
+{
+	struct stat st;
+
+	r->resize = source->is_input && !r->no_create && source->size == 0 &&
+	            qcf_keyval_find(&r->list, "size") == NULL &&
+	            stat(r->target_path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* The length of input that was said before must be the one it has. */
+static bool check_length(const struct img_convert_request *r,
+                         const struct img_source *source)
+{
+	if (!source->is_input || r->resize || r->no_create ||
+	    qcf_round_up(source->pipe.position, 512) == source->size)
+		return true;
+	qcf_tool_error("Option 'size' must be the size of the source");
+	return false;
+}
+
 static bool convert(struct img_convert_request *r, struct img_source *source)
 {
 	bool created = false;
 	bool ok;
 
-	if (!name_target(r) || !open_sources(r, source) ||
+	if (!name_target(r))
+		return false;
+	plan_input(r, source);
+	if (!open_sources(r, source) ||
 	    (r->keep_bitmaps &&
 	     !qcf_keep_bitmaps_has_source(source->handles[0])))
 		return false;
@@ -442,8 +498,9 @@ static bool convert(struct img_convert_request *r, struct img_source *source)
 		return qcf_convert_stream(r, source);
 	if (!qcf_target_prepare(r, source, &created))
 		return false;
+	plan_size(r, source);
 	r->target.flags = QCOWFMT_OPEN_READ_WRITE;
-	ok = write_target(r, source);
+	ok = write_target(r, source) && check_length(r, source);
 	/* Nobody should take half a copy for a whole one. */
 	if (!ok && created)
 		(void)unlink(r->target_path);
@@ -467,6 +524,8 @@ static int run(struct img_convert_request *r)
 	ok = convert(r, &source);
 	if (!ok && !r->to_pipe)
 		qcf_progress_fail(r->quiet ? IMG_PROGRESS_NONE : r->progress);
+	if (ok && source.is_moving)
+		qcf_pipe_drain(&source.pipe);
 	qcf_source_close(&source);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

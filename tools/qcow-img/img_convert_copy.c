@@ -55,8 +55,28 @@ static void warn_lost(void *opaque, size_t source_index, uint64_t guest_offset,
 		                 guest_offset + at, strerror(EIO));
 }
 
+/* What comes from a pipe is read in one order only, and once. */
+static void read_once(struct img_copy *copy, const struct img_source *source)
+{
+	const uint32_t never = QCOWFMT_CONVERT_OUT_OF_ORDER |
+	                       QCOWFMT_CONVERT_COPY_RANGE |
+	                       QCOWFMT_CONVERT_SALVAGE;
+
+	if (!source->is_input && !source->is_moving)
+		return;
+	copy->options.flags &= ~never;
+	copy->options.flags |= QCOWFMT_CONVERT_IN_ORDER;
+	if (!source->is_input)
+		return;
+	if (copy->request->resize)
+		copy->options.flags |= QCOWFMT_CONVERT_RESIZE;
+	copy->options.input = qcf_pipe_take;
+	/* Taking from it is no change that others could see. */
+	copy->options.input_opaque = (void *)(uintptr_t)&source->pipe;
+}
+
 void qcf_copy_begin(struct img_copy *copy, const struct img_convert_request *r,
-                    uint32_t flags)
+                    const struct img_source *source, uint32_t flags)
 {
 	int mode = r->quiet ? IMG_PROGRESS_NONE : r->progress;
 
@@ -76,6 +96,7 @@ void qcf_copy_begin(struct img_copy *copy, const struct img_convert_request *r,
 		.salvage_opaque = copy,
 		.result = &copy->result,
 	};
+	read_once(copy, source);
 	qcf_progress_begin_on(&copy->progress, mode, 1,
 	                      r->to_pipe ? stderr : stdout);
 }
@@ -106,7 +127,7 @@ bool qcf_copy(const struct img_convert_request *r,
 	struct img_copy copy;
 	int ret;
 
-	qcf_copy_begin(&copy, r, flags);
+	qcf_copy_begin(&copy, r, source, flags);
 	ret = qcowfmt_convert(source->handles, source->count, target,
 	                      &copy.options, &copy.error);
 	return qcf_copy_end(&copy, ret);

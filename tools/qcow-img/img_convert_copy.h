@@ -18,7 +18,7 @@ struct img_copy {
 /* Fill in the options, with additional flags, and begin to show progress.  The
  * structure must stay where it is. */
 void qcf_copy_begin(struct img_copy *copy, const struct img_convert_request *r,
-                    uint32_t flags);
+                    const struct img_source *source, uint32_t flags);
 
 /* ret is how it ended; false, with a message, if it failed. */
 bool qcf_copy_end(struct img_copy *copy, int ret);

@@ -9,6 +9,83 @@
 #include "img_spool.h"
 #include "tool_error.h"
 
+/* ----------------------------------------------------------- standard input */
+
+static bool is_raw_pipe(struct img_source *source,
+                        const struct qcf_tool_open *request)
+{
+	if (request->format != NULL)
+		return strcmp(request->format, "raw") == 0;
+	/* What cannot be read will fail again. */
+	return qcf_pipe_is_raw(&source->pipe) != 0;
+}
+
+/* Open the image in a pipe if it can be used as it comes.  If not, what is the
+ * matter will show in the temporary file. */
+static bool open_moving(struct img_source *source, struct qcf_tool_open *open,
+                        struct qcowfmt_image **handle)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+	bool ok;
+
+	if (qcf_pipe_storage(&source->pipe, &open->storage, NULL) < 0)
+		return false;
+	open->path = "/proc/self/fd/0";
+	ok = qcf_tool_open(open, handle, &reason) == 0;
+	open->storage = NULL;
+	if (!ok)
+		return false;
+	source->is_moving = qcf_pipe_try_moving(&source->pipe, *handle);
+	if (!source->is_moving) {
+		(void)qcowfmt_close(*handle, NULL);
+		*handle = NULL;
+	}
+	return source->is_moving;
+}
+
+/*
+ * Find out how to read standard input: as it comes, which sets is_input or
+ * is_moving, or else by a path.  False with a message.
+ */
+static bool take_standard_input(struct img_source *source,
+                                struct qcf_tool_open *open,
+                                struct qcowfmt_image **handle)
+{
+	struct img_pipe *pipe = &source->pipe;
+
+	if (!qcf_input_claim())
+		return false;
+	qcf_pipe_init(pipe);
+	source->has_pipe = true;
+	if (!qcf_input_is_file() && source->may_take &&
+	    is_raw_pipe(source, open)) {
+		source->is_input = true;
+		return true;
+	}
+	if (!qcf_input_is_file() && source->may_move &&
+	    !is_raw_pipe(source, open) && open_moving(source, open, handle))
+		return true;
+	source->spooled = qcf_spool_input(pipe->head, pipe->head_len);
+	open->path = source->spooled;
+	return source->spooled != NULL;
+}
+
+/* -------------------------------------------------------------------- images */
+
+static bool open_named(struct qcf_tool_open *open, struct qcf_image_opts *opts,
+                       bool image_opts, const char *argument, const char *name,
+                       struct qcowfmt_image **handle)
+{
+	QCF_AUTO_FREE char *reason = NULL;
+
+	if (!qcf_tool_take_image(open, opts, image_opts, argument))
+		return false;
+	if (qcf_tool_open(open, handle, &reason) == 0)
+		return true;
+	qcf_tool_error("Could not open '%s': %s", name, reason);
+	return false;
+}
+
 static bool open_image(struct img_source *source,
                        const struct qcf_tool_open *request, bool image_opts,
                        const char *name)
@@ -16,24 +93,19 @@ static bool open_image(struct img_source *source,
 	struct qcowfmt_image **handle = &source->handles[source->count];
 	struct qcf_image_opts *opts = &source->opts[source->count];
 	struct qcf_tool_open *open = &source->requests[source->count];
-	bool is_pipe = !image_opts && qcf_is_pipe_name(name);
-	QCF_AUTO_FREE char *reason = NULL;
 	uint64_t size;
 
-	source->count++;
 	*open = *request;
-	if (is_pipe) {
-		source->pipe = qcf_spool_input();
-		if (source->pipe == NULL)
-			return false;
-	}
-	if (!qcf_tool_take_image(open, opts, image_opts,
-	                         is_pipe ? source->pipe : name))
+	open->path = name;
+	if (!image_opts && qcf_is_pipe_name(name) &&
+	    !take_standard_input(source, open, handle))
 		return false;
-	if (qcf_tool_open(open, handle, &reason) < 0) {
-		qcf_tool_error("Could not open '%s': %s", name, reason);
+	if (source->is_input)
+		return true;
+	source->count++;
+	if (*handle == NULL &&
+	    !open_named(open, opts, image_opts, open->path, name, handle))
 		return false;
-	}
 	size = qcowfmt_get_size(*handle);
 	if (size > INT64_MAX - source->size) {
 		qcf_tool_error("The images are too large together");
@@ -70,7 +142,9 @@ void qcf_source_close(struct img_source *source)
 	free(source->handles);
 	free(source->requests);
 	free(source->opts);
-	free(source->pipe);
+	free(source->spooled);
+	if (source->has_pipe)
+		qcf_pipe_fini(&source->pipe);
 	source->count = 0;
 }
 

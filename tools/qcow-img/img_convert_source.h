@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "img_pipe.h"
 #include "tool_open.h"
 #include "tool_util.h"
 
@@ -15,9 +16,16 @@ struct img_source {
 	struct qcowfmt_image **handles;
 	struct qcf_tool_open *requests; /* how each was opened */
 	struct qcf_image_opts *opts;
-	char *pipe; /* where standard input can be opened; NULL: not used */
 	size_t count;
 	uint64_t size; /* of all together */
+	/* Standard input: */
+	char *spooled; /* where it can be opened; NULL: it cannot */
+	struct img_pipe pipe;
+	bool may_move;  /* set by the caller: an image in it may be read once */
+	bool may_take;  /* the same for a raw one, whatever its length */
+	bool has_pipe;  /* pipe is in use */
+	bool is_moving; /* the only image has to be read in order, once */
+	bool is_input;  /* there are no images: all comes from pipe */
 };
 
 /*

@@ -3,7 +3,6 @@
 #include "img_convert_stream.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "img_convert_copy.h"
@@ -54,16 +53,14 @@ static bool stream(const struct img_convert_request *r,
 	struct img_copy copy;
 	int ret;
 
-	qcf_copy_begin(&copy, r, 0);
-	/* A reader that goes away is an error like any other. */
-	(void)signal(SIGPIPE, SIG_IGN);
+	qcf_copy_begin(&copy, r, source, 0);
 	ret = qcowfmt_stream(source->handles, source->count, create,
 	                     &copy.options, put, NULL, &copy.error);
 	return qcf_copy_end(&copy, ret);
 }
 
 bool qcf_convert_stream(struct img_convert_request *r,
-                        const struct img_source *source)
+                        struct img_source *source)
 {
 	struct qcowfmt_create_options create;
 	struct img_create_values values = { 0 };

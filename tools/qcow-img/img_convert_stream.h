@@ -8,6 +8,6 @@
 /* Make the image and write it, from first byte to last; false with a
  * message. */
 bool qcf_convert_stream(struct img_convert_request *r,
-                        const struct img_source *source);
+                        struct img_source *source);
 
 #endif

@@ -65,7 +65,7 @@ static char *add_backing(struct img_convert_request *r,
 }
 
 char *qcf_target_values(struct img_convert_request *r,
-                        const struct img_source *source,
+                        struct img_source *source,
                         struct img_create_values *values)
 {
 	const struct img_create_value *size;
@@ -80,6 +80,9 @@ char *qcf_target_values(struct img_convert_request *r,
 	if (reason != NULL)
 		return reason;
 	size = qcf_create_value(values, "size");
+	/* Somebody has to know how long it will be, or nobody does. */
+	if (size != NULL && source->is_input)
+		source->size = size->number;
 	if (size != NULL && size->number != source->size)
 		return qcf_tool_printf("Option 'size' must be the size of the "
 		                       "source");
@@ -156,7 +159,7 @@ static char *create_target(struct img_convert_request *r,
 }
 
 bool qcf_target_prepare(struct img_convert_request *r,
-                        const struct img_source *source, bool *created)
+                        struct img_source *source, bool *created)
 {
 	struct img_create_values values = { 0 };
 	const char *path = r->target_path;

@@ -30,6 +30,7 @@ struct img_convert_request {
 	bool image_opts;
 	bool target_image_opts;
 	bool compress;
+	bool resize;          /* to the length of the input */
 	uint64_t reserved;    /* host space that the target has, bytes */
 	bool is_preallocated; /* the target is new, and no part of it missing */
 	bool target_is_zero;
@@ -48,9 +49,10 @@ struct img_convert_request {
 	size_t source_count;
 };
 
-/* The values of -o and of -b and -F together; NULL, or why they are wrong. */
+/* The values of -o and of -b and -F together; NULL, or why they are wrong.  They may
+ * say how long the input is. */
 char *qcf_target_values(struct img_convert_request *r,
-                        const struct img_source *source,
+                        struct img_source *source,
                         struct img_create_values *values);
 
 /*
@@ -58,7 +60,7 @@ char *qcf_target_values(struct img_convert_request *r,
  * after a message if not; *created: it did not exist before.
  */
 bool qcf_target_prepare(struct img_convert_request *r,
-                        const struct img_source *source, bool *created);
+                        struct img_source *source, bool *created);
 
 /* Whether the target, apart from what a backing file shows, reads as zeros where
  * nothing is written. */

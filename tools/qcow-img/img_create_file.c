@@ -7,9 +7,13 @@
  */
 #include "img_create_file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
+
+#include "tool_error.h"
 
 static bool is_on(const struct img_create_values *values, const char *name)
 {
@@ -37,7 +41,9 @@ static void set_extent_size(int fd, uint32_t size)
 		return;
 	attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
 	attributes.fsx_extsize = size;
-	(void)ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+	if (ioctl(fd, FS_IOC_FSSETXATTR, &attributes) < 0)
+		qcf_tool_warning("Failed to set extent size hint: %s",
+		                 strerror(errno));
 }
 
 /* Make the file with its hints; returns whether it was not there before. */

@@ -7,7 +7,7 @@
 
 /*
  * qcowfmt_create_file(), with the options nocow and extent_size_hint.  They are
- * hints: a file system that does not know them is not an error.
+ * hints: where they cannot be followed there is at most a warning.
  */
 int qcf_create_image_file(const char *path,
                           const struct img_create_values *values,

@@ -282,7 +282,7 @@ static bool copy_to_output(struct img_convert_request *r,
 	return ok;
 }
 
-static bool write_output(struct dd_request *r, const struct img_source *source,
+static bool write_output(struct dd_request *r, struct img_source *source,
                          const struct img_source *whole)
 {
 	struct img_convert_request *c = &r->convert;

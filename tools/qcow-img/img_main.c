@@ -116,6 +116,7 @@ int main(int argc, char **argv)
 	int status;
 
 	qcf_tool_set_program(argv[0]);
+	qcf_tool_begin_output();
 	qcf_options_begin(&parser, &help, NULL, true, argc, argv);
 	if (parse_options(&parser, &status) != QCF_OPTION_DONE)
 		return qcf_tool_finish_output(status);

@@ -160,23 +160,10 @@ static const struct qcf_image_command command = {
 	run,
 };
 
-/* Without a lock nobody may write. */
-static bool check_sharing(const struct request *r)
-{
-	if ((r->image.open.flags & QCOWFMT_OPEN_NO_LOCK) == 0)
-		return true;
-	qcf_tool_error("Could not open '%s': force-share=on can only be used "
-	               "with read-only images",
-	               r->image.open.path);
-	return false;
-}
-
 static int work(struct request *r)
 {
 	bool lists = r->action == 0 || r->action == 'l';
 
-	if (!lists && !check_sharing(r))
-		return EXIT_FAILURE;
 	r->image.open.no_references = qcf_tool_is_untrusted();
 	if (!lists)
 		r->image.open.flags |= QCOWFMT_OPEN_READ_WRITE;

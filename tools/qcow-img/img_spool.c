@@ -91,13 +91,15 @@ static bool put_without_zeros(int fd, const char *buffer, size_t len,
 	return true;
 }
 
-/* Copy standard input; false with errno set. */
-static bool copy_input(int fd)
+/* Copy standard input behind its first bytes; false with errno set. */
+static bool copy_input(int fd, const char *head, size_t head_len)
 {
 	QCF_AUTO_FREE char *buffer = qcf_tool_alloc(BUFFER_SIZE);
-	uint64_t offset = 0;
+	uint64_t offset = head_len;
 	ssize_t len;
 
+	if (!put_without_zeros(fd, head, head_len, 0))
+		return false;
 	while ((len = fill(buffer)) > 0) {
 		if (!put_without_zeros(fd, buffer, (size_t)len, offset))
 			return false;
@@ -106,8 +108,7 @@ static bool copy_input(int fd)
 	return len == 0 && ftruncate(fd, (off_t)offset) == 0;
 }
 
-/* A file that was redirected from its beginning. */
-static bool is_whole_file(void)
+bool qcf_input_is_file(void)
 {
 	struct stat st;
 
@@ -116,19 +117,25 @@ static bool is_whole_file(void)
 	       lseek(STDIN_FILENO, 0, SEEK_CUR) == 0;
 }
 
-char *qcf_spool_input(void)
+bool qcf_input_claim(void)
 {
 	static bool is_used;
+
+	bool is_free = !is_used;
+
+	if (!is_free)
+		qcf_tool_error("Standard input can be read only once");
+	is_used = true;
+	return is_free;
+}
+
+char *qcf_spool_input(const char *head, size_t head_len)
+{
 	int fd = STDIN_FILENO;
 
-	if (is_used) {
-		qcf_tool_error("Standard input can be read only once");
-		return NULL;
-	}
-	is_used = true;
-	if (!is_whole_file()) {
+	if (head_len > 0 || !qcf_input_is_file()) {
 		fd = open_temporary();
-		if (fd < 0 || !copy_input(fd)) {
+		if (fd < 0 || !copy_input(fd, head, head_len)) {
 			qcf_tool_error("Could not keep standard input in a "
 			               "temporary file: %s",
 			               strerror(errno));

@@ -182,6 +182,7 @@ int main(int argc, char **argv)
 	int option;
 
 	qcf_tool_set_program(argv[0]);
+	qcf_tool_begin_output();
 	commands = qcf_tool_alloc(((size_t)argc + 1) * sizeof(*commands));
 	a.commands = commands;
 	option = parse_options(argc, argv, &a);
