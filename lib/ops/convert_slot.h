@@ -56,8 +56,8 @@ struct qcf_fill {
 	const struct qcf_source *source;
 	uint64_t unit;
 	uint64_t zero_block; /* bytes: zeros that are read are left out by it */
-	bool salvage;   /* what cannot be read becomes zeros */
-	bool write_all; /* do not look for zeros */
+	bool salvage;        /* what cannot be read becomes zeros */
+	bool write_all;      /* do not look for zeros */
 };
 
 /* Read the data of a piece and look for zeros in it.  Where input ends the piece
