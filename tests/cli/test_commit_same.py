@@ -262,12 +262,13 @@ class CommitSame(CliTest):
     def test_options(self):
         for args in (['-q'], ['-t', 'none'], ['-t', 'unsafe'],
                      ['-t', 'writethrough'], ['-f', 'qcow2'], ['-r', '100M'],
-                     ['--cache', 'directsync'], ['--rate-limit', '1G']):
+                     ['--cache', 'directsync'], ['--rate-limit', '1G'],
+                     ['--format', 'qcow2'], ['--quiet']):
             self.chain(('2M', '4M'))
             ours = self.our('qemu-img', 'commit', *args, 'c1')
             self.assertEqual(ours.status, 0, ours)
-            args = [{'--cache': '-t', '--rate-limit': '-r'}.get(a, a)
-                    for a in args]
+            args = [{'--cache': '-t', '--rate-limit': '-r', '--format': '-f',
+                     '--quiet': '-q'}.get(a, a) for a in args]
             theirs = self.their('qemu-img', 'commit', *args, 'c1')
             self.assertEqual(ours.out, theirs.out)
             self.same_disks('c0', 'c1')

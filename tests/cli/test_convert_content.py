@@ -145,6 +145,10 @@ class ConvertContent(CliTest):
                         '1G', '--quiet', '--force-share', 'src.raw', 'a')
         self.assertEqual((ours.status, ours.out, ours.err), (0, '', ''))
         self.expect('a')
+        ours = self.our('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2',
+                        '--no-create', '--compress', 'src.raw', 'a')
+        self.assertEqual((ours.status, ours.out, ours.err), (0, '', ''))
+        self.expect('a')
 
 
 if __name__ == '__main__':

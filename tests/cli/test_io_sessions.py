@@ -153,6 +153,22 @@ class IoSessions(CliTest):
                         ['-i', 'native', '-t', 'none'], ['-i', 'foo']):
             self.commands('read 0 4k', options=options)
 
+    def test_long_options(self):
+        """Whole and cut short, with values of both kinds."""
+        for options in (['--read-only'], ['--snapshot'], ['--nocache'],
+                        ['--copy-on-read'], ['--misalign', '--nocache'],
+                        ['--native-aio', '--nocache'], ['--aio=threads'],
+                        ['--aio', 'native', '--nocache'], ['--aio=foo'],
+                        ['--cache=unsafe'], ['--cache', 'foo'],
+                        ['--discard=unmap'], ['--discard', 'foo'],
+                        ['--force-share', '--read-only'], ['--force-share'],
+                        ['--format=qcow2'], ['--format', 'raw'],
+                        ['--read'], ['--no'], ['--snap'], ['--disc=unmap'],
+                        ['--cmd', 'length'], ['--cmd=length', '--cm', 'map']):
+            self.io(*options, '-c', 'write 512 1k', '-c', 'read 512 1k', 'a')
+            self.io('a', '-c', 'read 512 1k', *options)
+        self.is_sound('a')
+
     def test_force_share(self):
         self.commands('write 0 4k', options=['-U'])
         self.commands('read 0 4k', options=['-U', '-r'])

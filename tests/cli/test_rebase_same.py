@@ -323,6 +323,7 @@ class RebaseSame(CliTest):
             self.check(*args, '-b', 'new', '-F', 'qcow2')
         for args in (['--backing', 'new', '--backing-format', 'qcow2'],
                      ['-b', 'new', '-B', 'qcow2', '--quiet'],
+                     ['-b', 'new', '-F', 'qcow2', '--format', 'qcow2'],
                      ['-b', 'new', '-F', 'qcow2', '--cache', 'writethrough',
                       '--backing-cache', 'none', '--force-share']):
             self.chain()
