@@ -14,7 +14,7 @@ struct qcf_new_counts {
 	uint64_t block_count;
 	uint64_t first; /* host cluster of the first block */
 	uint64_t table_clusters;
-	uint64_t protected_count; /* blocks known as metadata already */
+	uint64_t protected_count;       /* blocks known as metadata already */
 	struct qcf_count_window window; /* on the old counts, while preparing */
 };
 

@@ -71,7 +71,7 @@ static bool group_agrees(struct comparing *p, const uint8_t *block,
 		              pattern_of(p, found[0]), len) == 0;
 	}
 	qcf_refcount_get_run(block, slot, QCF_COUNT_GROUP, g->refcount_order,
-	                      stored);
+	                     stored);
 	qcf_counts_group(&p->c->counts, number, found);
 	for (size_t i = 0; i < QCF_COUNT_GROUP; i++)
 		differ |= stored[i] ^ found[i];

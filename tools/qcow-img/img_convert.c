@@ -394,8 +394,13 @@ static bool name_target(struct img_convert_request *r)
 		r->target_format = "raw";
 	r->target.format = r->target_format;
 	if (r->target_image_opts ||
-	    (r->no_create && qcf_is_json_name(r->target.path)))
-		return take_description(r, r->target_image_opts);
+	    (r->no_create && qcf_is_json_name(r->target.path))) {
+		if (!qcf_tool_take_image(&r->target, &r->target_opts,
+		                         r->target_image_opts, r->target.path))
+			return false;
+		r->target_path = r->target_opts.path;
+		return true;
+	}
 	r->to_pipe = qcf_is_pipe_name(r->target.path);
 	r->target_path = qcf_tool_path(r->target.path, &reason);
 	if (r->target_path == NULL && r->no_create)
