@@ -685,7 +685,7 @@ START_TEST(many_bitmaps)
 {
 	enum { COUNT = 700 };
 	struct qcowfmt_bitmap_action *actions = calloc(COUNT, sizeof(*actions));
-	static char names[COUNT][16];
+	static char names[COUNT][24];
 
 	for (int i = 0; i < COUNT; i++) {
 		snprintf(names[i], sizeof(names[i]), "bitmap %d", i);

@@ -301,7 +301,7 @@ bool world_snapshots_are_legal(const struct world *w,
 
 		if (there)
 			fine = (position > s->begun || s->there == 0) &&
-			       position < s->gone &&
+			       (position < s->gone || s->gone == SIZE_MAX) &&
 			       snapshot_is_right(w, s, bytes);
 		else
 			fine = position < s->there || position > s->ending;

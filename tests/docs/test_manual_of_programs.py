@@ -223,9 +223,13 @@ def check_qcow_io():
     for name, usage in usages.items():
         described = {flag[1:] for flag, _ in options_of_synopsis(
             items.get(name, '').replace('Fl r | w', 'Fl rw'))}
-        expect(described == letters_of_usage(usage),
+        helped = letters_of_usage(usage)
+        # It is in the usage line of qemu-io, too, and is no option there.
+        if name == 'read':
+            helped -= {'a'}
+        expect(described == helped,
                f'qcow-io {name}: {sorted(described)} in the manual, '
-               f'{sorted(letters_of_usage(usage))} in its help')
+               f'{sorted(helped)} in its help')
 
 
 def check_the_comparison():

@@ -306,8 +306,8 @@ static void leave(pid_t tid, const struct ptrace_syscall_info *info)
 		print_call(task, info->exit.rval);
 }
 
-/* A stop that is not a signal: what to do to go on. */
-static int take_stop(pid_t tid, int status)
+/* A stop that is not a signal. */
+static void take_stop(pid_t tid, int status)
 {
 	struct ptrace_syscall_info info = { 0 };
 	int event = status >> 16;
@@ -318,14 +318,20 @@ static int take_stop(pid_t tid, int status)
 	    ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0) {
 		if (info.op == PTRACE_SYSCALL_INFO_SECCOMP) {
 			enter(tid, &info);
-			return PTRACE_SYSCALL;
-		}
-		if (info.op == PTRACE_SYSCALL_INFO_EXIT &&
-		    find_task(tid)->in_call)
+		} else if (info.op == PTRACE_SYSCALL_INFO_EXIT &&
+		           find_task(tid)->in_call) {
 			leave(tid, &info);
+		}
 	}
-	/* An executing task gets its exit stop after the event. */
-	return find_task(tid)->in_call ? PTRACE_SYSCALL : PTRACE_CONT;
+}
+
+/* An executing task gets its exit stop after the event. */
+static void go_on(pid_t tid, uintptr_t sig)
+{
+	if (find_task(tid)->in_call)
+		(void)ptrace(PTRACE_SYSCALL, tid, NULL, (void *)sig);
+	else
+		(void)ptrace(PTRACE_CONT, tid, NULL, (void *)sig);
 }
 
 static bool is_own_stop(int status)
@@ -342,7 +348,6 @@ static int follow(pid_t command)
 	pid_t tid;
 
 	while ((tid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR) {
-		int how = PTRACE_CONT;
 		uintptr_t sig = 0;
 
 		if (tid <= 0)
@@ -356,10 +361,10 @@ static int follow(pid_t command)
 			continue;
 		}
 		if (is_own_stop(status))
-			how = take_stop(tid, status);
+			take_stop(tid, status);
 		else
 			sig = (uintptr_t)WSTOPSIG(status);
-		(void)ptrace(how, tid, NULL, (void *)sig);
+		go_on(tid, sig);
 	}
 	return result;
 }
@@ -371,7 +376,7 @@ int main(int argc, char **argv)
 	                     PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC |
 	                     PTRACE_O_EXITKILL;
 	pid_t command;
-	int status;
+	int status = 0;
 
 	if (argc < 3)
 		broken("LOG and COMMAND are missing");
