@@ -23,6 +23,7 @@ static const struct qcf_compress_method *const methods[] = {
 void qcf_compressor_init(struct qcf_compressor *c, int level)
 {
 	c->level = level;
+	qcf_contexts_init(&c->deflate_writers);
 	qcf_contexts_init(&c->zstd_writers);
 	qcf_contexts_init(&c->zstd_readers);
 }

@@ -28,8 +28,9 @@ enum qcf_compression {
 /* What the calls for one image share; any number of them at once. */
 struct qcf_compressor {
 	int level; /* of compressing; 0 = the default of each type */
-	struct qcf_contexts zstd_writers; /* ZSTD_CCtx */
-	struct qcf_contexts zstd_readers; /* ZSTD_DCtx */
+	struct qcf_contexts deflate_writers; /* struct libdeflate_compressor */
+	struct qcf_contexts zstd_writers;    /* ZSTD_CCtx */
+	struct qcf_contexts zstd_readers;    /* ZSTD_DCtx */
 };
 
 void qcf_compressor_init(struct qcf_compressor *c, int level);

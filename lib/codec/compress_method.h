@@ -24,17 +24,18 @@ extern const struct qcf_compress_method qcf_method_zlib;
 extern const struct qcf_compress_method qcf_method_zstd;
 #endif
 
-#ifdef QCF_HAVE_ISAL
-/* Compress by ISA-L's level 1, 2 or 3.  As compress above. */
-int64_t qcf_isal_deflate(int level, const void *in, size_t in_len, void *out,
-                         size_t out_room);
-#endif
-
 #ifdef QCF_HAVE_LIBDEFLATE
 /* Whether the input is a complete stream of exactly out_len bytes, which are in
  * out then.  Otherwise it may still be one that readers accept. */
 bool qcf_libdeflate_inflate(const void *in, size_t in_len, void *out,
                             size_t out_len);
+
+/* Compress by a level of libdeflate, the same one for each compressor.  As
+ * compress and forget above. */
+int64_t qcf_libdeflate_deflate(struct qcf_compressor *c, int level,
+                               const void *in, size_t in_len, void *out,
+                               size_t out_room);
+void qcf_libdeflate_forget(struct qcf_compressor *c);
 #endif
 
 #endif
