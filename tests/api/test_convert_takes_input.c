@@ -34,8 +34,12 @@ static int64_t give(void *opaque, void *buffer, size_t len)
 
 static struct giver giver(size_t most)
 {
+	static uint8_t *model;
+
+	if (model == NULL)
+		model = convert_model();
 	return (struct giver){
-		.model = convert_model(),
+		.model = model,
 		.size = MODEL_SIZE,
 		.most = most,
 	};

@@ -418,6 +418,8 @@ START_TEST(other_files_are_no_journals)
 	ck_assert_int_eq(qcowfmt_bitmap_recover(journal_path(), NULL), -EINVAL);
 	ck_assert_int_eq(access(journal_path(), F_OK), 0);
 	ck_assert_int_eq(qcowfmt_bitmap_recover(NULL, NULL), -EINVAL);
+	free(before.data);
+	free(after.data);
 }
 
 END_TEST

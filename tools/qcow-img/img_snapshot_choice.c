@@ -17,7 +17,7 @@ static bool is_known(const char *key)
 bool qcf_snapshot_choice_parse(struct img_snapshot_choice *choice,
                                const char *text)
 {
-	size_t i;
+	bool valid;
 
 	qcf_snapshot_choice_fini(choice);
 	*choice = (struct img_snapshot_choice){ .is_set = true };
@@ -28,15 +28,16 @@ bool qcf_snapshot_choice_parse(struct img_snapshot_choice *choice,
 	if (qcf_keyval_is_valid(text))
 		qcf_keyval_append(&choice->list, text);
 	qcf_keyval_complete(&choice->list, 0);
-	for (i = 0; i < choice->list.count; i++) {
-		if (!is_known(choice->list.items[i].key)) {
+	valid = choice->list.count > 0;
+	for (size_t i = 0; valid && i < choice->list.count; i++) {
+		valid = is_known(choice->list.items[i].key);
+		if (!valid)
 			qcf_tool_error("Invalid parameter '%s'",
 			               choice->list.items[i].key);
-			choice->list.count = 0;
-		}
 	}
-	if (choice->list.count == 0) {
+	if (!valid) {
 		qcf_tool_error("Failed in parsing snapshot param '%s'", text);
+		qcf_snapshot_choice_fini(choice);
 		return false;
 	}
 	choice->id = qcf_keyval_find(&choice->list, PREFIX "id");
