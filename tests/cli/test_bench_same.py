@@ -3,7 +3,7 @@
 
 import re
 
-from cli_common import CliTest, MIB, main
+from cli_common import AES, CliTest, MIB, SECRETS, image_opts, main
 
 
 def without_time(text):
@@ -83,6 +83,19 @@ class BenchSame(CliTest):
         ours = self.our('qemu-img', 'bench', '-d', '0', 'a')
         self.assertEqual((ours.status, ours.err),
                          (1, 'qemu-img: Invalid queue depth specified\n'))
+
+    def test_encrypted_image(self):
+        """qemu-img bench does not know --object."""
+        self.their_image('aes', 'qemu-img', 'create', '-q', *SECRETS, '-f',
+                         'qcow2', '-o', AES, 'aes', '4M')
+        for args in (['-c', '10'], ['-c', '10', '-w', '--pattern', '7']):
+            result = self.our('qemu-img', 'bench', *args, *SECRETS,
+                              '--image-opts', image_opts('aes'))
+            self.assertEqual(result.status, 0, result)
+        result = self.their('qemu-io', *SECRETS, '-c', 'read -P 7 0 40k',
+                            '--image-opts', image_opts(self.our_path('aes')))
+        self.assertEqual((result.status, 'failed' in result.out), (0, False),
+                         result)
 
     def test_requests_beyond_the_end(self):
         for args in (['-o', '17M'], ['-s', '17M', '-d', '1']):
