@@ -104,7 +104,7 @@ static int read_slot(struct pipe *pipe, struct ring_slot *ring)
 {
 	const struct qcf_pipe_options *o = pipe->o;
 	struct qcf_slot *slot = &ring->slot;
-	bool is_data = slot->piece.content == QCF_CONTENT_DATA;
+	bool is_data = slot->piece.content == QCF_SOURCE_DATA;
 	int ret = 0;
 
 	slot->stage = QCOWFMT_CONVERT_READING;
@@ -126,7 +126,7 @@ static int work_on(struct pipe *pipe, struct ring_slot *ring)
 	int ret = read_slot(pipe, ring);
 
 	if (ret < 0 || slot->is_unread ||
-	    slot->piece.content != QCF_CONTENT_DATA)
+	    slot->piece.content != QCF_SOURCE_DATA)
 		return ret;
 	slot->stage = QCOWFMT_CONVERT_WRITING;
 	qcf_slot_find_zeros(&o->fill, slot);

@@ -15,7 +15,7 @@ struct search {
 /* What is at an offset, up to end.  Where everything is written, all is data but
  * what the target has from its backing file, or as zeros behind the end of it. */
 static int look(const struct qcf_planner *p, uint64_t offset,
-                enum qcf_content *content, uint64_t *end,
+                enum qcf_source_content *content, uint64_t *end,
                 struct qcowfmt_error **errp)
 {
 	const struct qcf_source_image *image =
@@ -23,23 +23,23 @@ static int look(const struct qcf_planner *p, uint64_t offset,
 	int ret;
 
 	if (p->write_all && image->left_below == 0) {
-		*content = QCF_CONTENT_DATA;
+		*content = QCF_SOURCE_DATA;
 		*end = image->start + image->size;
 		return 0;
 	}
 	ret = qcf_source_content(p->source, offset, content, end, errp);
-	if (ret == 0 && p->write_all && *content == QCF_CONTENT_ZERO &&
+	if (ret == 0 && p->write_all && *content == QCF_SOURCE_ZERO &&
 	    offset - image->start < image->left_below)
-		*content = QCF_CONTENT_DATA;
+		*content = QCF_SOURCE_DATA;
 	return ret;
 }
 
 /* Follow one kind of content, from extent to extent, up to limit at most. */
-static int extend(const struct search *s, enum qcf_content wanted,
+static int extend(const struct search *s, enum qcf_source_content wanted,
                   uint64_t limit, uint64_t *end, struct qcowfmt_error **errp)
 {
 	while (*end < limit) {
-		enum qcf_content content;
+		enum qcf_source_content content;
 		uint64_t next;
 		int ret = look(s->planner, *end, &content, &next, errp);
 
@@ -59,7 +59,7 @@ static int extend(const struct search *s, enum qcf_content wanted,
  * boundary, where what is to be copied begins in the middle of a unit, only the
  * rest of that unit.
  */
-static int plan_data(const struct search *s, struct qcf_piece *piece,
+static int plan_data(const struct search *s, struct qcf_copy_piece *piece,
                      struct qcowfmt_error **errp)
 {
 	const struct qcf_planner *p = s->planner;
@@ -74,16 +74,16 @@ static int plan_data(const struct search *s, struct qcf_piece *piece,
 		limit = end;
 	while (ret == 0 && end < limit && end != before) {
 		before = end;
-		ret = extend(s, QCF_CONTENT_DATA, limit, &end, errp);
+		ret = extend(s, QCF_SOURCE_DATA, limit, &end, errp);
 		end = QCF_MIN(qcf_unit_up(end, p->unit), limit);
 	}
-	piece->content = QCF_CONTENT_DATA;
+	piece->content = QCF_SOURCE_DATA;
 	piece->length = end - piece->offset;
 	return ret;
 }
 
 /* The next piece of what is to be copied, whether or not it needs work. */
-static int plan_piece(const struct search *s, struct qcf_piece *piece,
+static int plan_piece(const struct search *s, struct qcf_copy_piece *piece,
                       struct qcowfmt_error **errp)
 {
 	const struct qcf_planner *p = s->planner;
@@ -91,21 +91,22 @@ static int plan_piece(const struct search *s, struct qcf_piece *piece,
 	int ret;
 
 	piece->offset = p->position;
-	piece->content = QCF_CONTENT_DATA;
+	piece->content = QCF_SOURCE_DATA;
 	ret = look(p, piece->offset, &piece->content, &end, errp);
-	if (ret == 0 && piece->content != QCF_CONTENT_DATA)
+	if (ret == 0 && piece->content != QCF_SOURCE_DATA)
 		ret = extend(s, piece->content, p->dirty_end, &end, errp);
 	if (ret < 0)
 		return ret;
 	end = end < p->dirty_end ? qcf_unit_down(end, p->unit) : p->dirty_end;
-	if (piece->content == QCF_CONTENT_DATA || end <= piece->offset)
+	if (piece->content == QCF_SOURCE_DATA || end <= piece->offset)
 		return plan_data(s, piece, errp);
 	piece->length = end - piece->offset;
 	return 0;
 }
 
 /* A long range of zeros is several pieces. */
-static void limit_zeros(const struct qcf_planner *p, struct qcf_piece *piece)
+static void limit_zeros(const struct qcf_planner *p,
+                        struct qcf_copy_piece *piece)
 {
 	uint64_t end = qcf_unit_down(piece->offset + MAX_ZEROS, p->unit);
 
@@ -114,10 +115,10 @@ static void limit_zeros(const struct qcf_planner *p, struct qcf_piece *piece)
 }
 
 static bool needs_work(const struct qcf_planner *p,
-                       const struct qcf_piece *piece)
+                       const struct qcf_copy_piece *piece)
 {
-	return piece->content == QCF_CONTENT_DATA ||
-	       (piece->content == QCF_CONTENT_ZERO &&
+	return piece->content == QCF_SOURCE_DATA ||
+	       (piece->content == QCF_SOURCE_ZERO &&
 	        piece->offset < p->zeros_below);
 }
 
@@ -145,13 +146,13 @@ static int find_dirty(struct qcf_planner *p, struct qcowfmt_error **errp)
 }
 
 /* Whether there is so much shows when it is read. */
-static int plan_input(struct qcf_planner *p, struct qcf_piece *piece)
+static int plan_input(struct qcf_planner *p, struct qcf_copy_piece *piece)
 {
 	if (p->position >= p->source->size ||
 	    atomic_load(&p->source->input->at_end))
 		return 0;
-	*piece = (struct qcf_piece){
-		.content = QCF_CONTENT_DATA,
+	*piece = (struct qcf_copy_piece){
+		.content = QCF_SOURCE_DATA,
 		.offset = p->position,
 		.length =
 			QCF_MIN(p->buffer_size, p->source->size - p->position),
@@ -168,7 +169,7 @@ void qcf_plan_rewind(struct qcf_planner *planner)
 }
 
 int qcf_plan_next(struct qcf_planner *planner, qcf_poll_callback poll,
-                  void *poll_opaque, struct qcf_piece *piece,
+                  void *poll_opaque, struct qcf_copy_piece *piece,
                   struct qcowfmt_error **errp)
 {
 	const struct search s = { planner, poll, poll_opaque };
@@ -181,10 +182,10 @@ int qcf_plan_next(struct qcf_planner *planner, qcf_poll_callback poll,
 		if (ret < 0)
 			return ret;
 		if (needs_work(planner, piece)) {
-			if (piece->content == QCF_CONTENT_ZERO)
+			if (piece->content == QCF_SOURCE_ZERO)
 				limit_zeros(planner, piece);
 			planner->position = piece->offset + piece->length;
-			piece->progress = piece->content == QCF_CONTENT_DATA
+			piece->progress = piece->content == QCF_SOURCE_DATA
 			                          ? piece->length
 			                          : 0;
 			return 1;
@@ -198,7 +199,7 @@ int qcf_plan_count(struct qcf_planner *planner, qcf_poll_callback poll,
                    void *poll_opaque, uint64_t *total,
                    struct qcowfmt_error **errp)
 {
-	struct qcf_piece piece;
+	struct qcf_copy_piece piece;
 	int ret;
 
 	*total = 0;

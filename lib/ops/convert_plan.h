@@ -11,8 +11,8 @@
 #include "convert_source.h"
 
 /* A part of the disk that is dealt with at once. */
-struct qcf_piece {
-	enum qcf_content content; /* DATA or ZERO */
+struct qcf_copy_piece {
+	enum qcf_source_content content; /* DATA or ZERO */
 	uint64_t offset;
 	uint64_t length;
 	uint64_t progress; /* what it adds to the progress, bytes */
@@ -47,7 +47,7 @@ void qcf_plan_rewind(struct qcf_planner *planner);
 
 /* The next piece that needs work.  Returns 1, or 0 at the end. */
 int qcf_plan_next(struct qcf_planner *planner, qcf_poll_callback poll,
-                  void *poll_opaque, struct qcf_piece *piece,
+                  void *poll_opaque, struct qcf_copy_piece *piece,
                   struct qcowfmt_error **errp);
 
 /* What all pieces add to the progress; the planner is at the beginning before

@@ -177,7 +177,7 @@ static int copy_through_memory(struct qcf_target *t, struct qcf_slot *slot,
                                uint64_t offset, uint64_t len,
                                struct qcowfmt_error **errp)
 {
-	const struct qcf_piece whole = slot->piece;
+	const struct qcf_copy_piece whole = slot->piece;
 	int ret;
 
 	slot->piece.offset = offset;

@@ -101,7 +101,7 @@ static int note_lost(const struct qcf_source *source, struct qcf_slot *slot,
 static int salvage(const struct qcf_fill *fill, struct qcf_slot *slot,
                    struct qcowfmt_error **errp)
 {
-	const struct qcf_piece *piece = &slot->piece;
+	const struct qcf_copy_piece *piece = &slot->piece;
 	int ret = 0;
 
 	for (uint64_t at = 0; ret == 0 && at < piece->length;

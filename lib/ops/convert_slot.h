@@ -18,7 +18,7 @@ struct qcf_lost {
 };
 
 struct qcf_slot {
-	struct qcf_piece piece;
+	struct qcf_copy_piece piece;
 	uint8_t *buffer;      /* the data, if it was read */
 	unsigned char *zeros; /* per unit from the start of the piece: it is
 			       * all zeros */

@@ -89,26 +89,26 @@ const struct qcf_source_image *qcf_source_image_at(
 
 /* ----------------------------------------------------------------- content */
 
-static enum qcf_content classify(const struct qcf_source_image *image,
-                                 const struct qcowfmt_extent *extent)
+static enum qcf_source_content classify(const struct qcf_source_image *image,
+                                        const struct qcowfmt_extent *extent)
 {
 	switch (extent->kind) {
 	case QCOWFMT_EXTENT_UNALLOCATED:
 		if (extent->guest_offset < image->left_below)
-			return QCF_CONTENT_LEFT;
+			return QCF_SOURCE_LEFT;
 		/* What a file has that was not opened cannot be read, which
 		 * reading will say. */
-		return image->image->incomplete ? QCF_CONTENT_DATA
-		                                : QCF_CONTENT_ZERO;
+		return image->image->incomplete ? QCF_SOURCE_DATA
+		                                : QCF_SOURCE_ZERO;
 	case QCOWFMT_EXTENT_ZERO:
-		return QCF_CONTENT_ZERO;
+		return QCF_SOURCE_ZERO;
 	default:
 		/* A hole in ciphertext is noise. */
 		return (extent->flags &
 		        (QCOWFMT_EXTENT_HOLE | QCOWFMT_EXTENT_ENCRYPTED)) ==
 		                       QCOWFMT_EXTENT_HOLE
-		               ? QCF_CONTENT_ZERO
-		               : QCF_CONTENT_DATA;
+		               ? QCF_SOURCE_ZERO
+		               : QCF_SOURCE_DATA;
 	}
 }
 
@@ -155,7 +155,7 @@ static bool find_loaded(struct qcf_source *source,
 }
 
 int qcf_source_content(struct qcf_source *source, uint64_t offset,
-                       enum qcf_content *content, uint64_t *end,
+                       enum qcf_source_content *content, uint64_t *end,
                        struct qcowfmt_error **errp)
 {
 	const struct qcf_source_image *image =
@@ -175,7 +175,7 @@ int qcf_source_content(struct qcf_source *source, uint64_t offset,
 	/* The part behind the end of the backing file counts on its own. */
 	extent.guest_offset = inner;
 	*content = classify(image, &extent);
-	if (*content == QCF_CONTENT_LEFT)
+	if (*content == QCF_SOURCE_LEFT)
 		extent_end = QCF_MIN(extent_end, image->left_below);
 	*end = image->start + extent_end;
 	return 0;

@@ -10,10 +10,10 @@
 #include "image.h"
 
 /* What has to be done about a range. */
-enum qcf_content {
-	QCF_CONTENT_DATA, /* has to be read */
-	QCF_CONTENT_ZERO, /* reads as zeros */
-	QCF_CONTENT_LEFT, /* is not to be copied */
+enum qcf_source_content {
+	QCF_SOURCE_DATA, /* has to be read */
+	QCF_SOURCE_ZERO, /* reads as zeros */
+	QCF_SOURCE_LEFT, /* is not to be copied */
 };
 
 #define QCF_SOURCE_EXTENTS 128 /* looked up at once */
@@ -56,7 +56,7 @@ void qcf_source_fini(struct qcf_source *source);
  * of offsets.  Not for several threads at once.
  */
 int qcf_source_content(struct qcf_source *source, uint64_t offset,
-                       enum qcf_content *content, uint64_t *end,
+                       enum qcf_source_content *content, uint64_t *end,
                        struct qcowfmt_error **errp);
 
 /* The image that an offset of the disk lies in; for any number of threads, as

@@ -160,7 +160,7 @@ int qcf_target_write(struct qcf_target *t, const struct qcf_slot *slot,
 	return ret;
 }
 
-static int write_zeros(struct qcf_target *t, const struct qcf_piece *piece,
+static int write_zeros(struct qcf_target *t, const struct qcf_copy_piece *piece,
                        struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
@@ -221,7 +221,7 @@ static int store(struct qcf_sink *sink, struct qcf_slot *slot,
 		                            slot->piece.length, errp);
 	if (ret < 0)
 		return ret;
-	if (slot->piece.content == QCF_CONTENT_ZERO)
+	if (slot->piece.content == QCF_SOURCE_ZERO)
 		return write_zeros(t, &slot->piece, errp);
 	if (slot->is_unread)
 		return qcf_share_piece(t, slot, errp);

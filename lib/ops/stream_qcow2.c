@@ -50,7 +50,7 @@ static uint64_t cluster_count(const struct image_sink *s,
 static bool is_zeros(const struct image_sink *s, const struct qcf_slot *slot,
                      uint64_t i)
 {
-	return slot->piece.content == QCF_CONTENT_ZERO ||
+	return slot->piece.content == QCF_SOURCE_ZERO ||
 	       slot->zeros[(i << s->geometry->cluster_bits) / s->unit];
 }
 
