@@ -24,6 +24,18 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 	return 0;
 }
 
+int qcf_image_layer(const struct qcowfmt_image *image, uint32_t depth,
+                    struct qcf_layer **layer, struct qcowfmt_error **errp)
+{
+	if (depth >= image->layer_count)
+		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
+		                "the chain has %" PRIu32
+		                " images, there is none at depth %" PRIu32,
+		                image->layer_count, depth);
+	*layer = image->layers[depth];
+	return 0;
+}
+
 static void free_image(struct qcowfmt_image *image)
 {
 	free(image->layers);

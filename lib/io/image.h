@@ -35,6 +35,10 @@ static inline struct qcf_layer *qcf_image_top(const struct qcowfmt_image *image)
 	return image->layers[0];
 }
 
+/* The image at a depth of the chain; -ENOENT if there is none. */
+int qcf_image_layer(const struct qcowfmt_image *image, uint32_t depth,
+                    struct qcf_layer **layer, struct qcowfmt_error **errp);
+
 /* The data for a guest range: a vector and how far into it the range begins. */
 struct qcf_payload {
 	const struct iovec *iov;

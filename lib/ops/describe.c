@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* describe.c - what an image is, and where its guest data lives */
-#include <errno.h>
-#include <inttypes.h>
-
 #include "describe.h"
 #include "extent.h"
 #include "host_data.h"
@@ -71,15 +68,13 @@ int qcf_describe(struct qcowfmt_image *image, uint32_t depth,
                  struct qcowfmt_info *info, struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
-	int ret;
+	struct qcf_layer *layer;
+	int ret = qcf_image_layer(image, depth, &layer, errp);
 
-	if (depth >= image->layer_count)
-		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
-		                "the chain has %" PRIu32
-		                " images, there is none at depth %" PRIu32,
-		                image->layer_count, depth);
+	if (ret < 0)
+		return ret;
 	qcf_request_begin_read(&request, image);
-	ret = describe_layer(image, image->layers[depth], info, errp);
+	ret = describe_layer(image, layer, info, errp);
 	qcf_request_end(&request);
 	return ret;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* encryption.c - how an image is encrypted, and which keys open it */
 #include <errno.h>
-#include <inttypes.h>
 
 #include "crypto.h"
 #include "encryption.h"
@@ -11,13 +10,12 @@ int qcf_encryption_describe(struct qcowfmt_image *image, uint32_t depth,
                             struct qcowfmt_error **errp)
 {
 	const struct qcf_meta *meta;
+	struct qcf_layer *layer;
+	int ret = qcf_image_layer(image, depth, &layer, errp);
 
-	if (depth >= image->layer_count)
-		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
-		                "the chain has %" PRIu32
-		                " images, there is none at depth %" PRIu32,
-		                image->layer_count, depth);
-	meta = image->layers[depth]->meta;
+	if (ret < 0)
+		return ret;
+	meta = layer->meta;
 	*info = (struct qcowfmt_encryption_info){
 		.struct_size = info->struct_size,
 		.encryption = QCOWFMT_ENCRYPTION_NONE,

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* snapshot_list.c - copies of snapshot tables for callers */
-#include <errno.h>
-#include <inttypes.h>
-
 #include "snapshot_list.h"
 
 /* A raw image and version 1 have no table. */
@@ -23,18 +20,16 @@ int qcf_snapshot_list(struct qcowfmt_image *image, uint32_t depth,
 {
 	QCF_AUTO_FREE struct qcowfmt_snapshot_list *copy = NULL;
 	struct qcf_request request;
-	int ret;
+	struct qcf_layer *layer;
+	int ret = qcf_image_layer(image, depth, &layer, errp);
 
-	if (depth >= image->layer_count)
-		return qcf_fail(errp, ENOENT, QCOWFMT_ERR_USAGE,
-		                "the chain has %" PRIu32
-		                " images, there is none at depth %" PRIu32,
-		                image->layer_count, depth);
+	if (ret < 0)
+		return ret;
 	copy = calloc(1, sizeof(*copy));
 	if (copy == NULL)
 		return qcf_fail_oom(errp);
 	qcf_request_begin_read(&request, image);
-	ret = load(image->layers[depth], &copy->table, errp);
+	ret = load(layer, &copy->table, errp);
 	qcf_request_end(&request);
 	if (ret == 0)
 		*list = qcf_take(&copy);
