@@ -223,33 +223,10 @@ static bool snapshot_is_true(struct qcf_model *m,
 	return good || name_it(finding, s->name);
 }
 
-static bool qemu_reads_snapshot(struct qcf_model *m,
-                                const struct qcf_snapshot_model *s,
-                                struct qcf_finding *finding)
-{
-	const struct qcf_qemu_image *image = &m->chain.qemu_image;
-	const char *convert[QCF_RUN_MAX_ARGS] = { "qemu-img", "convert" };
-	int n = qcf_qemu_image_options(image, convert, 2);
-	char copy[QCF_PATH_SIZE];
-	const char *const compare[] = { "qemu-img",     "compare", "-f",
-		                        "raw",          "-F",      "raw",
-		                        s->oracle.path, copy,      NULL };
-
-	convert[n++] = "-l";
-	convert[n++] = s->name;
-	convert[n++] = "-O";
-	convert[n++] = "raw";
-	convert[n++] = image->spec;
-	convert[n++] = copy;
-	convert[n] = NULL;
-	qcf_tmpdir_path(&m->chain.dir, "snapshot.raw", copy);
-	return qcf_run_ok(convert, NULL, QCF_FOUND_METADATA, finding) &&
-	       qcf_run_ok(compare, NULL, QCF_FOUND_CONTENT, finding);
-}
-
 bool qcf_model_check_snapshots(struct qcf_model *m, bool with_qemu,
                                struct qcf_finding *finding)
 {
+	char copy[QCF_PATH_SIZE];
 	int i;
 
 	for (i = 0; i < m->snapshot_count; i++) {
@@ -259,8 +236,11 @@ bool qcf_model_check_snapshots(struct qcf_model *m, bool with_qemu,
 	if (!with_qemu || m->snapshot_count == 0)
 		return true;
 	i = (int)qcf_rng_below(&m->rng, (uint64_t)m->snapshot_count);
+	qcf_tmpdir_path(&m->chain.dir, "snapshot.raw", copy);
 	/* qemu-img takes the size of the disk for that of its snapshots. */
 	return m->snapshots[i].oracle.size !=
 	               qcf_chain_top(&m->chain)->oracle.size ||
-	       qemu_reads_snapshot(m, &m->snapshots[i], finding);
+	       qcf_qemu_image_has_snapshot(
+		       &m->chain.qemu_image, m->snapshots[i].name,
+		       m->snapshots[i].oracle.path, copy, finding);
 }

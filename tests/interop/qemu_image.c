@@ -76,3 +76,24 @@ bool qcf_qemu_image_approves(const struct qcf_qemu_image *image,
 	argv[n] = NULL;
 	return qcf_run_ok(argv, NULL, QCF_FOUND_METADATA, finding);
 }
+
+bool qcf_qemu_image_has_snapshot(const struct qcf_qemu_image *image,
+                                 const char *name, const char *raw_path,
+                                 const char *copy, struct qcf_finding *finding)
+{
+	const char *convert[QCF_RUN_MAX_ARGS] = { "qemu-img", "convert" };
+	int n = qcf_qemu_image_options(image, convert, 2);
+	const char *const compare[] = { "qemu-img", "compare", "-f",
+		                        "raw",      "-F",      "raw",
+		                        raw_path,   copy,      NULL };
+
+	convert[n++] = "-l";
+	convert[n++] = name;
+	convert[n++] = "-O";
+	convert[n++] = "raw";
+	convert[n++] = image->spec;
+	convert[n++] = copy;
+	convert[n] = NULL;
+	return qcf_run_ok(convert, NULL, QCF_FOUND_METADATA, finding) &&
+	       qcf_run_ok(compare, NULL, QCF_FOUND_CONTENT, finding);
+}

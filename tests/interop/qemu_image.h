@@ -37,4 +37,9 @@ int qcf_qemu_image_options(const struct qcf_qemu_image *image,
 bool qcf_qemu_image_approves(const struct qcf_qemu_image *image,
                              struct qcf_finding *finding);
 
+/* QEMU reads from a snapshot what a raw file has.  The copy is a file to make. */
+bool qcf_qemu_image_has_snapshot(const struct qcf_qemu_image *image,
+                                 const char *name, const char *raw_path,
+                                 const char *copy, struct qcf_finding *finding);
+
 #endif

@@ -329,36 +329,17 @@ static bool some_snapshot_action(struct game *game, struct qcf_finding *finding)
 	return delete_snapshot(game, any, finding);
 }
 
-static bool snapshot_is_unchanged(struct game *game, const struct snapshot *s,
-                                  struct qcf_finding *finding)
-{
-	const struct qcf_qemu_image *image = &game->chain.qemu_image;
-	const char *convert[QCF_RUN_MAX_ARGS] = { "qemu-img", "convert" };
-	int n = qcf_qemu_image_options(image, convert, 2);
-	char copy[QCF_PATH_SIZE];
-	const char *const compare[] = { "qemu-img",     "compare", "-f",
-		                        "raw",          "-F",      "raw",
-		                        s->oracle.path, copy,      NULL };
-
-	convert[n++] = "-l";
-	convert[n++] = s->name;
-	convert[n++] = "-O";
-	convert[n++] = "raw";
-	convert[n++] = image->spec;
-	convert[n++] = copy;
-	convert[n] = NULL;
-	qcf_tmpdir_path(&game->chain.dir, "snapshot.raw", copy);
-	return qcf_run_ok(convert, NULL, QCF_FOUND_METADATA, finding) &&
-	       qcf_run_ok(compare, NULL, QCF_FOUND_CONTENT, finding);
-}
-
 static bool snapshots_are_unchanged(struct game *game,
                                     struct qcf_finding *finding)
 {
+	char copy[QCF_PATH_SIZE];
 	int i;
 
+	qcf_tmpdir_path(&game->chain.dir, "snapshot.raw", copy);
 	for (i = 0; i < game->snapshot_count; i++) {
-		if (!snapshot_is_unchanged(game, &game->snapshots[i], finding))
+		if (!qcf_qemu_image_has_snapshot(
+			    &game->chain.qemu_image, game->snapshots[i].name,
+			    game->snapshots[i].oracle.path, copy, finding))
 			return false;
 	}
 	return true;
