@@ -75,7 +75,10 @@ static void note_failure(struct trial *t, int err)
 	}
 	if (t->disarmed)
 		return;
-	TRIAL_ASSERT(t, t->fault == NULL || !t->fault->invisible,
+	TRIAL_ASSERT(t,
+	             t->fault == NULL || !t->fault->invisible ||
+	                     ((t->scenario->does & WHOLE_BLOCKS) != 0 &&
+	                      t->fault->sticky),
 	             "fails with %d", err);
 	TRIAL_ASSERT(t, t->fault != NULL && faults_made() > 0,
 	             "fails with %d without a reason", err);
