@@ -29,8 +29,9 @@ struct disk {
 int team_say(int fd, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Write from operation "first" on until something fails. */
-void team_run(const struct disk *disk, const struct history *h, uint32_t first,
-              int fd);
+/* Write from operation "first" on until something fails.  Returns the number for
+ * the next time, of which no operation was begun. */
+uint32_t team_run(const struct disk *disk, const struct history *h,
+                  uint32_t first, int fd);
 
 #endif

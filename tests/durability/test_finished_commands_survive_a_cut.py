@@ -82,10 +82,7 @@ FACTS = {
 
 
 def qcow_img(words, directory, preload=None):
-    env = dict(os.environ)
-    if preload is not None:
-        env['LD_PRELOAD'] = preload
-    return d.run(d.QCOW_IMG, *words, cwd=directory, env=env)
+    return d.run(d.QCOW_IMG, *words, cwd=directory, env=d.preloaded(preload))
 
 
 def write_disk(path, chance):

@@ -39,8 +39,8 @@ static bool save(const char *path, const struct seen *seen)
 {
 	FILE *f = fopen(path, "wbe");
 
-	return f != NULL && (fwrite(seen, sizeof(*seen), 1, f) == 1) &
-		(fclose(f) == 0);
+	return f != NULL &&
+	       (fwrite(seen, sizeof(*seen), 1, f) == 1) & (fclose(f) == 0);
 }
 
 static void write_image(char **argv, const struct history *h, uint32_t first)
