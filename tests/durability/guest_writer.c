@@ -6,7 +6,7 @@
  *
  * Writes to one disk until that fails, then goes on with the next one, and so on,
  * for ever.  Linked statically: there is no library in the guest.  Says on the
- * serial line what is promised (team.h), and of each turn
+ * serial line what is promised (durable_team.h), and of each turn
  *
  *   begin DISK FIRST   the number of its first operation
  *   lost DISK          nothing more will be said of it
@@ -21,7 +21,7 @@
 
 #include <linux/fs.h>
 
-#include "team.h"
+#include "durable_team.h"
 
 static int write_data(void *opaque, const void *buffer, size_t len,
                       uint64_t offset)

@@ -173,7 +173,7 @@ def main():
     for scenario in planted:
         with d.story('%s without fsync()' % scenario[0]):
             without_sync(scenario)
-    print('figure: cuts_after_success %d commands' % len(SCENARIOS))
+    print('figure: cuts-after-success %d commands' % len(SCENARIOS))
 
 
 if __name__ == '__main__':

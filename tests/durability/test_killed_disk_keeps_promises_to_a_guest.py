@@ -207,7 +207,7 @@ def main():
             d.skip(why)
     if flushes == 0:
         sys.exit('nothing was acknowledged')
-    print('figure: guest_disk_kills %d kills, %d acknowledged flushes' %
+    print('figure: guest-disk-kills %d kills, %d acknowledged flushes' %
           (KILLS, flushes))
 
 

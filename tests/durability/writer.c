@@ -7,7 +7,7 @@
  *   writer settle IMAGE
  *
  * "write" goes on until it is killed or something fails, and says on standard
- * output what it promises (team.h, image_disk.h).  HABITS are the letters s
+ * output what it promises (durable_team.h, image_disk.h).  HABITS are the letters s
  * (snapshots), b (bitmaps), d (bypass the page cache), or - for none.
  *
  * "judge" holds the image against what was said, the file SAID.  STATE is a file

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * team.c - threads that write to a disk and say what is acknowledged
+ * durable_team.c - threads that write to a disk and say what is acknowledged
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "team.h"
+#include "durable_team.h"
 
 /* Operations of the first thread between two calls of keep(). */
 #define KEEP_EVERY 40u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * team.h - threads that write to a disk and say what is acknowledged
+ * durable_team.h - threads that write to a disk and say what is acknowledged
  *
  * Runs until something fails, or for ever.  Says on a pipe, each line in one write,
  * so that what is read from the pipe was said:
@@ -11,7 +11,7 @@
 #ifndef QCF_TEST_TEAM_H
 #define QCF_TEST_TEAM_H
 
-#include "history.h"
+#include "durable_history.h"
 
 /* Functions return 0, or -1 if the disk has failed. */
 struct disk {
