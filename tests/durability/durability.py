@@ -63,6 +63,17 @@ def run(*args, good=(0,), cwd=None, env=None):
     return done.stdout
 
 
+def preloaded(library):
+    """An environment in which programs are started with it, or none."""
+    env = dict(os.environ)
+    if library is not None:
+        env['LD_PRELOAD'] = library
+        # AddressSanitizer wants to be first.
+        env['ASAN_OPTIONS'] = 'verify_asan_link_order=0:' + \
+            env.get('ASAN_OPTIONS', '')
+    return env
+
+
 class Image:
     """One image in the life of many writers, each of which is killed."""
 
@@ -82,15 +93,12 @@ class Image:
 
     def write(self, preload=None):
         """A writer, to be killed; what it says goes to a file."""
-        env = dict(os.environ)
-        if preload is not None:
-            env['LD_PRELOAD'] = preload
         with open(self.notes / 'said', 'wb') as said:
             return subprocess.Popen(
                 [WRITER, 'write', str(self.path), str(self.seed),
                  str(self.kind.threads), str(self.first), self.kind.habits],
                 stdout=said, stderr=subprocess.PIPE, cwd=self.directory,
-                env=env)
+                env=preloaded(preload))
 
     def said(self):
         return (self.notes / 'said').read_text(encoding='ascii')

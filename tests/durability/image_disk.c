@@ -256,9 +256,12 @@ static int disable_bitmap(struct image_disk *d, const struct moment *done)
 static int next_bitmap(struct image_disk *d, const struct moment *done)
 {
 	switch (d->turn % 3) {
-	case 0: return add_bitmap(d, done);
-	case 1: return disable_bitmap(d, done);
-	default: return remove_bitmap(d, d->bitmap);
+	case 0:
+		return add_bitmap(d, done);
+	case 1:
+		return disable_bitmap(d, done);
+	default:
+		return remove_bitmap(d, d->bitmap);
 	}
 }
 

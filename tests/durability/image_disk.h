@@ -17,7 +17,7 @@
 
 #include <qcowfmt.h>
 
-#include "team.h"
+#include "durable_team.h"
 
 #define NAME_ROOM 64
 

@@ -194,8 +194,8 @@ static void read_bitmap(struct qcowfmt_image *image, const char *name,
 
 	while ((ret = qcowfmt_bitmap_next(image, name, offset + len, &offset,
 	                                  &len, &error)) > 0) {
-		for (uint64_t s = offset / SECTOR;
-		     s < (offset + len) / SECTOR; s++)
+		for (uint64_t s = offset / SECTOR; s < (offset + len) / SECTOR;
+		     s++)
 			marks[s / unit] = true;
 	}
 	if (ret < 0)

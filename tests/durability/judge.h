@@ -13,6 +13,7 @@
 struct seen {
 	stamp sectors[SECTORS];
 	uint32_t kept; /* snapshots */
+
 	struct {
 		char name[NAME_ROOM];
 		uint64_t hash;

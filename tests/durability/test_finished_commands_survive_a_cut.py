@@ -82,10 +82,7 @@ FACTS = {
 
 
 def qcow_img(words, directory, preload=None):
-    env = dict(os.environ)
-    if preload is not None:
-        env['LD_PRELOAD'] = preload
-    return d.run(d.QCOW_IMG, *words, cwd=directory, env=env)
+    return d.run(d.QCOW_IMG, *words, cwd=directory, env=d.preloaded(preload))
 
 
 def write_disk(path, chance):
@@ -176,7 +173,7 @@ def main():
     for scenario in planted:
         with d.story('%s without fsync()' % scenario[0]):
             without_sync(scenario)
-    print('figure: cuts_after_success %d commands' % len(SCENARIOS))
+    print('figure: cuts-after-success %d commands' % len(SCENARIOS))
 
 
 if __name__ == '__main__':

@@ -63,7 +63,7 @@ def main():
             flushes += acknowledged
     with d.story('lost writes'):
         in_directory(judge_notices_lost_writes)
-    print('figure: killed_writers %d writers, %d acknowledged flushes' %
+    print('figure: killed-writers %d writers, %d acknowledged flushes' %
           (ROUNDS * len(d.KINDS), flushes))
 
 

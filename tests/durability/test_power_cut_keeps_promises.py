@@ -94,7 +94,7 @@ def main():
         sys.exit('nothing was acknowledged')
     with d.story('no fsync()'):
         in_directory(without_sync, d.KINDS[2], file_systems[0])
-    print('figure: power_cuts %d cuts on %s, %d acknowledged flushes' %
+    print('figure: power-cuts %d cuts on %s, %d acknowledged flushes' %
           (cuts, ' and '.join(file_systems), flushes))
 
 

@@ -7,7 +7,7 @@
  *   writer settle IMAGE
  *
  * "write" goes on until it is killed or something fails, and says on standard
- * output what it promises (team.h, image_disk.h).  HABITS are the letters s
+ * output what it promises (durable_team.h, image_disk.h).  HABITS are the letters s
  * (snapshots), b (bitmaps), d (bypass the page cache), or - for none.
  *
  * "judge" holds the image against what was said, the file SAID.  STATE is a file
@@ -39,8 +39,8 @@ static bool save(const char *path, const struct seen *seen)
 {
 	FILE *f = fopen(path, "wbe");
 
-	return f != NULL && (fwrite(seen, sizeof(*seen), 1, f) == 1) &
-		(fclose(f) == 0);
+	return f != NULL &&
+	       (fwrite(seen, sizeof(*seen), 1, f) == 1) & (fclose(f) == 0);
 }
 
 static void write_image(char **argv, const struct history *h, uint32_t first)

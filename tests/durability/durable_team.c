@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * team.c - threads that write to a disk and say what is acknowledged
+ * durable_team.c - threads that write to a disk and say what is acknowledged
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "team.h"
+#include "durable_team.h"
 
 /* Operations of the first thread between two calls of keep(). */
 #define KEEP_EVERY 40u
@@ -137,9 +137,10 @@ static void init_pause(struct team *team)
 	pthread_rwlockattr_destroy(&attr);
 }
 
-void team_run(const struct disk *disk, const struct history *h, uint32_t first,
-              int fd)
+uint32_t team_run(const struct disk *disk, const struct history *h,
+                  uint32_t first, int fd)
 {
+	uint32_t next = first;
 	struct team team = {
 		.disk = disk, .history = *h, .first = first, .fd = fd
 	};
@@ -152,12 +153,16 @@ void team_run(const struct disk *disk, const struct history *h, uint32_t first,
 		members[t] = (struct member){ .team = &team, .thread = t };
 		members[t].buffer = aligned_alloc(4096, MAX_RUN * SECTOR);
 		if (members[t].buffer == NULL ||
-		    pthread_create(&members[t].id, NULL, work, &members[t]) != 0)
+		    pthread_create(&members[t].id, NULL, work, &members[t]) !=
+		            0)
 			abort();
 	}
 	for (uint32_t t = 0; t < h->threads; t++) {
 		pthread_join(members[t].id, NULL);
 		free(members[t].buffer);
+		if (atomic_load(&team.done[t]) >= next)
+			next = atomic_load(&team.done[t]) + 1;
 	}
 	pthread_rwlock_destroy(&team.pause);
+	return next + UNHEARD;
 }

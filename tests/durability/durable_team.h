@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * team.h - threads that write to a disk and say what is acknowledged
+ * durable_team.h - threads that write to a disk and say what is acknowledged
  *
  * Runs until something fails, or for ever.  Says on a pipe, each line in one write,
  * so that what is read from the pipe was said:
@@ -11,7 +11,7 @@
 #ifndef QCF_TEST_TEAM_H
 #define QCF_TEST_TEAM_H
 
-#include "history.h"
+#include "durable_history.h"
 
 /* Functions return 0, or -1 if the disk has failed. */
 struct disk {
@@ -29,8 +29,9 @@ struct disk {
 int team_say(int fd, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Write from operation "first" on until something fails. */
-void team_run(const struct disk *disk, const struct history *h, uint32_t first,
-              int fd);
+/* Write from operation "first" on until something fails.  Returns the number for
+ * the next time, of which no operation was begun. */
+uint32_t team_run(const struct disk *disk, const struct history *h,
+                  uint32_t first, int fd);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * history.h - what writers do to a disk, known from a seed
+ * durable_history.h - what writers do to a disk, known from a seed
  *
  * Several threads write to one disk of 16 MiB.  The operations of a thread follow
  * from the seed and their numbers.  Each sector written holds its own number and

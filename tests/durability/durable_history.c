@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * history.c - what writers do to a disk, known from a seed
+ * durable_history.c - what writers do to a disk, known from a seed
  */
 #include <string.h>
 
-#include "history.h"
+#include "durable_history.h"
 
 /* A cluster and a quarter. */
 #define STRIPE  160u
