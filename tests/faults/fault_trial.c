@@ -430,7 +430,7 @@ static bool may_fail_again(const struct trial *t)
 	return (t->scenario->again_errno != 0 &&
 	        t->first_errno == t->scenario->again_errno) ||
 	       (t->first_code == QCOWFMT_ERR_POISONED && t->other != NULL &&
-	        (t->fault->site == FAULT_FLUSH ||
+	        (t->fault->any || t->fault->site == FAULT_FLUSH ||
 	         t->fault->site == FAULT_SYS_FDATASYNC));
 }
 
