@@ -56,10 +56,10 @@ enum site {
 };
 
 static const char *const names[SITES] = {
-	"memory",    "preadv", "pwritev",   "pread",     "pwrite",
-	"read",      "write",  "fdatasync", "fsync",     "ftruncate",
-	"fallocate", "lseek",  "fstat",     "open",      "fcntl",
-	"copy",      "unlink", "thread",    "mmap",      "close",
+	"memory",    "preadv", "pwritev",   "pread", "pwrite",
+	"read",      "write",  "fdatasync", "fsync", "ftruncate",
+	"fallocate", "lseek",  "fstat",     "open",  "fcntl",
+	"copy",      "unlink", "thread",    "mmap",  "close",
 };
 
 static atomic_bool running; /* between the beginning of main() and the end */
@@ -102,9 +102,9 @@ static struct {
 } real;
 
 /* ISO C has no way from a data pointer to a function pointer. */
-#define FIND(name)                                       \
-	do {                                             \
-		void *found = dlsym(RTLD_NEXT, #name);   \
+#define FIND(name)                                         \
+	do {                                               \
+		void *found = dlsym(RTLD_NEXT, #name);     \
 		memcpy(&real.name, &found, sizeof(found)); \
 	} while (0)
 
@@ -189,8 +189,8 @@ int __libc_start_main(main_function main, int argc, char **argv,
                       void (*init)(void), void (*fini)(void),
                       void (*rtld_fini)(void), void *stack_end)
 {
-	int (*next)(main_function, int, char **, void (*)(void),
-	            void (*)(void), void (*)(void), void *);
+	int (*next)(main_function, int, char **, void (*)(void), void (*)(void),
+	            void (*)(void), void *);
 	void *found = dlsym(RTLD_NEXT, "__libc_start_main");
 
 	memcpy(&next, &found, sizeof(found));
@@ -366,8 +366,7 @@ int ftruncate64(int fd, off_t size)
 
 int fallocate64(int fd, int mode, off_t offset, off_t len)
 {
-	return fails(FALLOCATE) ? -1
-	                        : real.fallocate64(fd, mode, offset, len);
+	return fails(FALLOCATE) ? -1 : real.fallocate64(fd, mode, offset, len);
 }
 
 off_t lseek64(int fd, off_t offset, int whence)
@@ -434,9 +433,9 @@ int close(int fd)
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
                    void *(*function)(void *), void *opaque)
 {
-	return fails(THREAD) ? fault_errno
-	                     : real.pthread_create(thread, attr, function,
-	                                           opaque);
+	return fails(THREAD)
+	               ? fault_errno
+	               : real.pthread_create(thread, attr, function, opaque);
 }
 
 /* openat2() has no function of its own. */

@@ -108,7 +108,7 @@ static struct totals {
 	uint64_t memory;
 	uint64_t storage;
 	uint64_t system;
-} *totals;
+} * totals;
 
 static const struct trial_kind *kind;
 static bool in_files;

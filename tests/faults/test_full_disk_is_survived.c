@@ -170,8 +170,7 @@ static int write_chunk(struct qcowfmt_image *image, size_t chunk)
 	memset(bytes, stamp_of(chunk), CHUNK);
 	ret = qcowfmt_pwrite(image, bytes, CHUNK, chunk * CHUNK, &error);
 	if (ret < 0) {
-		ck_assert_msg(qcowfmt_error_code(error) ==
-		                      QCOWFMT_ERR_NO_SPACE,
+		ck_assert_msg(qcowfmt_error_code(error) == QCOWFMT_ERR_NO_SPACE,
 		              "%s", qcowfmt_error_message(error));
 		++*fullness;
 	}
@@ -209,8 +208,8 @@ static void flush_on_full_disk(struct qcowfmt_image *image)
 	struct qcowfmt_error *error = NULL;
 	int ret = qcowfmt_flush(image, &error);
 
-	ck_assert_msg(ret == 0 || qcowfmt_error_code(error) ==
-	                                  QCOWFMT_ERR_NO_SPACE,
+	ck_assert_msg(ret == 0 ||
+	                      qcowfmt_error_code(error) == QCOWFMT_ERR_NO_SPACE,
 	              "%s", qcowfmt_error_message(error));
 	*fullness += ret < 0;
 	qcowfmt_error_free(error);
@@ -333,8 +332,8 @@ static void operate(const struct full_kind *k, operation operate_once)
 	ck_assert_int_eq(qcowfmt_flush(image, NULL), 0);
 	take_all_space();
 	ret = operate_once(image, &error);
-	ck_assert_msg(ret == 0 || qcowfmt_error_code(error) ==
-	                                  QCOWFMT_ERR_NO_SPACE,
+	ck_assert_msg(ret == 0 ||
+	                      qcowfmt_error_code(error) == QCOWFMT_ERR_NO_SPACE,
 	              "%s: %s", k->name, qcowfmt_error_message(error));
 	qcowfmt_error_free(error);
 	error = NULL;
@@ -367,8 +366,8 @@ static void add(TCase *tcase)
 
 	tcase_set_timeout(tcase, 0);
 	tcase_add_loop_test(tcase, writes_go_on_with_space, 0, count);
-	tcase_add_loop_test(tcase, closing_on_a_full_disk_keeps_what_was_flushed,
-	                    0, count);
+	tcase_add_loop_test(
+		tcase, closing_on_a_full_disk_keeps_what_was_flushed, 0, count);
 	tcase_add_loop_test(tcase, operations_go_on_with_space, 0, count);
 }
 
