@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "error.h"
-#include "text.h"
 
 static char out_of_memory_text[] = "out of memory";
 
@@ -36,7 +35,7 @@ static int raise_error(struct qcowfmt_error **errp, int err, int code,
 		return -ENOMEM;
 	}
 	/* Names from images end up in messages. */
-	qcf_text_clean(message);
+	qcowfmt_clean_text(message);
 	*error = (struct qcowfmt_error){
 		.code = code,
 		.err = err,
@@ -136,7 +135,7 @@ int qcf_wrapf(struct qcowfmt_error **errp, int ret, const char *fmt, ...)
 	if (context == NULL ||
 	    asprintf(&joined, "%s: %s", context, (*errp)->message) < 0)
 		return ret;
-	qcf_text_clean(joined);
+	qcowfmt_clean_text(joined);
 	free((*errp)->message);
 	(*errp)->message = joined;
 	return ret;

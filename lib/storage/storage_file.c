@@ -28,6 +28,10 @@
 #include "storage_file_open.h"
 #include "storage_lock.h"
 
+/* For one system call: a length that size_t has everywhere, and time for
+ * signals. */
+#define MAX_COPY (UINT64_C(1) << 30)
+
 struct file_storage {
 	struct qcowfmt_storage base;
 	int fd;
@@ -190,8 +194,9 @@ static int file_copy_range(struct qcowfmt_storage *s, uint64_t offset,
 	if (f->is_direct || of(from)->is_direct)
 		return -ENOTSUP;
 	while (ret == 0 && len > 0) {
-		ssize_t n =
-			copy_file_range(of(from)->fd, &in, f->fd, &out, len, 0);
+		size_t part = (size_t)QCF_MIN(len, MAX_COPY);
+		ssize_t n = copy_file_range(of(from)->fd, &in, f->fd, &out,
+		                            part, 0);
 
 		if (n > 0)
 			len -= (uint64_t)n;
