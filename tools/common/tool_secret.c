@@ -37,7 +37,7 @@ static void free_secret(struct secret *secret)
 	free(secret);
 }
 
-static void forget_all(void)
+void qcf_secret_forget_all(void)
 {
 	while (secrets != NULL) {
 		struct secret *next = secrets->next;
@@ -365,7 +365,7 @@ static char *store(const struct definition *d)
 		return reason;
 	}
 	if (secrets == NULL)
-		(void)atexit(forget_all);
+		(void)atexit(qcf_secret_forget_all);
 	secret->id = qcf_tool_printf("%s", d->id);
 	secret->next = secrets;
 	secrets = secret;
