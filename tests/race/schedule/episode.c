@@ -26,7 +26,7 @@ struct qcf_theatre {
 	struct qcf_ledger *ledger;
 	struct actor actors[MAX_THREADS];
 	int actor_count;
-	uint64_t length; /* of the first episode: points */
+	uint64_t length; /* of the longest of the first episodes: points */
 	uint64_t coarse_length;
 	struct qcf_acting acting;
 	struct qcf_disk *crashed;
@@ -45,8 +45,6 @@ struct qcf_theatre *qcf_theatre_new(const struct qcf_scenario *scenario)
 	qcf_stage_init(&t->stage, scenario);
 	t->ledger = qcf_ledger_new();
 	t->crashed = qcf_disk_new();
-	t->length = 300;
-	t->coarse_length = 100;
 	return t;
 }
 
@@ -147,15 +145,32 @@ static void put_in_fault(struct qcf_theatre *t)
 					  fault == QCF_FAULT_FLUSH ? 4 : 12));
 }
 
+static void learn_length(struct qcf_theatre *t,
+                         const struct qcf_episode *episode)
+{
+	const struct qcf_schedule_result *r = &episode->schedule;
+
+	if (episode->seed > QCF_FIRST_SEEDS)
+		return;
+	if (r->points > t->length)
+		t->length = r->points;
+	if (r->coarse_points > t->coarse_length)
+		t->coarse_length = r->coarse_points;
+}
+
 static void run(struct qcf_theatre *t, struct qcf_episode *episode)
 {
 	struct qcf_schedule_plan plan = {
 		.seed = episode->seed,
-		.length = t->length,
-		.coarse_length = t->coarse_length,
+		.length = 300,
+		.coarse_length = 100,
 		.opaque = t,
 	};
 
+	if (episode->seed > QCF_FIRST_SEEDS) {
+		plan.length = t->length;
+		plan.coarse_length = t->coarse_length;
+	}
 	if (can_be_cut(&t->stage))
 		plan.look = cut_the_power;
 	qcf_schedule_begin(&plan);
@@ -166,6 +181,7 @@ static void run(struct qcf_theatre *t, struct qcf_episode *episode)
 		(void)qcf_fiber_start(actor_main, &t->actors[i]);
 	}
 	qcf_schedule_run(&episode->schedule);
+	learn_length(t, episode);
 	episode->was_cut = t->left_at > 0;
 	for (int i = 0; i < QCF_STAGE_DISKS; i++)
 		episode->had_fault = episode->had_fault ||

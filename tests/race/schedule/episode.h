@@ -36,6 +36,9 @@ struct qcf_theatre;
 struct qcf_theatre *qcf_theatre_new(const struct qcf_scenario *scenario);
 void qcf_theatre_free(struct qcf_theatre *theatre);
 
+/* These tell how long episodes are, and are to be played first. */
+#define QCF_FIRST_SEEDS 6 /* 1 ... 6 */
+
 /*
  * Play the episode of a seed.  After a finding the theatre can only be left alone:
  * threads may be stuck in it.

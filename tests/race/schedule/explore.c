@@ -86,27 +86,38 @@ static void count_episode(struct qcf_exploration *total,
 	total->sequences += add(sequences, episode->schedule.sequence);
 }
 
+static bool play(struct qcf_theatre *theatre,
+                 const struct qcf_scenario *scenario, uint64_t seed,
+                 struct qcf_exploration *total, struct set *seen)
+{
+	struct qcf_finding finding;
+	struct qcf_episode episode;
+
+	playing.scenario = scenario->name;
+	playing.seed = seed;
+	if (!qcf_episode_play(theatre, seed, &episode, &finding)) {
+		report(scenario, &episode, &finding);
+		return false;
+	}
+	count_episode(total, &episode, &seen[0], &seen[1]);
+	return true;
+}
+
 bool qcf_explore(const struct qcf_scenario *scenario, uint64_t first,
                  uint64_t episodes, struct qcf_exploration *total)
 {
 	struct qcf_theatre *theatre = qcf_theatre_new(scenario);
-	struct set orders = { 0 };
-	struct set sequences = { 0 };
-	struct qcf_finding finding;
+	struct set seen[2] = { { 0 } }; /* orders and sequences */
+	bool good = true;
 
-	playing.scenario = scenario->name;
-	for (uint64_t i = 0; i < episodes; i++) {
-		struct qcf_episode episode;
-
-		playing.seed = first + i;
-		if (!qcf_episode_play(theatre, first + i, &episode, &finding)) {
-			report(scenario, &episode, &finding);
-			return false;
-		}
-		count_episode(total, &episode, &orders, &sequences);
-	}
-	free(orders.slots);
-	free(sequences.slots);
+	for (uint64_t i = 1; i <= QCF_FIRST_SEEDS && good; i++)
+		good = play(theatre, scenario, i, total, seen);
+	for (uint64_t i = 0; i < episodes && good; i++)
+		good = play(theatre, scenario, first + i, total, seen);
+	if (!good)
+		return false;
+	free(seen[0].slots);
+	free(seen[1].slots);
 	qcf_theatre_free(theatre);
 	return true;
 }

@@ -19,7 +19,8 @@ struct qcf_exploration {
 };
 
 /*
- * Play episodes with the seeds from first on.  False after the first finding,
+ * Play the episodes of the first few seeds, and some with the seeds from first on.
+ * False after the first finding,
  * which is printed with what repeats it.
  */
 bool qcf_explore(const struct qcf_scenario *scenario, uint64_t first,

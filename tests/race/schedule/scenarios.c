@@ -48,9 +48,14 @@ static const struct qcf_scenario requests[] = {
 	                   .sectors = 2048,
 	                   .version = 3,
 	                   .cache_size = 4096 },
-		.setup = "w0+1 w64+1 w128+1 w192+1 w256+1 w1024+1",
-		.threads = { "r0+1 r64+1 w128+1", "r0+1 r256+1 w320+1",
-	                     "r64+1 r1024+1 w0+1 f" },
+		.setup = "w0+1 w64+1 w128+1 w192+1 w256+1 w320+1 w384+1 w448+1 "
+			 "w512+1 w576+1 w640+1 w704+1 w768+1 w832+1 w896+1 "
+			 "w960+1 w1024+1 w1088+1 w1152+1 w1216+1 w1280+1 f",
+		.threads = { "r0+1 r64+1 r0+1 r1280+1 w64+1 r0+1",
+	                     "r128+1 r192+1 r256+1 r320+1 r384+1 r448+1 "
+	                     "r512+1 r576+1 r640+1 r704+1",
+	                     "r768+1 r832+1 r896+1 r960+1 r1024+1 r1088+1 "
+	                     "r1152+1 r1216+1 r1280+1 w1+1 f" },
 	},
 	{
 		.name = "discard-and-reuse",
@@ -190,6 +195,11 @@ static const struct qcf_scenario changes[] = {
 		.shape = { SMALL },
 		.setup = "w0+8",
 		.threads = { "w0+4 w0+2", "s r0+8", "w2+4 f" },
+	},
+	{
+		.name = "writers-meet-a-closing-gate",
+		.shape = { SMALL },
+		.threads = { "w0+4", "w4+4", "s" },
 	},
 	{
 		.name = "snapshot-applied",

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define QCF_MAX_ACTS 12
+#define QCF_MAX_ACTS 24
 
 struct qcf_act {
 	char kind;

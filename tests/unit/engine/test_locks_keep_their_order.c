@@ -58,8 +58,11 @@ static void read_storage(void)
 	struct qcowfmt_storage *storage = NULL;
 	char byte;
 
-	if (qcf_storage_mem_new(0, &storage, NULL) == 0)
-		(void)qcf_storage_pread_padded(storage, &byte, 1, 0, NULL);
+	if (qcf_storage_mem_new(0, &storage, NULL) < 0)
+		_exit(2);
+	if (qcf_storage_pread_padded(storage, &byte, 1, 0, NULL) != 0)
+		_exit(3);
+	qcowfmt_storage_free(storage);
 }
 
 static void do_io_with_short_lock(void)
