@@ -448,18 +448,23 @@ int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,
 	return 0;
 }
 
-/* What a storage does not have as zeros cheaply, it keeps. */
-void qcf_storage_discard_to_zeros(struct qcowfmt_storage *s, uint64_t offset,
-                                  uint64_t len)
+int qcf_storage_discard_to_zeros(struct qcowfmt_storage *s, uint64_t offset,
+                                 uint64_t len, struct qcowfmt_error **errp)
 {
 	uint64_t size = 0;
+	int ret = check_writable(s, "discarding", errp);
 
-	qcf_lock_order_io("discard");
-	if (!s->writable || s->verbs->zero == NULL ||
-	    qcf_storage_get_size(s, &size, NULL) < 0 || offset >= size)
-		return;
-	(void)s->verbs->zero(s, offset, QCF_MIN(len, size - offset), true,
-	                     NULL);
+	if (ret == 0)
+		ret = check_range(s, "discard", offset, len, errp);
+	if (ret == 0)
+		ret = qcf_storage_get_size(s, &size, errp);
+	if (ret < 0 || s->verbs->zero == NULL || offset >= size || len == 0)
+		return ret;
+	len = QCF_MIN(len, size - offset);
+	ret = s->verbs->zero(s, offset, len, true, errp);
+	if (ret < 0 && ret != -ENOTSUP)
+		return fail_range(s, "discard", offset, len, ret, errp);
+	return 0;
 }
 
 int qcf_storage_extent(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
