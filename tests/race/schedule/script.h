@@ -10,6 +10,8 @@
  *   g give the disk another size (g64+0: 64 sectors)
  *   b add, fill and remove a bitmap  e disable and enable one
  *   m change the width of refcounts (m1+0: 32 bits)  p compact  o commit  v convert  h open and close another handle
+ *   C compare with the base  D the other way round  E with itself
+ *   K check the base
  */
 #ifndef QCF_SCRIPT_H
 #define QCF_SCRIPT_H
