@@ -157,12 +157,16 @@ programs_of()
 	local builddir=$1
 
 	shift
-	meson introspect --tests "$builddir" | python3 -c '
+	meson introspect --tests --targets "$builddir" | python3 -c '
 import json, os, sys
 builddir, *names = sys.argv[1:]
-for test in json.load(sys.stdin):
+about = json.load(sys.stdin)
+files = {target["id"]: target["filename"] for target in about["targets"]}
+for test in about["tests"]:
     if {test["name"], *(s.split(":")[-1] for s in test["suite"])} & set(names):
-        print(os.path.relpath(test["cmd"][0], builddir))
+        for needed in test["depends"]:
+            for name in files.get(needed, []):
+                print(os.path.relpath(name, builddir))
 ' "$builddir" "$@" | sort -u
 }
 
