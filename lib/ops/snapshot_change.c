@@ -96,11 +96,22 @@ static void recover(struct qcf_snapshot_change *c)
 		qcf_poison_set(&c->meta->poison, error);
 }
 
+/*
+ * Counts and flags are right.  If storage keeps the dirty bit nevertheless, the
+ * next opening for writing looks at them in vain; this handle knows better, and
+ * writes the field as it should be when it writes it next.
+ */
 static int finish(struct qcf_snapshot_change *c, struct qcowfmt_error **errp)
 {
+	int ret;
+
 	if (!c->marked)
 		return 0;
-	return qcf_flags_clear_incompatible(c->meta, QCF_INCOMPAT_DIRTY, errp);
+	ret = qcf_flags_clear_incompatible(c->meta, QCF_INCOMPAT_DIRTY, errp);
+	if (ret < 0)
+		atomic_fetch_and(&c->meta->incompatible,
+		                 ~(uint64_t)QCF_INCOMPAT_DIRTY);
+	return ret;
 }
 
 int qcf_snapshot_end(struct qcf_snapshot_change *c, int ret,

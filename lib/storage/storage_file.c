@@ -217,7 +217,7 @@ static int sync_directory(struct file_storage *f)
 	if (dir < 0)
 		return 0;
 	/* EINVAL: a file system whose directories need no such thing. */
-	if (fsync(dir) < 0 && errno != EINVAL) {
+	if (qcf_fd_sync(dir) < 0 && errno != EINVAL) {
 		int err = errno;
 
 		atomic_store(&f->new_in, dir);
@@ -422,7 +422,9 @@ static int set_direct(struct file_storage *f, uint32_t flags,
 {
 	int mode = fcntl(f->fd, F_GETFL);
 
-	f->is_direct = mode >= 0 && (mode & O_DIRECT) != 0;
+	if (mode < 0)
+		return qcf_fail_sys(errp, errno, "'%s'", f->base.name);
+	f->is_direct = (mode & O_DIRECT) != 0;
 	if (!f->is_direct && (flags & QCOWFMT_FILE_DIRECT) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "'%s': direct I/O needs a descriptor that was "
@@ -516,10 +518,13 @@ int qcf_storage_file_open(const char *path, const char *dir, uint32_t flags,
 	if (ret < 0)
 		return ret;
 	f = new_storage(opened.fd, opened.name, opened.new_in, &opened.st);
-	if (f == NULL)
-		return qcf_fail_oom(errp);
-	return set_up(f, flags, (flags & QCOWFMT_FILE_READ_ONLY) == 0, true,
-	              storage, errp);
+	ret = f == NULL ? qcf_fail_oom(errp)
+	                : set_up(f, flags,
+	                         (flags & QCOWFMT_FILE_READ_ONLY) == 0, true,
+	                         storage, errp);
+	if (ret < 0 && opened.created)
+		(void)unlink(path);
+	return ret;
 }
 
 /* What must be true of a descriptor for positioned reads and writes. */

@@ -137,7 +137,7 @@ START_TEST(images_without_bitmaps_have_empty_lists)
 	qcowfmt_bitmap_list_free(list);
 	qcowfmt_bitmap_list_free(NULL);
 	list = NULL;
-	API_FAILS(qcowfmt_bitmap_list(image, 1, &list, &api_error), EINVAL,
+	API_FAILS(qcowfmt_bitmap_list(image, 1, &list, &api_error), ENOENT,
 	          QCOWFMT_ERR_USAGE);
 	ck_assert_ptr_null(list);
 }

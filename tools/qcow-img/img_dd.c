@@ -351,8 +351,7 @@ static int run(struct dd_request *r)
 int qcf_img_dd(int argc, char **argv)
 {
 	struct dd_request r = {
-		.convert = { .target = { .cache = { .no_flush = true },
-		                         .punch_zeros = true },
+		.convert = { .target = { .punch_zeros = true },
 		             .hole_size = 4096,
 		             .parallel = MAX_PARALLEL },
 		.block_size = DEFAULT_BLOCK_SIZE,
