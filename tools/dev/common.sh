@@ -166,7 +166,8 @@ for test in about["tests"]:
     if {test["name"], *(s.split(":")[-1] for s in test["suite"])} & set(names):
         for needed in test["depends"]:
             for name in files.get(needed, []):
-                print(os.path.relpath(name, builddir))
+                print(os.path.relpath(os.path.realpath(name),
+                                      os.path.realpath(builddir)))
 ' "$builddir" "$@" | sort -u
 }
 
