@@ -441,6 +441,25 @@ int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,
 	return 0;
 }
 
+int qcf_storage_discard_to_zeros(struct qcowfmt_storage *s, uint64_t offset,
+                                 uint64_t len, struct qcowfmt_error **errp)
+{
+	uint64_t size = 0;
+	int ret = check_writable(s, "discarding", errp);
+
+	if (ret == 0)
+		ret = check_range(s, "discard", offset, len, errp);
+	if (ret == 0)
+		ret = qcf_storage_get_size(s, &size, errp);
+	if (ret < 0 || s->verbs->zero == NULL || offset >= size || len == 0)
+		return ret;
+	len = QCF_MIN(len, size - offset);
+	ret = s->verbs->zero(s, offset, len, true, errp);
+	if (ret < 0 && ret != -ENOTSUP)
+		return fail_range(s, "discard", offset, len, ret, errp);
+	return 0;
+}
+
 int qcf_storage_extent(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                        uint64_t *run, struct qcowfmt_error **errp)
 {

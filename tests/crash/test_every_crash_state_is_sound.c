@@ -109,7 +109,8 @@ static void try_named(struct tour *t, const char *names)
 	     name = strtok(NULL, " ")) {
 		const struct crash_op *op = crash_op_find(name);
 
-		ck_assert_msg(op != NULL, "no operation '%s'", name);
+		ck_assert_msg(op != NULL && applies((size_t)(op - crash_ops)),
+		              "no operation '%s'", name);
 		ops[count++] = (size_t)(op - crash_ops);
 	}
 	try_sequence(t, ops, count);

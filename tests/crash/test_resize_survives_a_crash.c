@@ -3,7 +3,7 @@
  * Promise: a power cut while an image is resized leaves the old size with the
  * old content, or the new size with the same content and zeros behind it; the
  * check finds no corruption, and a later growing shows nothing of what was cut
- * off.
+ * off.  Once the call has returned it is the new size.
  */
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +56,7 @@ static const struct resize_case {
 
 struct resizing {
 	const struct resize_case *row;
+	size_t promised; /* from here on in the log it is the new size */
 	uint64_t before; /* states with the old size */
 	uint64_t after;
 	uint8_t have[MAX_SIZE];
@@ -120,6 +121,8 @@ static bool judge(void *opaque, const struct crash_state *state)
 
 	ck_assert_msg(size == row->old_size || size == row->new_size,
 	              "%s: size %" PRIu64, row->name, size);
+	ck_assert_msg(size == row->new_size || state->position < r->promised,
+	              "%s: the old size comes back", row->name);
 	if (size == row->old_size)
 		r->before++;
 	else
@@ -159,8 +162,9 @@ static void make_image(const struct resize_case *row, struct rec_log *log)
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 
-static void resize(const struct resize_case *row, struct rec_log *log)
+static void resize(struct resizing *r, struct rec_log *log)
 {
+	const struct resize_case *row = r->row;
 	struct qcowfmt_resize_options how = {
 		.struct_size = sizeof(how),
 		.preallocation = row->preallocation,
@@ -172,6 +176,8 @@ static void resize(const struct resize_case *row, struct rec_log *log)
 
 	ck_assert_msg(qcowfmt_resize(image, row->new_size, &how, &error) == 0,
 	              "%s: %s", row->name, qcowfmt_error_message(error));
+	rec_log_mark(log);
+	r->promised = log->count;
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 
@@ -188,10 +194,10 @@ START_TEST(resizes)
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(CAPACITY);
 
-	r = (struct resizing){ .row = &cases[_i] };
+	r = (struct resizing){ .row = &cases[_i], .promised = SIZE_MAX };
 	make_image(r.row, log);
 	rec_log_restart(log);
-	resize(r.row, log);
+	resize(&r, log);
 	ck_assert(crash_states_visit(log, &options, judge, &r, &totals));
 	printf("%s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
 	       " after\n",

@@ -181,20 +181,34 @@ void trial_read_disk(struct trial *t, struct qcowfmt_image *image,
 
 /* ----------------------------------------------------------------- the check */
 
-static void print_finding(void *opaque, uint32_t id, uint64_t host_offset,
-                          const char *message)
+/* Flags that are clear although the count is 1: they cost a copy at the next
+ * write, and version 2 may be left with them. */
+#define DATA_COPIED 27u
+#define L2_COPIED   28u
+
+struct findings {
+	bool print;
+	uint64_t flags;
+};
+
+static void note_finding(void *opaque, uint32_t id, uint64_t host_offset,
+                         const char *message)
 {
-	(void)opaque;
-	printf("finding %u at 0x%" PRIx64 ": %s\n", id, host_offset, message);
+	struct findings *f = opaque;
+
+	f->flags += id == DATA_COPIED || id == L2_COPIED;
+	if (f->print)
+		printf("finding %u at 0x%" PRIx64 ": %s\n", id, host_offset,
+		       message);
 }
 
-static struct qcowfmt_check_result
-check(struct trial *t, struct qcowfmt_image *image, uint32_t flags, bool print)
+static struct qcowfmt_check_result check(struct trial *t,
+                                         struct qcowfmt_image *image,
+                                         uint32_t flags, struct findings *f)
 {
 	struct qcowfmt_check_result r = { .struct_size = sizeof(r) };
 	struct qcowfmt_error *error = NULL;
-	int ret = qcowfmt_check(image, flags, print ? print_finding : NULL,
-	                        NULL, &r, &error);
+	int ret = qcowfmt_check(image, flags, note_finding, f, &r, &error);
 
 	TRIAL_ASSERT(t, ret == 0, "check: %s", qcowfmt_error_message(error));
 	return r;
@@ -202,11 +216,15 @@ check(struct trial *t, struct qcowfmt_image *image, uint32_t flags, bool print)
 
 static void expect_sound(struct trial *t, struct qcowfmt_image *image)
 {
-	struct qcowfmt_check_result r = check(t, image, 0, false);
+	struct findings f = { false, 0 };
+	struct qcowfmt_check_result r = check(t, image, 0, &f);
 
+	if (t->kind->version == 2 && t->outcome == TRIAL_POISONED)
+		r.corruptions -= f.flags;
 	if (r.corruptions == 0 && r.check_errors == 0)
 		return;
-	check(t, image, 0, true);
+	f.print = true;
+	check(t, image, 0, &f);
 	trial_fails(t, "%" PRIu64 " corruptions, %" PRIu64 " errors",
 	            r.corruptions, r.check_errors);
 }
@@ -214,14 +232,15 @@ static void expect_sound(struct trial *t, struct qcowfmt_image *image)
 /* Nothing is left, and a second repair has nothing to do. */
 static void expect_repairable(struct trial *t, struct qcowfmt_image *image)
 {
+	struct findings f = { false, 0 };
 	struct qcowfmt_check_result r =
-		check(t, image, QCOWFMT_CHECK_REPAIR_ALL, false);
+		check(t, image, QCOWFMT_CHECK_REPAIR_ALL, &f);
 
 	TRIAL_ASSERT(t,
 	             r.corruptions == 0 && r.leaks == 0 && r.check_errors == 0,
 	             "repair leaves %" PRIu64 " corruptions, %" PRIu64 " leaks",
 	             r.corruptions, r.leaks);
-	r = check(t, image, QCOWFMT_CHECK_REPAIR_ALL, false);
+	r = check(t, image, QCOWFMT_CHECK_REPAIR_ALL, &f);
 	TRIAL_ASSERT(t, r.corruptions_fixed == 0 && r.leaks_fixed == 0,
 	             "a second repair mends %" PRIu64 " and %" PRIu64,
 	             r.corruptions_fixed, r.leaks_fixed);
@@ -360,8 +379,11 @@ static bool lines_are_known(const struct trial *t, const char *facts)
 void trial_expect_facts(struct trial *t, const char *facts, bool exact)
 {
 	uint32_t does = t->scenario->does;
+	/* A handle that was lost leaves bitmaps in use. */
+	bool lost = (does & OPENS) != 0 && t->outcome != TRIAL_SUCCEEDED;
 	bool may_lose = t->outcome == TRIAL_POISONED || (does & DIRTY) != 0;
-	bool known = matches(facts, t->after.facts, !exact && may_lose) ||
+	bool known = matches(facts, t->after.facts,
+	                     (!exact && may_lose) || (lost && may_lose)) ||
 	             (!exact && matches(facts, t->before.facts, may_lose)) ||
 	             (!exact && (does & STEPS) != 0 &&
 	              lines_are_known(t, facts));

@@ -102,6 +102,8 @@ extern const size_t trial_kind_count;
 #define TOP_ONLY 0x100u
 /* The facts may be of a mixture of before and after: several steps. */
 #define STEPS 0x200u
+/* Reads cannot be done in parts that are not whole blocks. */
+#define WHOLE_BLOCKS 0x400u
 
 struct trial;
 

@@ -382,7 +382,7 @@ const struct scenario chain_scenarios[] = {
 	  convert_compressed, make_target, expect_converted },
 	{ "convert in threads", 0, READS_ONLY | CHANGES_OTHER | OTHER_VARIES,
 	  convert_in_threads, make_target, expect_converted },
-	{ "convert by copying", 0, READS_ONLY | CHANGES_OTHER,
+	{ "convert by copying", 0, READS_ONLY | CHANGES_OTHER | OTHER_VARIES,
 	  convert_by_copying, make_target, expect_converted },
 	{ "stream", 0, READS_ONLY, stream },
 	{ "stream compressed", 0, READS_ONLY, stream_compressed },

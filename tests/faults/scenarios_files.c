@@ -252,7 +252,7 @@ static void expect_recovered(struct trial *t)
 
 const struct scenario file_scenarios[] = {
 	{ "open a file", NEEDS_FILES, OPENS | READS_ONLY, open_file },
-	{ "write directly", NEEDS_FILES, OPENS | DIRTY, open_directly },
+	{ "write directly", NEEDS_FILES, OPENS | DIRTY | WHOLE_BLOCKS, open_directly },
 	{ "use a descriptor", NEEDS_FILES, OPENS | READS_ONLY, use_descriptor },
 	{ "create a file", NEEDS_FILES | NEEDS_BASE, OPENS | READS_ONLY,
 	  create_file, remove_new, expect_file },

@@ -224,6 +224,17 @@ static void repair(struct trial *t)
 	}
 }
 
+/* Leaks that lost drafts leave, while flags are looked at. */
+static void free_leaks(struct trial *t)
+{
+	struct qcowfmt_check_result r = { .struct_size = sizeof(r) };
+
+	if (TRY(t, qcowfmt_check, t->image, QCOWFMT_CHECK_REPAIR_LEAKS, NULL,
+	        NULL, &r, &t->error) >= 0 &&
+	    r.corruptions + r.leaks + r.check_errors > 0)
+		trial_incomplete(t);
+}
+
 static void compact(struct trial *t)
 {
 	struct qcowfmt_compact_result r = { .struct_size = sizeof(r) };
@@ -263,6 +274,7 @@ const struct scenario whole_scenarios[] = {
 	{ "erase a key", NEEDS_LUKS, 0, erase_key, add_key_before,
 	  .again_errno = ENOENT },
 	{ "repair", NEEDS_COUNTS, DAMAGED, repair },
+	{ "free leaks", NEEDS_COUNTS, 0, free_leaks },
 	{ "compact", NEEDS_QCOW2, 0, compact, discard_before },
 };
 const size_t whole_scenario_count = QCF_ARRAY_LEN(whole_scenarios);
