@@ -18,7 +18,7 @@ NOT_NAMED = {'bench'}
 
 TEST = re.compile(r'`((?:tests|tools/dev)/[^`* ]+)`')
 # In cells of numbers: names of figures, not of environment variables or options.
-FIGURE = re.compile(r'`([a-z][a-z0-9]*(?:-[a-z0-9]+)+)`')
+FIGURE = re.compile(r'`([a-z][a-z0-9]*(?:[-_][a-z0-9]+)+)`')
 
 
 def rows_of_promises(text):
