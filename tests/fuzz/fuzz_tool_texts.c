@@ -9,6 +9,7 @@
 
 #include "fuzz.h"
 #include "tool_driver.h"
+#include "tool_json.h"
 #include "tool_keyval.h"
 #include "tool_open.h"
 #include "tool_preallocation.h"
@@ -82,19 +83,6 @@ static void try_lines(const char *text)
 	free(copy);
 }
 
-static void try_characters(const char *text)
-{
-	const char *end = text + strlen(text);
-
-	while (*text != '\0') {
-		uint32_t c = qcf_next_character(&text);
-
-		FUZZ_ASSERT(c == QCF_NOT_UTF8 || (c > 0 && c <= 0x10ffff),
-		            "0x%" PRIx32, c);
-		FUZZ_ASSERT(text <= end, "behind the end");
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct qcf_cache_mode mode;
@@ -104,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_keyval(text);
 	try_plain(text);
 	try_lines(text);
-	try_characters(text);
+	qcf_json_print_string(text);
 	(void)qcf_parse_cache_mode(text, &mode);
 	(void)qcf_find_preallocation(text);
 	(void)qcf_is_known_driver(text);
