@@ -177,7 +177,7 @@ static bool image_is_legal(struct judge *j, struct qcowfmt_image *image,
 	       world_bitmaps_are_legal(w, image, position) &&
 	       raw_view_is_legal(j, info, state) &&
 	       world_snapshots_are_legal(w, image, state->image, position) &&
-	       world_keys_are_legal(w, state);
+	       world_keys_are_legal(w, image, state);
 }
 
 static bool judge_read_only(struct judge *j, const struct crash_state *state,
