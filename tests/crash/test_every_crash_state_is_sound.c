@@ -85,7 +85,7 @@ static void try_sequence(struct tour *t, const size_t *ops, int count,
 		.exhaustive = slow ? 6 : 10,
 		.samples = slow ? 16 : 64,
 		.torn_stride = slow ? 16 : 3,
-		.thin = thin * thin_factor() * (has_long_file() ? 4 : 1),
+		.thin = thin * thin_factor() * (has_long_file() ? 10 : 1),
 	};
 	char text[160];
 
@@ -264,7 +264,9 @@ START_TEST(sequences)
 		.qemu_every = crash_arguments.qemu_img == NULL
 		                      ? 0
 		                      : qemu_stride(g, budget),
-		.second_every = is_slow(g) ? SECOND_EVERY_SLOW : SECOND_EVERY,
+		.second_every = is_slow(g) && !has_long_file()
+		                        ? SECOND_EVERY_SLOW
+		                        : SECOND_EVERY,
 	};
 	if (named != NULL)
 		try_named(&t, named);
