@@ -121,6 +121,16 @@ const char *qcowfmt_error_message(const struct qcowfmt_error *error);
 /* qcowfmt_error_free - free an error; NULL is allowed.  Since 0.1. */
 void qcowfmt_error_free(struct qcowfmt_error *error);
 
+/*
+ * qcowfmt_clean_text - make a name from an image fit for a terminal or a log
+ *
+ * Whoever made the image chose its names.  Each byte of what is not plain becomes
+ * '?': control characters, line ends, what changes the direction of text, and
+ * what is not UTF-8.  text is changed in place, keeps its length and ends at its
+ * NUL.  Messages of errors are clean already.  Since 0.1.
+ */
+void qcowfmt_clean_text(char *text);
+
 /* ----------------------------------------------------------------- storage */
 
 /* How qcowfmt_storage_open_file() opens a file. */

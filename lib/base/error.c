@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "error.h"
-#include "text.h"
 
 static char out_of_memory_text[] = "out of memory";
 
@@ -23,8 +22,9 @@ static struct qcowfmt_error out_of_memory = {
 	.message = out_of_memory_text,
 };
 
-static void raise_error(struct qcowfmt_error **errp, int err, int code,
-                        char *message)
+/* Returns what the error says: that may be another thing than was to be said. */
+static int raise_error(struct qcowfmt_error **errp, int err, int code,
+                       char *message)
 {
 	struct qcowfmt_error *error = malloc(sizeof(*error));
 
@@ -32,10 +32,10 @@ static void raise_error(struct qcowfmt_error **errp, int err, int code,
 		free(error);
 		free(message);
 		*errp = &out_of_memory;
-		return;
+		return -ENOMEM;
 	}
 	/* Names from images end up in messages. */
-	qcf_text_clean(message);
+	qcowfmt_clean_text(message);
 	*error = (struct qcowfmt_error){
 		.code = code,
 		.err = err,
@@ -44,6 +44,7 @@ static void raise_error(struct qcowfmt_error **errp, int err, int code,
 		.message = message,
 	};
 	*errp = error;
+	return -err;
 }
 
 QCF_PRINTF(1, 0) static char *format_text(const char *fmt, va_list args)
@@ -59,13 +60,14 @@ int qcf_fail(struct qcowfmt_error **errp, int err, int code, const char *fmt,
              ...)
 {
 	va_list args;
+	int ret;
 
 	if (errp == NULL || *errp != NULL)
 		return -err;
 	va_start(args, fmt);
-	raise_error(errp, err, code, format_text(fmt, args));
+	ret = raise_error(errp, err, code, format_text(fmt, args));
 	va_end(args);
-	return -err;
+	return ret;
 }
 
 static int code_of_errno(int err)
@@ -88,11 +90,13 @@ int qcf_fail_sys(struct qcowfmt_error **errp, int err, const char *fmt, ...)
 {
 	char reason[128];
 	va_list args;
+	int ret;
 
 	if (errp == NULL || *errp != NULL)
 		return -err;
 	va_start(args, fmt);
-	raise_error(errp, err, code_of_errno(err), format_text(fmt, args));
+	ret = raise_error(errp, err, code_of_errno(err),
+	                  format_text(fmt, args));
 	va_end(args);
 	const char *text = strerror_r(err, reason, sizeof(reason));
 	struct qcowfmt_error *error = *errp;
@@ -100,10 +104,10 @@ int qcf_fail_sys(struct qcowfmt_error **errp, int err, const char *fmt, ...)
 
 	if (error == &out_of_memory ||
 	    asprintf(&joined, "%s: %s", error->message, text) < 0)
-		return -err;
+		return ret;
 	free(error->message);
 	error->message = joined;
-	return -err;
+	return ret;
 }
 
 void qcf_error_set_oom(struct qcowfmt_error **errp)
@@ -131,7 +135,7 @@ int qcf_wrapf(struct qcowfmt_error **errp, int ret, const char *fmt, ...)
 	if (context == NULL ||
 	    asprintf(&joined, "%s: %s", context, (*errp)->message) < 0)
 		return ret;
-	qcf_text_clean(joined);
+	qcowfmt_clean_text(joined);
 	free((*errp)->message);
 	(*errp)->message = joined;
 	return ret;

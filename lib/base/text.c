@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "text.h"
+#include "qcowfmt.h"
 
 /* How many bytes the character that starts with this one has; 0: none does. */
 static size_t sequence_len(unsigned char first)
@@ -67,7 +67,7 @@ static bool is_plain(uint32_t value)
 	return true;
 }
 
-void qcf_text_clean(char *text)
+void qcowfmt_clean_text(char *text)
 {
 	while (*text != '\0') {
 		uint32_t value = 0;

@@ -96,13 +96,14 @@ static int change_data_file(const struct change_range *r,
 		return qcf_storage_zero(top->data, r->guest_offset, len, unmap,
 		                        errp);
 	/*
-	 * The tables will say that it reads as zeros, as it does from now on;
-	 * but zeros would decrypt to something else until they do.
+	 * The tables will say that it reads as zeros, as it does from now on:
+	 * until they do, nothing else may be seen there.  Zeros would decrypt
+	 * to something else.
 	 */
 	if (unmap && top->meta->crypto == NULL &&
 	    r->request->image->discard_mode == QCOWFMT_DISCARD_UNMAP)
-		(void)qcf_storage_discard(top->data, r->guest_offset, len,
-		                          NULL);
+		(void)qcf_storage_discard_to_zeros(top->data, r->guest_offset,
+		                                   len, NULL);
 	return 0;
 }
 

@@ -156,7 +156,7 @@ int qcf_bits_set(struct qcf_bits *bits, uint64_t first, uint64_t count,
 
 	while (first < end) {
 		uint64_t next = QCF_MIN(end, (first | (BITS_IN_LEAF - 1)) + 1);
-		struct qcf_bits_leaf *leaf;
+		struct qcf_bits_leaf *leaf = NULL;
 		int ret = leaf_to_set(bits, first, &leaf, errp);
 
 		if (ret < 0)

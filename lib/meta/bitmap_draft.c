@@ -236,9 +236,10 @@ int qcf_draft_write(struct qcf_bitmap_draft *draft, struct qcowfmt_error **errp)
 		ret = qcf_draft_write_item(draft, &draft->items[i], errp);
 	if (ret == 0)
 		ret = write_directory(draft, errp);
+	/* Draining can move the refcount table, and the header names it. */
 	if (ret == 0)
-		ret = make_header(draft, errp);
-	return ret < 0 ? ret : qcf_writeback_drain(draft->meta, errp);
+		ret = qcf_writeback_drain(draft->meta, errp);
+	return ret < 0 ? ret : make_header(draft, errp);
 }
 
 /* -------------------------------------------------------------- the switch */

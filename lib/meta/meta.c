@@ -186,9 +186,13 @@ static int protect_tables(struct qcf_meta *meta,
 
 	if (ret < 0)
 		return ret;
+	ret = qcf_meta_protect_keys(meta, errp);
+	if (ret < 0)
+		return ret;
 	ret = qcf_meta_protect_snapshots(meta, &error);
-	ret = unless_repair(meta, options, ret, error, errp);
-	return ret < 0 ? ret : qcf_meta_protect_keys(meta, errp);
+	if (ret == 0)
+		ret = qcf_meta_check_l1_place(meta, &error);
+	return unless_repair(meta, options, ret, error, errp);
 }
 
 int qcf_meta_check_usable(const struct qcf_meta *meta,
@@ -208,6 +212,8 @@ int qcf_meta_now_usable(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	if (!atomic_load(&meta->unusable))
 		return 0;
 	ret = qcf_meta_protect_snapshots(meta, errp);
+	if (ret == 0)
+		ret = qcf_meta_check_l1_place(meta, errp);
 	if (ret == 0)
 		atomic_store(&meta->unusable, false);
 	return ret;

@@ -5,6 +5,7 @@
  * Whoever writes to an image asks first: guest data that an image with wrong
  * tables places upon them must not destroy them.
  */
+#include "check_id.h"
 #include "meta_protect.h"
 #include "checked.h"
 #include "snapshot_table.h"
@@ -114,6 +115,17 @@ int qcf_meta_protect_snapshots(struct qcf_meta *meta,
 	                                 table.stored_len, errp);
 	qcf_snapshot_table_fini(&table);
 	return ret;
+}
+
+int qcf_meta_check_l1_place(const struct qcf_meta *meta,
+                            struct qcowfmt_error **errp)
+{
+	if (meta->header.version == 1 ||
+	    !qcf_overlap_l1_is_shared(&meta->overlap))
+		return 0;
+	return qcf_corruptf(errp, QCF_CHECK_OVERLAP,
+	                    meta->header.l1_table_offset,
+	                    "the L1 table is also another table");
 }
 
 int qcf_meta_protect_keys(struct qcf_meta *meta, struct qcowfmt_error **errp)

@@ -31,6 +31,12 @@ int qcf_meta_protect_tables(struct qcf_meta *meta, struct qcowfmt_error **errp);
 int qcf_meta_protect_snapshots(struct qcf_meta *meta,
                                struct qcowfmt_error **errp);
 
+/* Corruption if the L1 table shares its place with another table, when all of them
+ * are protected: whoever writes to one would change both.  In version 1 that has
+ * been looked at with the header. */
+int qcf_meta_check_l1_place(const struct qcf_meta *meta,
+                            struct qcowfmt_error **errp);
+
 /* Key slots and key material, which stay where they are. */
 int qcf_meta_protect_keys(struct qcf_meta *meta, struct qcowfmt_error **errp);
 

@@ -231,22 +231,35 @@ static bool hits_set(const struct qcf_cluster_set *set, uint64_t first,
 	return false;
 }
 
-/* The header, the tables that can move, and what lives in ranges. */
-static bool hits_fixed(const struct qcf_overlap *overlap, uint64_t first,
-                       uint64_t end)
+/* The tables that can move; but may be one, or QCF_OVERLAP_TABLES. */
+static bool hits_tables(const struct qcf_overlap *overlap, int but,
+                        uint64_t first, uint64_t end)
 {
-	if (first == 0)
-		return true;
 	for (int i = 0; i < QCF_OVERLAP_TABLES; i++) {
-		if (first < atomic_load(&overlap->table_end[i]) &&
+		if (i != but && first < atomic_load(&overlap->table_end[i]) &&
 		    end > atomic_load(&overlap->table_first[i]))
 			return true;
 	}
+	return false;
+}
+
+static bool hits_owners(const struct qcf_overlap *overlap, uint64_t first,
+                        uint64_t end)
+{
 	for (int i = 0; i < QCF_OVERLAP_OWNERS; i++) {
 		if (hits_range(&overlap->ranges[i], first, end))
 			return true;
 	}
 	return false;
+}
+
+/* The header, the tables that can move, and what lives in ranges. */
+static bool hits_fixed(const struct qcf_overlap *overlap, uint64_t first,
+                       uint64_t end)
+{
+	return first == 0 ||
+	       hits_tables(overlap, QCF_OVERLAP_TABLES, first, end) ||
+	       hits_owners(overlap, first, end);
 }
 
 /* Also tables that begin before the range. */
@@ -278,4 +291,15 @@ bool qcf_overlap_is_not_only(const struct qcf_overlap *overlap,
 
 	return hits_fixed(overlap, host_cluster, host_cluster + 1) ||
 	       hits_set(&overlap->sets[other], host_cluster, host_cluster + 1);
+}
+
+bool qcf_overlap_l1_is_shared(const struct qcf_overlap *overlap)
+{
+	uint64_t first = atomic_load(&overlap->table_first[QCF_OVERLAP_L1]);
+	uint64_t end = atomic_load(&overlap->table_end[QCF_OVERLAP_L1]);
+
+	return first < end &&
+	       (first == 0 ||
+	        hits_tables(overlap, QCF_OVERLAP_L1, first, end) ||
+	        hits_owners(overlap, first, end));
 }

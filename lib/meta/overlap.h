@@ -122,6 +122,13 @@ bool qcf_overlap_hits(const struct qcf_overlap *overlap, uint64_t first,
                       uint64_t count);
 
 /*
+ * Whether the L1 table, which is written in place, shares a cluster with the header,
+ * another table or what an owner has.  What lives in single clusters is asked about
+ * when it is used.
+ */
+bool qcf_overlap_l1_is_shared(const struct qcf_overlap *overlap);
+
+/*
  * Whether a cluster that is in use as one kind of metadata is at the same time
  * something else: then it must not be written to either.
  */

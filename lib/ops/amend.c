@@ -246,17 +246,22 @@ static int prepare_parts(struct qcf_amending *a, struct parts *p,
                          struct qcowfmt_error **errp)
 {
 	uint32_t bits = new_refcount_bits(a);
-	int ret = qcf_header_copy(&a->meta->header, &p->header, errp);
+	int ret = 0;
+
+	/* That can move the refcount table, and the header names it. */
+	if (is_upgrade(a))
+		ret = qcf_amend_complete_snapshots(a->meta, &p->snapshots,
+		                                   &p->snapshots_area, errp);
+	if (ret == 0)
+		ret = qcf_header_copy(&a->meta->header, &p->header, errp);
+	if (ret == 0 && p->snapshots_area.clusters > 0)
+		p->header.snapshots_offset = p->snapshots_area.host_offset;
 
 	p->drops_bitmaps =
 		new_version(a) != a->meta->header.version &&
 		qcf_header_extension(&a->meta->header, QCF_EXT_BITMAPS) != NULL;
 	if (ret == 0)
 		ret = change_header(a, &p->header, errp);
-	if (ret == 0 && is_upgrade(a))
-		ret = qcf_amend_complete_snapshots(a->meta, &p->snapshots,
-		                                   &p->snapshots_area,
-		                                   &p->header, errp);
 	if (ret < 0 || bits == a->meta->geometry.refcount_bits)
 		return ret;
 	p->new_counts = true;

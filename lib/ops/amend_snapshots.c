@@ -26,7 +26,7 @@ int qcf_amend_check_snapshots(struct qcf_meta *meta,
 
 int qcf_amend_complete_snapshots(struct qcf_meta *meta,
                                  struct qcf_snapshot_table *table,
-                                 struct qcf_area *area, struct qcf_header *h,
+                                 struct qcf_area *area,
                                  struct qcowfmt_error **errp)
 {
 	bool complete = true;
@@ -40,8 +40,5 @@ int qcf_amend_complete_snapshots(struct qcf_meta *meta,
 	if (complete)
 		return 0;
 	ret = qcf_snapshot_table_write(meta, table, 0, area, errp);
-	if (ret < 0)
-		return ret;
-	h->snapshots_offset = area->host_offset;
-	return qcf_writeback_drain(meta, errp);
+	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);
 }

@@ -11,12 +11,12 @@ int qcf_amend_check_snapshots(struct qcf_meta *meta,
 
 /*
  * Version 3 wants entries that say how large the disk was: write a table that
- * has them, if there is one that has not, make it stable, and let *h point to it.
+ * has them, if there is one that has not, and make it stable; *area says where.
  * *table needs qcf_snapshot_table_fini() in any case.
  */
 int qcf_amend_complete_snapshots(struct qcf_meta *meta,
                                  struct qcf_snapshot_table *table,
-                                 struct qcf_area *area, struct qcf_header *h,
+                                 struct qcf_area *area,
                                  struct qcowfmt_error **errp);
 
 #endif

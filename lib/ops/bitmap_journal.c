@@ -11,6 +11,7 @@
 
 #include "bitmap_journal.h"
 #include "checked.h"
+#include "fd_io.h"
 #include "meta_tables.h"
 
 static const char magic[8] = "QCFBMAP\1";
@@ -163,8 +164,8 @@ static int sync_directory(const char *path, struct qcowfmt_error **errp)
 
 	if (copy == NULL)
 		return qcf_fail_oom(errp);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
+	fd = qcf_fd_open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0 || qcf_fd_sync(fd) < 0)
 		ret = qcf_fail_sys(errp, errno, "flushing the directory of %s",
 		                   path);
 	if (fd >= 0)
@@ -184,7 +185,7 @@ static int write_all(int fd, const uint8_t *bytes, size_t len)
 			len -= (size_t)done;
 		}
 	}
-	return fsync(fd) < 0 ? -errno : 0;
+	return qcf_fd_sync(fd) < 0 ? -errno : 0;
 }
 
 int qcf_bitmap_journal_write(const struct qcf_bitmap_journal *journal,
@@ -198,7 +199,7 @@ int qcf_bitmap_journal_write(const struct qcf_bitmap_journal *journal,
 	if (bytes == NULL)
 		return qcf_fail_oom(errp);
 	encode(journal, bytes, len);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = qcf_fd_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return qcf_fail_sys(errp, errno, "creating journal %s", path);
 	ret = write_all(fd, bytes, len);

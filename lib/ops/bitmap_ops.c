@@ -107,15 +107,13 @@ int qcf_bitmap_list(struct qcowfmt_image *image, uint32_t depth,
                     struct qcowfmt_error **errp)
 {
 	struct qcf_request request;
-	int ret;
+	struct qcf_layer *layer;
+	int ret = qcf_image_layer(image, depth, &layer, errp);
 
-	if (depth >= image->layer_count)
-		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
-		                "the chain has %" PRIu32
-		                " images, there is none at depth %" PRIu32,
-		                image->layer_count, depth);
+	if (ret < 0)
+		return ret;
 	qcf_request_begin_read(&request, image);
-	ret = list_of_layer(image->layers[depth], list, errp);
+	ret = list_of_layer(layer, list, errp);
 	qcf_request_end(&request);
 	return ret;
 }

@@ -149,13 +149,21 @@ static int check_table(struct pass *p, struct qcf_l2_ref *ref,
 	return ret;
 }
 
+/* The same for the cluster of an entry of the L1 table. */
+static bool is_l1_only(struct pass *p, uint64_t at)
+{
+	return qcf_counts_get(&p->c->counts,
+	                      qcf_host_cluster(p->c->geometry, at)) == 1;
+}
+
 static int check_l1_entry(struct pass *p, uint64_t index,
                           struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = p->c->geometry;
 	struct qcf_be64 raw = p->l1[index];
 	struct qcf_l1_entry e = qcf_l1_entry_decode(g, raw);
-	bool fix = p->rules->fix_l1 != NULL;
+	uint64_t at = p->c->header->l1_table_offset + index * 8;
+	bool fix = p->rules->fix_l1 != NULL && is_l1_only(p, at);
 	uint64_t count = 0;
 	char what[64];
 	int ret;
@@ -168,8 +176,7 @@ static int check_l1_entry(struct pass *p, uint64_t index,
 		return ret;
 	(void)snprintf(what, sizeof(what),
 	               "L2 cluster: l1_index=%" PRIu64 " l1_entry", index);
-	tell(p, QCF_CHECK_L2_COPIED, p->c->header->l1_table_offset + index * 8,
-	     fix, 1, what, raw, count);
+	tell(p, QCF_CHECK_L2_COPIED, at, fix, 1, what, raw, count);
 	return fix ? p->rules->fix_l1(p->c, index, count == 1, errp) : 0;
 }
 

@@ -119,6 +119,26 @@ static int walk_l1(struct qcf_checker *c, uint64_t offset, uint64_t count,
 	return ret;
 }
 
+/* The L1 table is written in place, so it must share no cluster with another
+ * table; there is no telling which of the two is right. */
+static void check_l1_place(struct qcf_checker *c, const char *what,
+                           uint64_t offset, uint64_t len)
+{
+	const struct qcf_geometry *g = c->geometry;
+	uint64_t l1 = c->header->l1_table_offset;
+	uint64_t l1_len = (uint64_t)c->header->l1_size * 8;
+
+	if (len == 0 || l1_len == 0 ||
+	    !qcf_range_within(offset, len, QCF_HOST_OFFSET_LIMIT) ||
+	    qcf_host_cluster(g, l1) > qcf_host_cluster(g, offset + len - 1) ||
+	    qcf_host_cluster(g, offset) > qcf_host_cluster(g, l1 + l1_len - 1))
+		return;
+	qcf_check_report(c, QCF_CHECK_OVERLAP, l1, 1,
+	                 "ERROR the L1 table at 0x%" PRIx64
+	                 " is also the %s at 0x%" PRIx64,
+	                 l1, what, offset);
+}
+
 static int walk_snapshot_l1s(struct qcf_checker *c,
                              const struct qcf_snapshot_view *view,
                              struct l2_names *names,
@@ -129,9 +149,11 @@ static int walk_snapshot_l1s(struct qcf_checker *c,
 	for (uint32_t i = 0; ret == 0 && i < view->count; i++) {
 		const struct qcf_snapshot_parts *p = &view->parts[i];
 
-		if (qcf_check_is_snapshot_l1(c, p))
-			ret = walk_l1(c, p->l1_table_offset, p->l1_size, names,
-			              errp);
+		if (!qcf_check_is_snapshot_l1(c, p))
+			continue;
+		check_l1_place(c, "L1 table of a snapshot", p->l1_table_offset,
+		               (uint64_t)p->l1_size * 8);
+		ret = walk_l1(c, p->l1_table_offset, p->l1_size, names, errp);
 	}
 	return ret;
 }
@@ -271,6 +293,7 @@ static int walk_luks_area(struct qcf_checker *c, struct qcowfmt_error **errp)
 		                 len, MAX_LUKS_AREA);
 		len = MAX_LUKS_AREA;
 	}
+	check_l1_place(c, "LUKS area", offset, len);
 	return qcf_check_count_range(c, offset, len, 1, errp);
 }
 
@@ -292,8 +315,12 @@ static int walk_all(struct qcf_checker *c, struct qcf_snapshot_view *snapshots,
 	int ret = qcf_snapshot_view_read(snapshots, c, errp);
 
 	check_data_file(c);
+	check_l1_place(c, "header", 0, c->geometry->cluster_size);
 	if (ret == 0)
 		ret = qcf_check_walk_snapshots(c, snapshots, errp);
+	if (ret == 0)
+		check_l1_place(c, "snapshot table", c->header->snapshots_offset,
+		               snapshots->end);
 	if (ret == 0)
 		ret = qcf_check_count_range(c, 0, c->geometry->cluster_size, 1,
 		                            errp);
@@ -303,6 +330,10 @@ static int walk_all(struct qcf_checker *c, struct qcf_snapshot_view *snapshots,
 		ret = walk_luks_area(c, errp);
 	if (ret == 0)
 		ret = qcf_bitmap_listing_read(bitmaps, c, errp);
+	if (ret == 0 && bitmaps->present)
+		check_l1_place(c, "bitmap directory",
+		               bitmaps->ext.directory_offset,
+		               bitmaps->ext.directory_size);
 	if (ret == 0)
 		ret = qcf_check_walk_bitmaps(c, bitmaps, errp);
 	return ret < 0 ? ret : qcf_check_walk_refcounts(c, errp);

@@ -36,7 +36,8 @@ struct dehydrating {
 };
 
 /* Changes bytes on their way. */
-typedef void (*masker)(uint32_t count, uint8_t *bytes, size_t len);
+typedef int (*masker)(uint32_t count, uint8_t *bytes, size_t len,
+                      struct qcowfmt_error **errp);
 
 /* -------------------------------------------------------------- guest data */
 
@@ -151,6 +152,7 @@ static int copy_named(struct dehydrating *d, uint64_t offset, uint64_t len,
 {
 	QCF_AUTO_FREE uint8_t *bytes = NULL;
 	int64_t got;
+	int ret;
 
 	if (!d->no_names)
 		return copy_table(d, offset, len, errp);
@@ -162,8 +164,8 @@ static int copy_named(struct dehydrating *d, uint64_t offset, uint64_t len,
 	got = qcf_storage_pread_padded(d->source, bytes, len, offset, errp);
 	if (got < 0)
 		return (int)got;
-	mask(count, bytes, len);
-	return put(d, offset, bytes, len, errp);
+	ret = mask(count, bytes, len, errp);
+	return ret < 0 ? ret : put(d, offset, bytes, len, errp);
 }
 
 /* --------------------------------------------------------------------- tables */
@@ -310,6 +312,10 @@ static int copy_image(struct dehydrating *d, const struct qcf_header *h,
 		ret = qcf_checker_walk(&d->c, errp);
 		if (ret == 0)
 			ret = copy_tables(d, errp);
+		if (ret == 0 && result.check_errors > 0)
+			ret = qcf_fail(errp, EIO, QCOWFMT_ERR_IO,
+			               "some tables of %s cannot be read",
+			               d->source->name);
 	}
 	qcf_checker_fini(&d->c);
 	return ret;

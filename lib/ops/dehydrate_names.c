@@ -5,6 +5,7 @@
  * Lengths stay, so everything else keeps its place; an unknown extension, whose
  * data may be anything, is overwritten, too.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "bitmap_entry.h"
@@ -79,11 +80,13 @@ static bool is_number(const uint8_t *text, size_t len)
 	return len > 0;
 }
 
-void qcf_dehydrate_snapshots(uint32_t count, uint8_t *bytes, size_t len)
+int qcf_dehydrate_snapshots(uint32_t count, uint8_t *bytes, size_t len,
+                            struct qcowfmt_error **errp)
 {
 	struct qcf_reader reader = qcf_reader_init(bytes, len);
 	struct qcf_snapshot_parts p;
 
+	(void)errp;
 	for (uint32_t i = 0;
 	     i < count && qcf_snapshot_entry_locate(&p, &reader); i++) {
 		uint8_t *name = bytes + p.end - p.name_len;
@@ -93,6 +96,7 @@ void qcf_dehydrate_snapshots(uint32_t count, uint8_t *bytes, size_t len)
 		if (!is_number(id, p.id_len))
 			memset(id, FILLER, p.id_len);
 	}
+	return 0;
 }
 
 /* ------------------------------------------------------------------- bitmaps */
@@ -113,18 +117,23 @@ static void number_name(uint8_t *name, size_t len, uint32_t number)
 	}
 }
 
-void qcf_dehydrate_bitmaps(uint32_t count, uint8_t *bytes, size_t len)
+int qcf_dehydrate_bitmaps(uint32_t count, uint8_t *bytes, size_t len,
+                          struct qcowfmt_error **errp)
 {
 	struct qcf_reader reader = qcf_reader_init(bytes, len);
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct qcf_bitmap_entry entry;
 		size_t name = reader.pos + QCF_BITMAP_ENTRY_LEN;
+		int ret = qcf_bitmap_entry_decode(&entry, &reader, NULL);
 
-		if (qcf_bitmap_entry_decode(&entry, &reader, NULL) < 0)
-			return;
+		if (ret == -ENOMEM)
+			return qcf_fail_oom(errp);
+		if (ret < 0)
+			break;
 		memset(bytes + name, 0, entry.extra_len);
 		number_name(bytes + name + entry.extra_len, entry.name_len, i);
 		qcf_bitmap_entry_fini(&entry);
 	}
+	return 0;
 }

@@ -14,9 +14,11 @@ void qcf_dehydrate_header(const struct qcf_header *h, uint8_t *bytes,
                           size_t len);
 
 /* Replace names and ids in a snapshot table, but not ids that are numbers. */
-void qcf_dehydrate_snapshots(uint32_t count, uint8_t *bytes, size_t len);
+int qcf_dehydrate_snapshots(uint32_t count, uint8_t *bytes, size_t len,
+                            struct qcowfmt_error **errp) QCF_MUST_CHECK;
 
 /* Replace names in a bitmap directory by others that differ from each other. */
-void qcf_dehydrate_bitmaps(uint32_t count, uint8_t *bytes, size_t len);
+int qcf_dehydrate_bitmaps(uint32_t count, uint8_t *bytes, size_t len,
+                          struct qcowfmt_error **errp) QCF_MUST_CHECK;
 
 #endif

@@ -88,7 +88,9 @@ int qcf_inspect_header(struct qcowfmt_storage *storage, struct qcf_header *h,
 	if (len < 0)
 		return (int)len;
 	*decoded = qcf_header_decode(h, cluster, (size_t)len, failure) == 0;
-	return 0;
+	return qcowfmt_error_code(*failure) == QCOWFMT_ERR_NO_MEMORY
+	               ? qcf_fail_oom(errp)
+	               : 0;
 }
 
 static void copy_text(char *to, size_t size, const char *text)
@@ -294,8 +296,6 @@ static int look_at_header(struct inspecting *i, struct qcowfmt_error **errp)
 		qcf_header_fini(&h);
 		return ret;
 	}
-	if (qcowfmt_error_code(failure) == QCOWFMT_ERR_NO_MEMORY)
-		return qcf_fail_oom(errp);
 	tell_error(i, "the header makes no sense", failure);
 	i->found->corruptions++;
 	return 0;

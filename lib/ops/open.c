@@ -20,6 +20,9 @@
 #define DEFAULT_CACHE_SIZE   (UINT64_C(32) << 20)
 #define DEFAULT_MAX_METADATA (UINT64_C(64) << 20)
 
+/* A cache that has all of this is counted in size_t, and needs memory besides. */
+#define MOST_CACHE ((uint64_t)SIZE_MAX / 4)
+
 static int check_flags(const struct qcowfmt_open_options *o,
                        struct qcowfmt_error **errp)
 {
@@ -241,8 +244,9 @@ int qcf_open(struct qcowfmt_storage *storage,
 	image->keep_snapshot_space =
 		(o->flags & QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE) != 0;
 	image->no_data = (o->flags & QCOWFMT_OPEN_NO_DATA) != 0;
-	image->budget.limit =
-		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE;
+	image->budget.limit = QCF_MIN(
+		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE,
+		MOST_CACHE);
 	ret = open_chain(image, storage, o, errp);
 	if (ret == 0 && qcf_image_top(image)->meta != NULL)
 		qcf_image_top(image)->meta->discard_other =

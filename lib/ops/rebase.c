@@ -322,34 +322,55 @@ static int check_room(const struct rebasing *r, const struct qcf_header *h,
 	                     : qcf_header_encode(h, bytes, size, errp);
 }
 
-static int rebase_to(struct rebasing *r, struct qcf_header *h,
-                     struct qcowfmt_image *new_base, bool unsafe,
-                     struct qcowfmt_error **errp)
+/* The header as it is now, with other names. */
+static int make_header(const struct rebasing *r,
+                       const struct qcowfmt_rebase_options *o,
+                       struct qcf_header *h, struct qcowfmt_error **errp)
 {
-	int ret = check_room(r, h, errp);
+	int ret = qcf_header_copy(&r->layer->meta->header, h, errp);
 
-	if (ret == 0 && !unsafe)
-		ret = copy(r, new_base, errp);
-	return ret < 0 ? ret : qcf_header_rewrite(r->layer->meta, h, errp);
+	return ret < 0 ? ret
+	               : qcf_header_set_backing(h, o->backing_filename,
+	                                        o->backing_format, errp);
 }
 
-/* The images are at our disposal. */
+static int check_names_fit(const struct rebasing *r,
+                           const struct qcowfmt_rebase_options *o,
+                           struct qcowfmt_error **errp)
+{
+	struct qcf_header h = { 0 };
+	int ret = make_header(r, o, &h, errp);
+
+	if (ret == 0)
+		ret = check_room(r, &h, errp);
+	qcf_header_fini(&h);
+	return ret;
+}
+
+static int change_names(const struct rebasing *r,
+                        const struct qcowfmt_rebase_options *o,
+                        struct qcowfmt_error **errp)
+{
+	struct qcf_header h = { 0 };
+	int ret = make_header(r, o, &h, errp);
+
+	if (ret == 0)
+		ret = qcf_header_rewrite(r->layer->meta, &h, errp);
+	qcf_header_fini(&h);
+	return ret;
+}
+
+/* The images are at our disposal.  Copying can move the refcount table: the
+ * header is made after it. */
 static int rebase(struct rebasing *r, struct qcowfmt_image *new_base,
                   const struct qcowfmt_rebase_options *o,
                   struct qcowfmt_error **errp)
 {
-	struct qcf_header h;
-	int ret = qcf_header_copy(&r->layer->meta->header, &h, errp);
+	int ret = check_names_fit(r, o, errp);
 
-	if (ret < 0)
-		return ret;
-	ret = qcf_header_set_backing(&h, o->backing_filename, o->backing_format,
-	                             errp);
-	if (ret == 0)
-		ret = rebase_to(r, &h, new_base,
-		                (o->flags & QCOWFMT_REBASE_UNSAFE) != 0, errp);
-	qcf_header_fini(&h);
-	return ret;
+	if (ret == 0 && (o->flags & QCOWFMT_REBASE_UNSAFE) == 0)
+		ret = copy(r, new_base, errp);
+	return ret < 0 ? ret : change_names(r, o, errp);
 }
 
 /* -------------------------------------------------------------- the operation */
@@ -367,6 +388,24 @@ static int check(const struct rebasing *r, const struct qcowfmt_image *new_base,
 	return ret < 0 ? ret : check_loop(r, new_base, errp);
 }
 
+static int begin(struct rebasing *r, struct qcowfmt_image *new_base,
+                 struct qcowfmt_error **errp)
+{
+	struct qcowfmt_image *image = r->request.image;
+	bool base_first =
+		new_base != NULL && qcf_image_comes_first(new_base, image);
+	int ret;
+
+	if (base_first)
+		qcf_request_begin_read(&r->below, new_base);
+	ret = qcf_exclusive_begin(image, errp);
+	if (ret == 0 && new_base != NULL && !base_first)
+		qcf_request_begin_read(&r->below, new_base);
+	if (ret < 0 && base_first)
+		qcf_request_end(&r->below);
+	return ret;
+}
+
 int qcf_rebase(struct qcowfmt_image *image, struct qcowfmt_image *new_base,
                const struct qcowfmt_rebase_options *options,
                struct qcowfmt_error **errp)
@@ -380,14 +419,12 @@ int qcf_rebase(struct qcowfmt_image *image, struct qcowfmt_image *new_base,
 
 	qcf_pace_init(&r.pace, options->progress, options->progress_opaque, 0);
 	if (ret == 0)
-		ret = qcf_exclusive_begin(image, errp);
+		ret = begin(&r, new_base, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, r.layer->storage->name, ret);
-	if (new_base != NULL)
-		qcf_request_begin_read(&r.below, new_base);
 	ret = rebase(&r, new_base, options, errp);
+	qcf_exclusive_end(image);
 	if (new_base != NULL)
 		qcf_request_end(&r.below);
-	qcf_exclusive_end(image);
 	return qcf_wrap(errp, r.layer->storage->name, ret);
 }

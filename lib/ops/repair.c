@@ -298,6 +298,20 @@ static int fix_l2(struct qcf_checker *c, uint64_t at, struct qcf_be64 raw,
 	return c->meta == NULL ? 0 : write_l2_word(c->meta, at, fixed, errp);
 }
 
+/* A count that cannot be read is nothing that flags can be made to agree with. */
+static int stored_count(struct qcf_checker *c, uint64_t cluster,
+                        uint64_t *count, struct qcowfmt_error **errp)
+{
+	uint64_t errors = c->result->check_errors;
+	int ret = qcf_check_stored_count(c, cluster, count, errp);
+
+	if (ret < 0 || c->meta == NULL || c->result->check_errors == errors)
+		return ret;
+	return qcf_fail(errp, EIO, QCOWFMT_ERR_IO,
+	                "the refcount of cluster %" PRIu64 " cannot be read",
+	                cluster);
+}
+
 /* The count that a cluster has after the repair. */
 static int final_count(struct qcf_checker *c, uint64_t cluster, uint64_t *count,
                        struct qcowfmt_error **errp)
@@ -310,7 +324,7 @@ static int final_count(struct qcf_checker *c, uint64_t cluster, uint64_t *count,
 		*count = QCF_MIN(found, c->geometry->refcount_max);
 		return 0;
 	}
-	ret = qcf_check_stored_count(c, cluster, &stored, errp);
+	ret = stored_count(c, cluster, &stored, errp);
 	*count = cluster < c->file_clusters ? target_count(c, stored, found)
 	                                    : stored;
 	return ret;

@@ -128,7 +128,7 @@ static void set_date(struct qcf_snapshot_entry *entry,
 {
 	struct timespec now = {
 		.tv_sec = o->date_sec,
-		.tv_nsec = o->date_nsec,
+		.tv_nsec = (long)o->date_nsec,
 	};
 
 	if (o->date_sec == 0)

@@ -161,6 +161,10 @@ int qcf_storage_copy_range(struct qcowfmt_storage *s, uint64_t offset,
 /* A hint: callers may ignore failure. */
 int qcf_storage_discard(struct qcowfmt_storage *s, uint64_t offset,
                         uint64_t len, struct qcowfmt_error **errp);
+/* The same for a range that has to read as zeros at once, as discarded bytes need
+ * not: not given back where storage would have to write them. */
+int qcf_storage_discard_to_zeros(struct qcowfmt_storage *s, uint64_t offset,
+                                 uint64_t len, struct qcowfmt_error **errp);
 int qcf_storage_extent(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
                        uint64_t *run, struct qcowfmt_error **errp)
 	QCF_MUST_CHECK;

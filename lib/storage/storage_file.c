@@ -28,6 +28,10 @@
 #include "storage_file_open.h"
 #include "storage_lock.h"
 
+/* For one system call: a length that size_t has everywhere, and time for
+ * signals. */
+#define MAX_COPY (UINT64_C(1) << 30)
+
 struct file_storage {
 	struct qcowfmt_storage base;
 	int fd;
@@ -190,8 +194,9 @@ static int file_copy_range(struct qcowfmt_storage *s, uint64_t offset,
 	if (f->is_direct || of(from)->is_direct)
 		return -ENOTSUP;
 	while (ret == 0 && len > 0) {
-		ssize_t n =
-			copy_file_range(of(from)->fd, &in, f->fd, &out, len, 0);
+		size_t part = (size_t)QCF_MIN(len, MAX_COPY);
+		ssize_t n = copy_file_range(of(from)->fd, &in, f->fd, &out,
+		                            part, 0);
 
 		if (n > 0)
 			len -= (uint64_t)n;
@@ -212,7 +217,7 @@ static int sync_directory(struct file_storage *f)
 	if (dir < 0)
 		return 0;
 	/* EINVAL: a file system whose directories need no such thing. */
-	if (fsync(dir) < 0 && errno != EINVAL) {
+	if (qcf_fd_sync(dir) < 0 && errno != EINVAL) {
 		int err = errno;
 
 		atomic_store(&f->new_in, dir);
@@ -417,7 +422,9 @@ static int set_direct(struct file_storage *f, uint32_t flags,
 {
 	int mode = fcntl(f->fd, F_GETFL);
 
-	f->is_direct = mode >= 0 && (mode & O_DIRECT) != 0;
+	if (mode < 0)
+		return qcf_fail_sys(errp, errno, "'%s'", f->base.name);
+	f->is_direct = (mode & O_DIRECT) != 0;
 	if (!f->is_direct && (flags & QCOWFMT_FILE_DIRECT) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "'%s': direct I/O needs a descriptor that was "
@@ -511,10 +518,13 @@ int qcf_storage_file_open(const char *path, const char *dir, uint32_t flags,
 	if (ret < 0)
 		return ret;
 	f = new_storage(opened.fd, opened.name, opened.new_in, &opened.st);
-	if (f == NULL)
-		return qcf_fail_oom(errp);
-	return set_up(f, flags, (flags & QCOWFMT_FILE_READ_ONLY) == 0, true,
-	              storage, errp);
+	ret = f == NULL
+	              ? qcf_fail_oom(errp)
+	              : set_up(f, flags, (flags & QCOWFMT_FILE_READ_ONLY) == 0,
+	                       true, storage, errp);
+	if (ret < 0 && opened.created)
+		(void)unlink(path);
+	return ret;
 }
 
 /* What must be true of a descriptor for positioned reads and writes. */

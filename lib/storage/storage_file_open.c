@@ -24,6 +24,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 
+#include "fd_io.h"
 #include "storage_file_open.h"
 
 /* Not in every version of the header. */
@@ -127,12 +128,7 @@ static int open_beneath(const struct place *p, int mode)
 
 static int open_anywhere(const struct place *p, int mode)
 {
-	int fd;
-
-	do {
-		fd = open(p->path, mode, 0644);
-	} while (fd < 0 && errno == EINTR);
-	return fd;
+	return qcf_fd_open(p->path, mode, 0644);
 }
 
 static int open_place(const struct place *p, int mode)
@@ -159,13 +155,14 @@ static int fail_open(const struct place *p, int err,
 
 /* Look at the type without opening.  A missing file is fine if it will be
  * created. */
-static int check_before(const struct place *p, uint32_t flags,
+static int check_before(const struct place *p, uint32_t flags, bool *missing,
                         struct qcowfmt_error **errp)
 {
 	int fd AUTO_CLOSE = open_place(p, O_PATH);
 	struct stat st;
 
-	if (fd < 0 && errno == ENOENT && (flags & QCOWFMT_FILE_CREATE) != 0)
+	*missing = fd < 0 && errno == ENOENT;
+	if (*missing && (flags & QCOWFMT_FILE_CREATE) != 0)
 		return 0;
 	if (fd < 0)
 		return fail_open(p, errno, errp);
@@ -193,16 +190,33 @@ static int clear_nonblock(int fd)
 	return 0;
 }
 
+/* Open, or create; *created tells whether the file is there because of this:
+ * somebody else may have been faster. */
+static int open_or_create(const struct place *p, int mode, bool missing,
+                          bool *created)
+{
+	int fd = -1;
+
+	if (missing)
+		fd = open_place(p, mode | O_EXCL);
+	*created = fd >= 0;
+	if (fd < 0 && (!missing || errno == EEXIST))
+		fd = open_place(p, mode);
+	return fd;
+}
+
 static int open_checked(const struct place *p, uint32_t flags,
                         struct qcf_opened_file *opened,
                         struct qcowfmt_error **errp)
 {
-	int ret = check_before(p, flags, errp);
+	bool missing = false;
+	int ret = check_before(p, flags, &missing, errp);
 
 	if (ret < 0)
 		return ret;
 
-	int fd AUTO_CLOSE = open_place(p, mode_of(flags));
+	int fd AUTO_CLOSE =
+		open_or_create(p, mode_of(flags), missing, &opened->created);
 
 	if (fd < 0 && errno == EINVAL && (flags & QCOWFMT_FILE_DIRECT) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_SYSTEM,
@@ -220,19 +234,23 @@ static int open_checked(const struct place *p, uint32_t flags,
 	return 0;
 }
 
-/* The directory that holds a file about to be created.  A directory that may
- * be written to but not read cannot be synced. */
-static int open_parent(const char *path)
+/* The directory that holds a file that was created.  One that may be written to
+ * but not read cannot be synced. */
+static int open_parent(const char *path, int *parent,
+                       struct qcowfmt_error **errp)
 {
 	const char *slash = strrchr(path, '/');
-	QCF_AUTO_FREE char *dir = NULL;
+	QCF_AUTO_FREE char *dir =
+		slash == NULL ? strdup(".")
+			      : strndup(path, (size_t)(slash - path) + 1);
 
-	if (slash == NULL)
-		return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = strndup(path, (size_t)(slash - path) + 1);
 	if (dir == NULL)
-		return -1;
-	return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		return qcf_fail_oom(errp);
+	*parent = qcf_fd_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (*parent < 0 && errno != EACCES)
+		return qcf_fail_sys(errp, errno, "cannot open directory '%s'",
+		                    dir);
+	return 0;
 }
 
 static char *join(const char *dir, const char *path)
@@ -275,18 +293,23 @@ int qcf_open_path(const char *path, const char *dir, uint32_t flags,
 	if (name == NULL)
 		return qcf_fail_oom(errp);
 	if (dir != NULL) {
-		dirfd = open(dir[0] == '\0' ? "." : dir,
-		             O_PATH | O_DIRECTORY | O_CLOEXEC);
+		dirfd = qcf_fd_open(dir[0] == '\0' ? "." : dir,
+		                    O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 		if (dirfd < 0)
 			return qcf_fail_sys(errp, errno,
 			                    "cannot open directory '%s'", dir);
 		p.dir = dirfd;
 	}
+	*opened = (struct qcf_opened_file){ .fd = -1, .new_in = -1 };
 	ret = open_checked(&p, flags, opened, errp);
-	if (ret < 0)
+	if (ret == 0 && (flags & QCOWFMT_FILE_CREATE) != 0)
+		ret = open_parent(path, &opened->new_in, errp);
+	if (ret < 0) {
+		close_fd(&opened->fd);
+		if (opened->created)
+			(void)unlink(path);
 		return ret;
-	opened->new_in =
-		(flags & QCOWFMT_FILE_CREATE) != 0 ? open_parent(path) : -1;
+	}
 	opened->name = qcf_take(&name);
 	return 0;
 }

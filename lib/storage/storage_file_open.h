@@ -3,6 +3,7 @@
 #ifndef QCF_STORAGE_FILE_OPEN_H
 #define QCF_STORAGE_FILE_OPEN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -10,9 +11,11 @@
 
 struct qcf_opened_file {
 	int fd;
-	int new_in; /* with CREATE: the directory that holds the file, to be
+	int new_in;   /* with CREATE: the directory that holds the file, to be
 		     * synced once; -1 if it cannot be */
-	char *name; /* dir and path joined, allocated */
+	bool created; /* there was none before: whoever cannot use it after
+		       * all removes it */
+	char *name;   /* dir and path joined, allocated */
 	struct stat st;
 };
 

@@ -143,8 +143,7 @@ static void *work(void *argument)
 	struct bench *b = w->bench;
 	uint64_t share = b->count / b->threads;
 	uint64_t first = share * w->number;
-	uint64_t offset =
-		(uint64_t)((unsigned __int128)first * b->step % b->size);
+	uint64_t offset = first % b->size * (b->step % b->size) % b->size;
 	uint64_t *buffer = aligned_alloc(4096, (b->block + 4095) / 4096 * 4096);
 	uint64_t i;
 

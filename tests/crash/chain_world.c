@@ -212,6 +212,23 @@ void chain_ask_qemu(const struct byte_image *bytes,
 	              "%s: qemu-img check: %d", name, status);
 }
 
+void chain_count(struct chain_tally *tally, size_t position, bool after,
+                 const char *name)
+{
+	if (after)
+		tally->after++;
+	else
+		tally->before++;
+	ck_assert_msg(after || position < tally->promised,
+	              "%s: it has returned and is undone", name);
+}
+
+void chain_promise(struct chain_tally *tally, struct rec_log *log)
+{
+	rec_log_mark(log);
+	tally->promised = log->count;
+}
+
 void chain_visit(struct rec_log *log, crash_visitor judge, void *opaque,
                  const struct chain_tally *tally, const char *name, bool ends)
 {

@@ -82,7 +82,15 @@ void chain_ask_qemu(const struct byte_image *bytes,
 struct chain_tally {
 	uint64_t before;
 	uint64_t after;
+	size_t promised; /* from here on in the log there must be no before */
 };
+
+/* Count a state of the log at a position. */
+void chain_count(struct chain_tally *tally, size_t position, bool after,
+                 const char *name);
+
+/* The operation has returned. */
+void chain_promise(struct chain_tally *tally, struct rec_log *log);
 
 /* Judge every state that a power cut during what was recorded could leave; some
  * must be from before the end of the operation, and, if ends, some from after it.

@@ -12,9 +12,10 @@
 
 #include "auto.h"
 #include "crash_content.h"
+#include "crash_parts.h"
 
 /* The turn up to which everything is stable at a position. */
-static uint32_t stable_turn(const struct world *w, size_t position)
+uint32_t world_stable_turn(const struct world *w, size_t position)
 {
 	uint32_t turn = 0;
 
@@ -42,28 +43,40 @@ static int legal_contents(const struct sector *s, uint32_t stable,
 	return first;
 }
 
-static bool is_legal(const struct sector *s, const uint8_t *bytes,
-                     uint32_t stable, size_t position)
+/* Which of its legal contents a sector has, the oldest of equal ones; -1 if
+ * none. */
+static int find_legal(const struct sector *s, const uint8_t *bytes,
+                      uint32_t stable, size_t position)
 {
 	int end;
 
 	for (int i = legal_contents(s, stable, position, &end); i < end; i++) {
 		if (sector_holds(bytes, s->contents[i].stamp))
+			return i;
+	}
+	return -1;
+}
+
+/* Whether something that changes like a sector has a legal value. */
+static bool is_legal_value(const struct world *w, const struct sector *s,
+                           uint64_t value, size_t position)
+{
+	int end;
+
+	for (int i = legal_contents(s, world_stable_turn(w, position), position,
+	                            &end);
+	     i < end; i++) {
+		if (s->contents[i].stamp == value)
 			return true;
 	}
 	return false;
 }
 
 static bool size_is_legal(const struct world *w, uint64_t clusters,
-                          uint32_t stable, size_t position)
+                          size_t position)
 {
-	int end;
-
-	for (int i = legal_contents(&w->size, stable, position, &end); i < end;
-	     i++) {
-		if (w->size.contents[i].stamp == clusters)
-			return true;
-	}
+	if (is_legal_value(w, &w->size, clusters, position))
+		return true;
 	printf("the disk has %" PRIu64 " clusters at position %zu\n", clusters,
 	       position);
 	return false;
@@ -85,18 +98,21 @@ static void describe_sector(const struct world *w, const struct sector *s,
 	printf("  stable: turns before %u\n", stable);
 }
 
-static bool cluster_is_legal(const struct world *w, const uint8_t *bytes,
+static bool cluster_is_legal(struct world *w, const uint8_t *bytes,
                              uint64_t cluster, size_t position, uint32_t stable)
 {
 	for (uint64_t i = 0; i < w->sectors_per_cluster; i++) {
 		const struct sector *s = &w->clusters[cluster][i];
+		const uint8_t *sector = bytes + i * SECTOR_SIZE;
+		int found = find_legal(s, sector, stable, position);
 
-		if (is_legal(s, bytes + i * SECTOR_SIZE, stable, position))
-			continue;
-		describe_sector(w, s, bytes + i * SECTOR_SIZE,
-		                cluster * w->sectors_per_cluster + i, position,
-		                stable);
-		return false;
+		if (found < 0) {
+			describe_sector(w, s, sector,
+			                cluster * w->sectors_per_cluster + i,
+			                position, stable);
+			return false;
+		}
+		w->seen_turn = QCF_MAX(w->seen_turn, s->contents[found].turn);
 	}
 	return true;
 }
@@ -171,13 +187,14 @@ static bool rest_is_untouched(const struct world *w,
 	return true;
 }
 
-static bool check_content(const struct world *w, struct qcowfmt_image *image,
+static bool check_content(struct world *w, struct qcowfmt_image *image,
                           size_t position, uint32_t stable)
 {
 	uint64_t end = qcowfmt_get_size(image) / w->cluster_size;
 	uint64_t c = 0;
 
-	if (!size_is_legal(w, end, stable, position))
+	w->seen_turn = 0;
+	if (!size_is_legal(w, end, position))
 		return false;
 	while (c < end) {
 		uint64_t count = run_length(w, c, end);
@@ -199,17 +216,17 @@ static bool check_content(const struct world *w, struct qcowfmt_image *image,
 	return rest_is_untouched(w, image);
 }
 
-bool world_content_is_legal(const struct world *w, struct qcowfmt_image *image,
+bool world_content_is_legal(struct world *w, struct qcowfmt_image *image,
                             size_t position)
 {
-	return check_content(w, image, position, stable_turn(w, position));
+	return check_content(w, image, position,
+	                     world_stable_turn(w, position));
 }
 
-bool world_raw_view_is_legal(const struct world *w,
-                             const struct byte_image *data, uint64_t clusters,
-                             size_t position)
+bool world_raw_view_is_legal(struct world *w, const struct byte_image *data,
+                             uint64_t clusters, size_t position)
 {
-	uint32_t stable = stable_turn(w, position);
+	uint32_t stable = world_stable_turn(w, position);
 	const uint8_t *bytes = byte_image_bytes(data);
 	size_t size = byte_image_size(data);
 
@@ -229,9 +246,67 @@ bool world_raw_view_is_legal(const struct world *w,
 	return true;
 }
 
-bool world_content_is_newest(const struct world *w)
+bool world_content_is_newest(struct world *w)
 {
 	return check_content(w, w->image, SIZE_MAX, UINT32_MAX);
+}
+
+/* ----------------------------------------------------------- traits and keys */
+
+static enum crash_base base_called(const char *name)
+{
+	for (enum crash_base b = BASE_FIRST; name != NULL && b <= BASE_OTHER;
+	     b++) {
+		if (strcmp(name, world_base_name(b)) == 0)
+			return b;
+	}
+	return BASE_NONE;
+}
+
+static bool ends_with(const char *text, char last)
+{
+	return text != NULL && text[strlen(text) - 1] == last;
+}
+
+bool world_traits_are_legal(const struct world *w,
+                            const struct qcowfmt_info *info, size_t position)
+{
+	struct traits traits = {
+		.version = info->version,
+		.refcount_bits = info->refcount_bits,
+		.base = base_called(info->backing_filename),
+		.lazy = (info->flags & QCOWFMT_INFO_LAZY_REFCOUNTS) != 0,
+		.data_renamed = ends_with(info->data_filename, '2'),
+		.data_raw = (info->flags & QCOWFMT_INFO_DATA_FILE_RAW) != 0,
+	};
+
+	if (is_legal_value(w, &w->trait_history, traits_stamp(&traits),
+	                   position))
+		return true;
+	printf("version %u, %u bits, lazy %d, on '%s', data file '%s', raw %d\n",
+	       info->version, info->refcount_bits, traits.lazy,
+	       info->backing_filename != NULL ? info->backing_filename : "",
+	       info->data_filename != NULL ? info->data_filename : "",
+	       traits.data_raw);
+	return false;
+}
+
+bool world_keys_are_legal(struct world *w, const struct crash_state *state)
+{
+	uint64_t keys = 0;
+
+	if (w->keys.count == 1)
+		return true;
+	if (world_secret_opens(w, state->image, state->data, CRASH_SECRET))
+		keys |= KEY_FIRST;
+	if (world_secret_opens(w, state->image, state->data,
+	                       CRASH_OTHER_SECRET))
+		keys |= KEY_OTHER;
+	if (is_legal_value(w, &w->keys, keys, state->position))
+		return true;
+	printf("keys %" PRIu64 " open it at position %zu\n", keys,
+	       state->position);
+	return false;
 }
 
 /* ----------------------------------------------------------------- snapshots */
@@ -271,7 +346,25 @@ static bool kept_is_right(const struct world *w,
 	return true;
 }
 
-static bool snapshot_is_right(const struct world *w,
+static bool vm_state_is_right(const struct world *w,
+                              const struct world_snapshot *snapshot,
+                              struct qcowfmt_image *image)
+{
+	bool fine = snapshot->vm_stamp == 0 ||
+	            qcowfmt_vm_state_pread(image, w->buffer,
+	                                   VM_STATE_SECTORS * SECTOR_SIZE, 0,
+	                                   NULL) == 0;
+
+	for (uint64_t i = 0;
+	     fine && snapshot->vm_stamp != 0 && i < VM_STATE_SECTORS; i++)
+		fine = sector_holds(w->buffer + i * SECTOR_SIZE,
+		                    snapshot->vm_stamp + i);
+	if (!fine)
+		printf("snapshot %s has lost its VM state\n", snapshot->id);
+	return fine;
+}
+
+static bool snapshot_is_right(struct world *w,
                               const struct world_snapshot *snapshot,
                               struct byte_image *bytes)
 {
@@ -284,11 +377,11 @@ static bool snapshot_is_right(const struct world *w,
 			fine = read_clusters(w, image, c, 1) &&
 			       kept_is_right(w, snapshot, w->buffer, c);
 	}
+	fine = fine && vm_state_is_right(w, snapshot, image);
 	return qcowfmt_close(image, NULL) == 0 && fine;
 }
 
-bool world_snapshots_are_legal(const struct world *w,
-                               struct qcowfmt_image *image,
+bool world_snapshots_are_legal(struct world *w, struct qcowfmt_image *image,
                                struct byte_image *bytes, size_t position)
 {
 	struct qcowfmt_snapshot_list *list = NULL;

@@ -19,6 +19,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 40000,
+		.triples = true,
 	},
 	{
 		/* Metadata is evicted all the time. */
@@ -39,6 +40,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 25000,
+		.triples = true,
 	},
 	{
 		.name = "v3_512_snapshot",
@@ -49,6 +51,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 35000,
+		.triples = true,
 	},
 	{
 		/* Several clusters share a host cluster; overwriting frees
@@ -80,6 +83,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 600,
 		.filled = 5,
 		.budget = 15000,
+		.triples = true,
 	},
 	{
 		.name = "v2_4096_overlay_snapshot",
@@ -111,6 +115,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 25000,
+		.triples = true,
 	},
 	{
 		.name = "v3_4096_lazy",
@@ -158,6 +163,19 @@ const struct geometry crash_geometries[] = {
 		.budget = 800,
 	},
 	{
+		/* The same while much is copied from the backing file. */
+		.name = "v3_512_table_growth_commits",
+		.version = 3,
+		.cluster_size = 512,
+		.refcount_bits = 64,
+		.backing = true,
+		.commits = true,
+		.virtual_clusters = 6000,
+		.filled = 6,
+		.file_clusters = 4092,
+		.budget = 300,
+	},
+	{
 		.name = "v2_512_block_growth_snapshot",
 		.version = 2,
 		.cluster_size = 512,
@@ -179,6 +197,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 600,
 		.filled = 5,
 		.budget = 6000,
+		.triples = true,
 	},
 	{
 		.name = "v3_4096_compressing_1bit",
@@ -212,6 +231,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 600,
 		.filled = 5,
 		.budget = 5000,
+		.triples = true,
 	},
 	{
 		.name = "v3_4096_compressing_lazy",
@@ -234,6 +254,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 1200,
 		.filled = 4,
 		.budget = 7000,
+		.triples = true,
 	},
 	{
 		/* A subcluster is four sectors: parts of it are copied. */
@@ -279,6 +300,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 5,
 		.budget = 4000,
+		.triples = true,
 	},
 	{
 		.name = "v3_16k_subclusters_preallocated",
@@ -322,6 +344,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 5,
 		.budget = 5000,
+		.triples = true,
 	},
 	{
 		.name = "v3_16k_subclusters_data_file",
@@ -391,6 +414,68 @@ const struct geometry crash_geometries[] = {
 		.budget = 400,
 	},
 	{
+		/* Operations on an image that has a dirty bitmap. */
+		.name = "v3_512_bitmap",
+		.version = 3,
+		.cluster_size = 512,
+		.refcount_bits = 16,
+		.bitmap = true,
+		.virtual_clusters = 200,
+		.filled = 6,
+		.budget = 8000,
+		.triples = true,
+	},
+	{
+		.name = "v3_4096_bitmap_overlay_lazy",
+		.version = 3,
+		.cluster_size = 4096,
+		.refcount_bits = 1,
+		.lazy = true,
+		.backing = true,
+		.bitmap = true,
+		.virtual_clusters = 600,
+		.filled = 5,
+		.budget = 4000,
+	},
+	{
+		/* The backing file is written to, too; few clusters, so that
+		 * all of it can be copied. */
+		.name = "v3_512_commits",
+		.version = 3,
+		.cluster_size = 512,
+		.refcount_bits = 1,
+		.backing = true,
+		.commits = true,
+		.virtual_clusters = 80,
+		.filled = 6,
+		.budget = 8000,
+		.triples = true,
+	},
+	{
+		.name = "v2_4096_commits",
+		.version = 2,
+		.cluster_size = 4096,
+		.refcount_bits = 16,
+		.backing = true,
+		.commits = true,
+		.compresses = true,
+		.virtual_clusters = 40,
+		.filled = 5,
+		.budget = 4000,
+		.triples = true,
+	},
+	{
+		.name = "v1_512_commits",
+		.version = 1,
+		.l2_bits = 6,
+		.cluster_size = 512,
+		.backing = true,
+		.commits = true,
+		.virtual_clusters = 80,
+		.filled = 6,
+		.budget = 4000,
+	},
+	{
 		.name = "v3_512_aes",
 		.version = 3,
 		.cluster_size = 512,
@@ -399,6 +484,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 6000,
+		.triples = true,
 	},
 	{
 		.name = "v2_4096_aes_overlay",
@@ -429,6 +515,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 12000,
+		.triples = true,
 	},
 	{
 		.name = "v1_4096_overlay",

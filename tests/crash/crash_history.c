@@ -69,6 +69,13 @@ void history_add(struct world *w, uint64_t sector, uint64_t stamp,
 	};
 }
 
+void history_amend(struct world *w, uint64_t sector, uint64_t stamp)
+{
+	struct sector *s = history_sector(w, sector);
+
+	s->contents[s->count - 1].stamp = stamp;
+}
+
 /* The newest contents of a range may or may not have got there. */
 void history_doubt(struct world *w, uint64_t sector, uint64_t count)
 {

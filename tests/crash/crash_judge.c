@@ -13,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auto.h"
 #include "crash_content.h"
 #include "crash_judge.h"
+#include "crash_parts.h"
 #include "crash_qemu.h"
 
 /* One state in so many is also written to, and as many are repaired. */
@@ -46,53 +48,82 @@ static bool has_counts(const struct world *w)
 	return w->geometry->version > 1;
 }
 
-/* Corruptions that are only flags are told apart. */
-static bool check(struct qcowfmt_image *image,
-                  struct qcowfmt_check_result *result, uint64_t *flags)
+/* What a check found; corruptions that are only flags are told apart. */
+struct findings {
+	struct qcowfmt_check_result result;
+	uint64_t flags;
+};
+
+static bool check(struct qcowfmt_image *image, struct findings *f)
 {
 	struct qcowfmt_error *error = NULL;
 
-	*flags = 0;
-	*result = (struct qcowfmt_check_result){
-		.struct_size = sizeof(*result),
+	*f = (struct findings){
+		.result.struct_size = sizeof(f->result),
 	};
-	if (qcowfmt_check(image, 0, note_flag, flags, result, &error) == 0)
+	if (qcowfmt_check(image, 0, note_flag, &f->flags, &f->result, &error) ==
+	    0)
 		return true;
 	printf("check: %s\n", qcowfmt_error_message(error));
 	qcowfmt_error_free(error);
 	return false;
 }
 
-/* Version 1 has nothing to check but its content. */
-static bool check_finds_nothing_bad(const struct world *w,
-                                    struct qcowfmt_image *image,
-                                    bool leaks_allowed, const char *when)
+static bool get_info(struct qcowfmt_image *image, struct qcowfmt_info *info)
 {
-	struct qcowfmt_check_result result;
-	bool flags_allowed =
-		leaks_allowed && w->rewritten && w->geometry->version == 2;
-	uint64_t flags;
+	*info = (struct qcowfmt_info){ .struct_size = sizeof(*info) };
+	return qcowfmt_get_info(image, 0, info, NULL) == 0;
+}
 
+/* How bad things may be. */
+enum tolerance {
+	NOTHING_WRONG,
+	LEAKS,
+	LEAKS_AND_FLAGS,
+	ANYTHING,
+};
+
+static bool is_tolerable(const struct findings *f, enum tolerance tolerance)
+{
+	const struct qcowfmt_check_result *r = &f->result;
+
+	if (tolerance == ANYTHING)
+		return true;
+	return r->check_errors == 0 &&
+	       r->corruptions ==
+	               (tolerance == LEAKS_AND_FLAGS ? f->flags : 0) &&
+	       (tolerance != NOTHING_WRONG || r->leaks == 0);
+}
+
+/* Version 1 has nothing to check but its content. */
+static bool check_and_judge(const struct world *w, struct qcowfmt_image *image,
+                            enum tolerance tolerance, const char *when,
+                            struct findings *f)
+{
+	*f = (struct findings){ 0 };
 	if (!has_counts(w))
 		return true;
-	if (!check(image, &result, &flags))
+	if (!check(image, f))
 		return false;
-	if (result.corruptions == (flags_allowed ? flags : 0) &&
-	    result.check_errors == 0 && (leaks_allowed || result.leaks == 0))
+	if (is_tolerable(f, tolerance))
 		return true;
 	printf("%s: %" PRIu64 " corruptions, %" PRIu64 " leaks, %" PRIu64
 	       " errors\n",
-	       when, result.corruptions, result.leaks, result.check_errors);
-	qcowfmt_check(image, 0, show_finding, NULL, &result, NULL);
+	       when, f->result.corruptions, f->result.leaks,
+	       f->result.check_errors);
+	qcowfmt_check(image, 0, show_finding, NULL, &f->result, NULL);
 	return false;
 }
 
-static bool is_dirty(struct qcowfmt_image *image)
+/* Leaks are allowed after a power cut; without a dirty bit flags can be wrong. */
+static enum tolerance tolerance_of(const struct world *w,
+                                   struct qcowfmt_image *image)
 {
-	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_info info;
 
-	return qcowfmt_get_info(image, 0, &info, NULL) == 0 &&
-	       (info.flags & QCOWFMT_INFO_DIRTY) != 0;
+	if (w->rewritten && get_info(image, &info) && info.version == 2)
+		return LEAKS_AND_FLAGS;
+	return LEAKS;
 }
 
 static bool close_image(struct qcowfmt_image *image)
@@ -106,14 +137,15 @@ static bool close_image(struct qcowfmt_image *image)
 	return false;
 }
 
+/* As long as the header says that the data file is the disk. */
 static bool raw_view_is_legal(const struct judge *j,
-                              struct qcowfmt_image *image,
+                              const struct qcowfmt_info *info,
                               const struct crash_state *state)
 {
-	uint64_t clusters = qcowfmt_get_size(image) / j->world->cluster_size;
-
-	return !j->world->geometry->data_file_raw ||
-	       world_raw_view_is_legal(j->world, state->data, clusters,
+	return (info->flags & QCOWFMT_INFO_DATA_FILE_RAW) == 0 ||
+	       world_raw_view_is_legal(j->world, state->data,
+	                               info->virtual_size /
+	                                       j->world->cluster_size,
 	                               state->position);
 }
 
@@ -121,48 +153,70 @@ static bool raw_view_is_legal(const struct judge *j,
 struct condition {
 	bool dirty;
 	bool flags; /* COPIED flags are wrong */
+	bool leaks;
 };
+
+static bool dirty_bit_is_legal(const struct world *w, bool dirty)
+{
+	if (!dirty || w->may_be_dirty || w->rewritten)
+		return true;
+	printf("the dirty bit is set without lazy refcounts\n");
+	return false;
+}
+
+/* What the image says and holds. */
+static bool image_is_legal(struct judge *j, struct qcowfmt_image *image,
+                           const struct qcowfmt_info *info,
+                           const struct crash_state *state)
+{
+	struct world *w = j->world;
+	size_t position = state->position;
+
+	return world_traits_are_legal(w, info, position) &&
+	       world_content_is_legal(w, image, position) &&
+	       world_bitmaps_are_legal(w, image, position) &&
+	       raw_view_is_legal(j, info, state) &&
+	       world_snapshots_are_legal(w, image, state->image, position) &&
+	       world_keys_are_legal(w, state);
+}
 
 static bool judge_read_only(struct judge *j, const struct crash_state *state,
                             struct condition *condition)
 {
 	struct qcowfmt_image *image =
 		world_open(j->world, state->image, state->data, false);
-	struct qcowfmt_check_result result = { 0 };
-	uint64_t flags = 0;
+	struct qcowfmt_info info;
+	struct findings f;
 
 	if (image == NULL)
 		return false;
-	condition->dirty = is_dirty(image);
-	if (condition->dirty && !j->world->geometry->lazy &&
-	    !j->world->rewritten) {
-		printf("the dirty bit is set without lazy refcounts\n");
-		return false;
-	}
 
-	bool fine =
-		world_content_is_legal(j->world, image, state->position) &&
-		raw_view_is_legal(j, image, state) &&
-		world_snapshots_are_legal(j->world, image, state->image,
-	                                  state->position) &&
-		(condition->dirty ||
-	         check_finds_nothing_bad(j->world, image, true, "read-only"));
+	bool fine = get_info(image, &info);
 
-	if (fine && has_counts(j->world) && check(image, &result, &flags)) {
-		j->leaks += result.leaks > 0 ? 1 : 0;
-		j->compressed += result.compressed_clusters > 0 ? 1 : 0;
+	condition->dirty = (info.flags & QCOWFMT_INFO_DIRTY) != 0;
+	fine = fine && dirty_bit_is_legal(j->world, condition->dirty) &&
+	       image_is_legal(j, image, &info, state) &&
+	       check_and_judge(j->world, image,
+	                       condition->dirty ? ANYTHING
+	                                        : tolerance_of(j->world, image),
+	                       "read-only", &f);
+	if (fine) {
+		condition->flags = f.flags > 0;
+		condition->leaks = f.result.leaks > 0;
+		j->leaks += condition->leaks ? 1 : 0;
+		j->compressed += f.result.compressed_clusters > 0 ? 1 : 0;
+		j->dirty += condition->dirty ? 1 : 0;
+		j->flags += condition->flags ? 1 : 0;
 	}
-	condition->flags = flags > 0;
-	j->dirty += condition->dirty ? 1 : 0;
-	j->flags += condition->flags ? 1 : 0;
 	return close_image(image) && fine;
 }
 
 /* A cluster at the end, where no operation goes, and one that snapshots have, too,
  * are written. */
-static bool write_works(const struct world *w, struct qcowfmt_image *image,
+static bool write_works(struct world *w, struct qcowfmt_image *image,
                         const struct crash_state *state)
 {
+	struct findings f;
 	struct qcowfmt_error *error = NULL;
 	uint64_t offset = qcowfmt_get_size(image) - w->cluster_size;
 	bool fine =
@@ -175,49 +229,186 @@ static bool write_works(const struct world *w, struct qcowfmt_image *image,
 		printf("writing: %s\n", qcowfmt_error_message(error));
 	qcowfmt_error_free(error);
 	return fine &&
-	       check_finds_nothing_bad(w, image, true, "after writing") &&
+	       check_and_judge(w, image, tolerance_of(w, image),
+	                       "after writing", &f) &&
 	       world_snapshots_are_legal(w, image, state->image,
 	                                 state->position);
 }
 
-/* Repairing gives back what has leaked and changes nothing else. */
+static bool repair(struct qcowfmt_image *image,
+                   struct qcowfmt_check_result *result)
+{
+	struct qcowfmt_error *error = NULL;
+
+	*result = (struct qcowfmt_check_result){
+		.struct_size = sizeof(*result),
+	};
+	if (qcowfmt_check(image, QCOWFMT_CHECK_REPAIR_ALL, NULL, NULL, result,
+	                  &error) == 0)
+		return true;
+	printf("repair: %s\n", qcowfmt_error_message(error));
+	qcowfmt_error_free(error);
+	return false;
+}
+
+/* Repairing gives back what has leaked and changes nothing else, and a second
+ * repair finds nothing to do. */
 static bool repair_works(struct judge *j, struct qcowfmt_image *image,
                          size_t position)
 {
-	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
-	struct qcowfmt_error *error = NULL;
+	struct qcowfmt_check_result result, again;
+	struct findings f;
 
 	if (!has_counts(j->world))
 		return true;
-	if (qcowfmt_check(image, QCOWFMT_CHECK_REPAIR_ALL, NULL, NULL, &result,
-	                  &error) < 0) {
-		printf("repair: %s\n", qcowfmt_error_message(error));
-		qcowfmt_error_free(error);
+	if (!repair(image, &result) ||
+	    !check_and_judge(j->world, image, NOTHING_WRONG, "repaired", &f) ||
+	    !world_content_is_legal(j->world, image, position) ||
+	    !repair(image, &again))
 		return false;
-	}
-	return check_finds_nothing_bad(j->world, image, false, "repaired") &&
-	       world_content_is_legal(j->world, image, position);
+	if (again.leaks_fixed == 0 && again.corruptions_fixed == 0)
+		return true;
+	printf("a second repair has something to do\n");
+	return false;
 }
 
+/* Opening for writing repairs what is dirty and changes nothing else. */
 static bool judge_read_write(struct judge *j, const struct crash_state *state,
-                             bool was_dirty)
+                             const struct condition *condition)
 {
 	struct qcowfmt_image *image =
 		world_open(j->world, state->image, state->data, true);
+	uint64_t lot = state->fingerprint % WRITE_EVERY;
+	struct findings f;
 
 	if (image == NULL)
 		return false;
 
-	bool fine = world_content_is_legal(j->world, image, state->position) &&
-	            check_finds_nothing_bad(j->world, image, !was_dirty,
-	                                    "read-write");
+	bool fine = true;
 
-	if (fine && state->fingerprint % WRITE_EVERY == 0)
+	if (condition->dirty || lot % 4 == 0)
+		fine = world_content_is_legal(j->world, image, state->position);
+	if (fine && (condition->dirty || lot % 2 == 0))
+		fine = check_and_judge(j->world, image,
+		                       condition->dirty
+		                               ? NOTHING_WRONG
+		                               : tolerance_of(j->world, image),
+		                       "read-write", &f);
+	if (fine && lot == 0)
 		fine = write_works(j->world, image, state);
-	if (fine && state->fingerprint % WRITE_EVERY == 1)
+	if (fine && lot == 1)
 		fine = repair_works(j, image, state->position);
 	return close_image(image) && fine;
 }
+
+/* ----------------------------------------------------------- a second power cut */
+
+/* On recording storage, and all that there is to repair. */
+static bool repair_recorded(struct judge *j, const struct crash_state *state)
+{
+	struct world *w = j->world;
+	struct rec_log *log = j->repairing;
+	bool is_base = w->geometry->commits;
+	struct qcowfmt_check_result result;
+
+	byte_image_copy(log->now[REC_IMAGE], state->image);
+	if (state->data != NULL)
+		byte_image_copy(log->now[REC_DATA], state->data);
+	rec_log_restart(log);
+
+	struct qcowfmt_image *image = world_open_on(
+		w, rec_storage_new(log),
+		state->data == NULL || is_base ? NULL
+					       : rec_data_storage_new(log),
+		is_base ? state->data : NULL, true, NULL);
+
+	if (image == NULL)
+		return false;
+
+	bool fine = repair(image, &result);
+
+	return close_image(image) && fine;
+}
+
+/* A repair that is cut short can be done again, then for good. */
+static bool repairs_for_good(struct judge *j, const struct crash_state *state)
+{
+	struct qcowfmt_check_result result;
+	struct qcowfmt_image *image =
+		world_open(j->world, state->image, state->data, true);
+	uint64_t before;
+	bool fine;
+
+	if (image == NULL)
+		return false;
+	fine = repair_works(j, image, state->position);
+	if (!close_image(image) || !fine)
+		return false;
+	before = byte_image_fingerprint(state->image);
+	image = world_open(j->world, state->image, state->data, true);
+	if (image == NULL)
+		return false;
+	fine = repair(image, &result);
+	if (!close_image(image) || !fine)
+		return false;
+	if (byte_image_fingerprint(state->image) == before)
+		return true;
+	printf("repairing what was repaired changes it\n");
+	return false;
+}
+
+static bool judge_second(void *opaque, const struct crash_state *second)
+{
+	struct judge *j = opaque;
+	struct condition condition = { 0 };
+	struct crash_state state = *second;
+
+	state.position = j->first_position;
+	return judge_read_only(j, &state, &condition) &&
+	       repairs_for_good(j, &state);
+}
+
+/* Cut the power at every moment of a repair. */
+static bool survives_second(struct judge *j, const struct crash_state *state)
+{
+	struct crash_options options = {
+		.seed = state->fingerprint,
+		.exhaustive = 6,
+		.samples = 12,
+		.torn_stride = 7,
+	};
+
+	if (j->repairing == NULL) {
+		j->repairing = rec_log_new(byte_image_capacity(state->image));
+		if (state->data != NULL)
+			rec_log_add_data(j->repairing,
+			                 byte_image_capacity(state->data));
+	}
+	if (!repair_recorded(j, state))
+		return false;
+	j->repairs++;
+	j->first_position = state->position;
+	if (crash_states_visit(j->repairing, &options, judge_second, j,
+	                       &j->second))
+		return true;
+	printf("(after a second power cut, while repairing)\n");
+	return false;
+}
+
+static bool is_to_be_cut_again(struct judge *j, const struct condition *c)
+{
+	return j->second_every > 0 && has_counts(j->world) &&
+	       (c->dirty || c->flags || c->leaks) &&
+	       ++j->since_second % j->second_every == 0;
+}
+
+void judge_fini(struct judge *j)
+{
+	rec_log_free(j->repairing);
+	j->repairing = NULL;
+}
+
+/* -------------------------------------------------------------------- one state */
 
 /* Keep the bytes of a state that is wrong, if somebody wants to look. */
 static void keep_state(const struct crash_state *state)
@@ -235,6 +426,20 @@ static void keep_state(const struct crash_state *state)
 		printf("its data file is in %s\n", data_path);
 }
 
+static void show_log(const struct rec_log *log, size_t end)
+{
+	static const char *const kinds[] = {
+		[REC_WRITE] = "write",     [REC_ZERO] = "zero",
+		[REC_DISCARD] = "discard", [REC_TRUNCATE] = "truncate",
+		[REC_FLUSH] = "flush",     [REC_MARK] = "mark",
+	};
+
+	for (size_t i = 0; i < QCF_MIN(end, log->count); i++)
+		printf("  %zu: %s file %d at %" PRIu64 " len %" PRIu64 "\n", i,
+		       kinds[log->ops[i].kind], (int)log->ops[i].file,
+		       log->ops[i].offset, log->ops[i].len);
+}
+
 static bool judge_loudly(struct judge *j, const struct crash_state *state)
 {
 	struct condition condition = { 0 };
@@ -248,7 +453,9 @@ static bool judge_loudly(struct judge *j, const struct crash_state *state)
 		                   condition.dirty, condition.flags))
 			return false;
 	}
-	return judge_read_write(j, state, condition.dirty);
+	if (is_to_be_cut_again(j, &condition) && !survives_second(j, state))
+		return false;
+	return judge_read_write(j, state, &condition);
 }
 
 bool judge_state(void *opaque, const struct crash_state *state)
@@ -270,6 +477,8 @@ bool judge_state(void *opaque, const struct crash_state *state)
 		       j->world->geometry->name, j->world->sequence,
 		       state->fingerprint, state->position);
 		keep_state(state);
+		if (getenv("QCF_SHOW_LOG") != NULL)
+			show_log(j->world->log, state->position);
 	}
 	return fine;
 }

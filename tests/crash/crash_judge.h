@@ -6,7 +6,7 @@
 #include "crash_world.h"
 
 struct judge {
-	const struct world *world;
+	struct world *world;
 	/* One state in so many is also judged by qemu-img; 0: none. */
 	uint64_t qemu_every;
 	const char *qemu_img;
@@ -17,7 +17,19 @@ struct judge {
 	uint64_t leaks;      /* states with leaked clusters */
 	uint64_t compressed; /* states with compressed clusters */
 	bool quiet;          /* say nothing: a violation is what is wanted */
+
+	/* Of the states that need repair one in so many is repaired on recording
+	 * storage, and each state of that is judged as well; 0: none. */
+	uint64_t second_every;
+	uint64_t since_second;
+	uint64_t repairs;
+	struct crash_totals second;
+	size_t first_position;     /* of the state that is being repaired */
+	struct rec_log *repairing; /* NULL at first */
 };
+
+/* Give back what judging took. */
+void judge_fini(struct judge *judge);
 
 /* A crash_visitor; opaque is a struct judge.  Prints what is wrong. */
 bool judge_state(void *opaque, const struct crash_state *state);

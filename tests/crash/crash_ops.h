@@ -10,8 +10,10 @@ struct crash_op {
 	void (*run)(struct world *w);
 	/* Whether a kind of image has it; NULL: all have. */
 	bool (*applies)(const struct geometry *geometry);
-	/* More than guest I/O: see crash_snapshots.c. */
+	/* More than guest I/O: see crash_snapshots.c and crash_changes.c. */
 	bool whole;
+	/* Stands for others where all sequences are tried. */
+	bool core;
 };
 
 extern const struct crash_op crash_ops[];

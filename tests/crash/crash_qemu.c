@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* crash_qemu.c - what QEMU says about a state after a power cut */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static void name_image(const struct world *w, const char *path, char *text,
 		snprintf(text, size,
 		         "--object 'secret,id=key,data=%s' --image-opts "
 		         "driver=%s,file.filename=%s,encrypt.key-secret=key",
-		         CRASH_SECRET, driver, path);
+		         w->secret, driver, path);
 }
 
 /* Leaks (status 3) are allowed. */
@@ -66,15 +67,18 @@ static bool check_is_fine(const struct world *w, const char *path,
 	return false;
 }
 
-/* What a snapshot holds is what it held before. */
-static bool snapshot_is_intact(const char *path, const char *qemu_img)
+/* What a snapshot holds is what it held before.  QEMU shows of it as much as the
+ * disk is long now. */
+static bool snapshot_is_intact(const char *path, uint64_t size,
+                               const char *qemu_img)
 {
 	char command[MAX_COMMAND];
 
 	snprintf(command, sizeof(command),
 	         "%s convert -f qcow2 -l before -O raw %s %s.raw && "
-	         "cmp %s.raw %s",
-	         qemu_img, path, path, path, scratch_path("snapshot.raw"));
+	         "cmp -n %" PRIu64 " %s.raw %s",
+	         qemu_img, path, path, size, path,
+	         scratch_path("snapshot.raw"));
 	if (run(command) == 0)
 		return true;
 	printf("the snapshot has changed\n");
@@ -100,50 +104,67 @@ static bool same_content(struct qcowfmt_image *image, FILE *file)
 	return true;
 }
 
-static bool reads_the_same(const struct world *w,
-                           const struct crash_state *state, const char *path,
-                           const char *qemu_img)
+static bool reads_the_same(struct world *w, const struct crash_state *state,
+                           const char *path, const char *qemu_img,
+                           uint64_t *size)
 {
 	char image_text[MAX_COMMAND / 2];
 	char command[MAX_COMMAND];
 	bool fine = false;
+	struct qcowfmt_image *image =
+		world_open(w, state->image, state->data, false);
 
 	name_image(w, path, image_text, sizeof(image_text));
 	snprintf(command, sizeof(command), "%s convert %s -O raw %s.read",
 	         qemu_img, image_text, path);
 	if (run(command) != 0) {
 		printf("qemu-img cannot read the state\n");
+		qcowfmt_close(image, NULL);
 		return false;
 	}
 	snprintf(command, sizeof(command), "%s.read", path);
 
 	FILE *file = fopen(command, "rb");
-	struct qcowfmt_image *image =
-		world_open(w, state->image, state->data, false);
 
-	if (file != NULL && image != NULL)
+	if (file != NULL && image != NULL) {
+		*size = qcowfmt_get_size(image);
 		fine = same_content(image, file);
+	}
 	if (file != NULL)
 		fclose(file);
 	return qcowfmt_close(image, NULL) == 0 && fine;
 }
 
-bool qemu_approves(const struct world *w, const struct crash_state *state,
+/* Under each name that an image may have for it. */
+static bool write_second_file(const struct world *w,
+                              const struct crash_state *state)
+{
+	bool is_base = w->geometry->commits;
+
+	return state->data == NULL ||
+	       (write_image_file(state->data,
+	                         scratch_path(is_base ? "backing" : "data")) &&
+	        write_image_file(state->data,
+	                         scratch_path(is_base ? "basefil" : "data2")));
+}
+
+bool qemu_approves(struct world *w, const struct crash_state *state,
                    const char *qemu_img, bool dirty, bool flags)
 {
 	const char *path = scratch_path("state.qcow2");
 	bool has_first =
 		w->geometry->snapshot && w->snapshots[0].ending == SIZE_MAX;
 
+	uint64_t size = 0;
+
 	if (!write_image_file(state->image, path) ||
-	    (state->data != NULL &&
-	     !write_image_file(state->data, scratch_path("data")))) {
+	    !write_second_file(w, state)) {
 		perror(path);
 		return false;
 	}
-	if (!reads_the_same(w, state, path, qemu_img) ||
+	if (!reads_the_same(w, state, path, qemu_img, &size) ||
 	    (w->geometry->version > 1 && !flags &&
 	     !check_is_fine(w, path, qemu_img, dirty)))
 		return false;
-	return !has_first || snapshot_is_intact(path, qemu_img);
+	return !has_first || snapshot_is_intact(path, size, qemu_img);
 }

@@ -10,7 +10,7 @@
  * reads, and finds the snapshot as it was.  A dirty state is repaired by it; one
  * with wrong COPIED flags is only read.  Prints and returns false otherwise.
  */
-bool qemu_approves(const struct world *w, const struct crash_state *state,
+bool qemu_approves(struct world *w, const struct crash_state *state,
                    const char *qemu_img, bool dirty, bool flags);
 
 /* False if it cannot be written. */

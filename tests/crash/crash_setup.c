@@ -124,8 +124,8 @@ static void create(struct world *w)
 	qcowfmt_storage_free(storage);
 }
 
-static void write_file(const struct world *w, const struct byte_image *image,
-                       const char *path)
+void world_write_file(const struct world *w, const struct byte_image *image,
+                      const char *path)
 {
 	size_t size = byte_image_size(image);
 	FILE *file = fopen(path, "wb");
@@ -147,8 +147,13 @@ static void fill_backing(struct world *w)
 		byte_image_write(w->backing, i * SECTOR_SIZE, w->buffer,
 		                 SECTOR_SIZE);
 	}
+	if (w->geometry->commits)
+		byte_image_copy(w->log->now[REC_DATA], w->backing);
 	/* qemu-img wants to see it. */
-	write_file(w, w->backing, scratch_path("backing"));
+	world_write_file(w, w->backing,
+	                 scratch_path(world_base_name(BASE_FIRST)));
+	world_write_file(w, w->backing,
+	                 scratch_path(world_base_name(BASE_RENAMED)));
 }
 
 /* Give the first clusters content, and more elsewhere if the file is to be of
@@ -180,7 +185,7 @@ static void take_snapshot(struct world *w, const char *qemu_img)
 	const char *path = scratch_path("snapshot.qcow2");
 	char command[1024];
 
-	write_file(w, w->log->now[REC_IMAGE], path);
+	world_write_file(w, w->log->now[REC_IMAGE], path);
 	snprintf(command, sizeof(command), "%s snapshot -c before %s", qemu_img,
 	         path);
 	if (system(command) != 0 || !rec_log_load(w->log, path))
@@ -197,14 +202,33 @@ static void compress_all(struct world *w, const char *qemu_img)
 	const char *path = scratch_path("compressed.qcow2");
 	char command[1024];
 
-	write_file(w, w->log->now[REC_IMAGE], plain);
+	world_write_file(w, w->log->now[REC_IMAGE], plain);
 	snprintf(command, sizeof(command),
 	         "%s convert -c -f qcow2 -O qcow2 "
-	         "-o cluster_size=%u,extended_l2=%s %s %s",
-	         qemu_img, w->geometry->cluster_size,
+	         "-o compat=%s,cluster_size=%u,extended_l2=%s %s %s",
+	         qemu_img, w->geometry->version == 2 ? "0.10" : "1.1",
+	         w->geometry->cluster_size,
 	         w->geometry->extended_l2 ? "on" : "off", plain, path);
 	if (system(command) != 0 || !rec_log_load(w->log, path))
 		world_give_up(w, "compress", NULL);
+}
+
+bool crash_has_snapshots(const struct geometry *g)
+{
+	return g->version > 1 && !g->data_file && !g->commits &&
+	       g->refcount_bits > 2;
+}
+
+bool crash_rebases(const struct geometry *g)
+{
+	return g->backing && !crash_has_snapshots(g) &&
+	       g->encryption != QCOWFMT_ENCRYPTION_LUKS;
+}
+
+bool crash_flattens(const struct geometry *g)
+{
+	return crash_rebases(g) &&
+	       g->virtual_clusters * g->cluster_size <= 131072;
 }
 
 static bool is_preallocated(const struct geometry *g)
@@ -213,17 +237,23 @@ static bool is_preallocated(const struct geometry *g)
 	       g->preallocation != QCOWFMT_PREALLOCATION_OFF;
 }
 
-/* Every cluster is mapped: only its bytes can tell that it is untouched. */
-static void watch_all(struct world *w)
+/* Clusters that are mapped without having been written: only their bytes can
+ * tell that they are untouched. */
+static void watch_mapped(struct world *w)
 {
-	for (uint64_t c = 0; c < w->geometry->virtual_clusters; c++)
-		(void)history_sector(w, c * w->sectors_per_cluster);
+	const struct geometry *g = w->geometry;
+	bool all = is_preallocated(g) || crash_flattens(g);
+
+	for (uint64_t c = 0; c < g->virtual_clusters; c++) {
+		if (all || (crash_rebases(g) && world_base_differs(w, c)))
+			(void)history_sector(w, c * w->sectors_per_cluster);
+	}
 }
 
 static void make_files(struct world *w)
 {
 	w->log = rec_log_new(CAPACITY);
-	if (w->geometry->data_file)
+	if (w->geometry->data_file || w->geometry->commits)
 		rec_log_add_data(w->log, CAPACITY);
 	for (int file = 0; file < REC_FILES; file++) {
 		if (w->log->now[file] != NULL)
@@ -253,6 +283,7 @@ struct world *world_new(const struct geometry *geometry, const char *qemu_img)
 		calloc(geometry->virtual_clusters, sizeof(*w->filled)));
 	w->buffer = world_need(malloc(WORLD_BUFFER_SIZE));
 	w->generation = 1;
+	traits_begin(w);
 	if (geometry->backing)
 		fill_backing(w);
 	if (geometry->l2_bits != 0)
@@ -263,21 +294,24 @@ struct world *world_new(const struct geometry *geometry, const char *qemu_img)
 	if (!image_is_like(w->image, geometry))
 		world_give_up(w, "create makes another kind", NULL);
 	fill(w);
+	if (geometry->bitmap)
+		world_bitmap_change(w, QCOWFMT_BITMAP_ADD, "a", NULL);
 	world_close(w);
 	if (geometry->compressed)
 		compress_all(w, qemu_img);
 	if (geometry->snapshot)
 		take_snapshot(w, qemu_img);
-	if (is_preallocated(geometry))
-		watch_all(w);
+	watch_mapped(w);
 	history_forget(w);
 	keep_start(w);
+	w->first_generation = w->generation;
 	return w;
 }
 
 void world_free(struct world *w)
 {
 	world_close(w);
+	bitmaps_forget(w);
 	for (int i = 0; i < w->snapshot_count; i++)
 		free(w->snapshots[i].contents);
 	for (uint64_t c = 0; c < w->geometry->virtual_clusters; c++)
@@ -288,6 +322,7 @@ void world_free(struct world *w)
 	for (int file = 0; file < REC_FILES; file++)
 		byte_image_free(w->start[file]);
 	byte_image_free(w->backing);
+	byte_image_free(w->other);
 	rec_log_free(w->log);
 	free(w);
 }

@@ -21,11 +21,8 @@ static uint64_t sectors_of(const struct world *w)
 static void finish(struct world *w, const char *what, int ret,
                    struct qcowfmt_error *error)
 {
-	world_guard(w, false);
-	if (!world_succeeded(w, what, ret, error))
-		world_give_up(w, what, NULL);
+	world_finish(w, what, ret, error);
 	w->rewritten = true;
-	history_acknowledge(w);
 }
 
 /* ----------------------------------------------------------------- snapshots */
@@ -36,6 +33,7 @@ void world_forget_snapshots(struct world *w)
 		free(w->snapshots[i].contents);
 	w->snapshot_count = 0;
 	w->rewritten = false;
+	w->may_be_dirty = w->geometry->lazy;
 	if (!w->geometry->snapshot)
 		return;
 	w->snapshots[w->snapshot_count++] = (struct world_snapshot){
@@ -64,13 +62,16 @@ static uint8_t *count_contents(const struct world *w)
 	return counts;
 }
 
-void world_snapshot_create(struct world *w)
+static void create_snapshot(struct world *w, uint64_t vm_stamp)
 {
 	struct world_snapshot *s = &w->snapshots[w->snapshot_count];
 	struct qcowfmt_snapshot_options options = {
 		.struct_size = sizeof(options),
 		.name = "of a crash test",
 		.id = s->id,
+		.vm_state_size =
+			vm_stamp == 0 ? 0 : VM_STATE_SECTORS * SECTOR_SIZE,
+		.date_sec = 1,
 	};
 	struct qcowfmt_error *error = NULL;
 
@@ -81,6 +82,7 @@ void world_snapshot_create(struct world *w)
 		.ending = SIZE_MAX,
 		.gone = SIZE_MAX,
 		.contents = count_contents(w),
+		.vm_stamp = vm_stamp,
 	};
 	snprintf(s->id, sizeof(s->id), "%d", 100 + w->snapshot_count);
 	w->snapshot_count++;
@@ -88,6 +90,27 @@ void world_snapshot_create(struct world *w)
 	finish(w, "take a snapshot",
 	       qcowfmt_snapshot_create(w->image, &options, &error), error);
 	s->there = w->log->count;
+}
+
+void world_snapshot_create(struct world *w)
+{
+	create_snapshot(w, 0);
+}
+
+void world_save_vm_state(struct world *w)
+{
+	uint64_t stamp = ++w->generation << 32 | 1;
+	struct qcowfmt_error *error = NULL;
+
+	for (uint64_t i = 0; i < VM_STATE_SECTORS; i++)
+		fill_sector(w->buffer + i * SECTOR_SIZE, stamp + i);
+	world_guard(w, true);
+	if (qcowfmt_vm_state_pwrite(w->image, w->buffer,
+	                            VM_STATE_SECTORS * SECTOR_SIZE, 0,
+	                            &error) < 0)
+		world_give_up(w, "write VM state", error);
+	world_guard(w, false);
+	create_snapshot(w, stamp);
 }
 
 void world_snapshot_apply(struct world *w, int number)
@@ -126,13 +149,16 @@ void world_snapshot_delete(struct world *w, int number)
 
 /* -------------------------------------------------------------------- resize */
 
-static void resize(struct world *w, uint64_t clusters)
+static void resize(struct world *w, uint64_t clusters, int32_t preallocation)
 {
 	struct qcowfmt_resize_options options = {
 		.struct_size = sizeof(options),
 		.flags = QCOWFMT_RESIZE_SHRINK,
+		.preallocation = preallocation,
 	};
 	struct qcowfmt_error *error = NULL;
+	size_t position = w->log->count;
+	int ret;
 
 	if (w->size.count == MAX_CONTENTS)
 		world_give_up(w, "too many sizes", NULL);
@@ -143,17 +169,18 @@ static void resize(struct world *w, uint64_t clusters)
 		.turn = w->turn,
 	};
 	world_guard(w, true);
-	finish(w, "resize",
-	       qcowfmt_resize(w->image, clusters * w->cluster_size, &options,
-	                      &error),
-	       error);
+	ret = qcowfmt_resize(w->image, clusters * w->cluster_size, &options,
+	                     &error);
+	bitmaps_note(w, position);
+	finish(w, "resize", ret, error);
 }
 
-void world_cut_and_grow(struct world *w, uint64_t clusters)
+void world_cut_and_grow(struct world *w, uint64_t clusters,
+                        int32_t preallocation)
 {
 	uint64_t size = w->geometry->virtual_clusters;
 
-	resize(w, size - clusters);
+	resize(w, size - clusters, QCOWFMT_PREALLOCATION_OFF);
 	/* Where the disk has its old size again there are only zeros: they
 	 * count as stable as soon as the cut is. */
 	w->turn--;
@@ -161,5 +188,5 @@ void world_cut_and_grow(struct world *w, uint64_t clusters)
 	     i < sectors_of(w); i++)
 		history_add(w, i, 0, w->log->count);
 	w->turn++;
-	resize(w, size);
+	resize(w, size, preallocation);
 }

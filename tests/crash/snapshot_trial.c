@@ -441,7 +441,7 @@ static void ask_qemu(const struct byte_image *bytes)
 	trial.seen_by_qemu++;
 }
 
-void trial_judge(struct byte_image *bytes)
+bool trial_judge(struct byte_image *bytes)
 {
 	struct qcowfmt_image *image;
 	bool after;
@@ -460,6 +460,7 @@ void trial_judge(struct byte_image *bytes)
 	expect_snapshots(bytes, after);
 	scribble(bytes);
 	expect_snapshots(bytes, after);
+	return after;
 }
 
 void trial_begin(int number, struct rec_log *log)

@@ -73,8 +73,9 @@ void trial_expect_sound(struct qcowfmt_image *image, bool strictly);
 
 /*
  * An image is as it was before or as it is after, in all its snapshots, and
- * stays so when the disk is written to.  The bytes change.
+ * stays so when the disk is written to.  The bytes change.  Returns whether it has
+ * happened.
  */
-void trial_judge(struct byte_image *bytes);
+bool trial_judge(struct byte_image *bytes);
 
 #endif

@@ -96,11 +96,10 @@ static bool judge(void *opaque, const struct crash_state *state)
 	                   row->top.format, QCOWFMT_OPEN_READ_WRITE, 0,
 	                   &r->files);
 	ck_assert_int_eq(qcowfmt_get_info(image, 0, &info, NULL), 0);
-	if (info.backing_filename != NULL &&
-	    strcmp(info.backing_filename, "base") == 0)
-		r->tally.before++;
-	else
-		r->tally.after++;
+	chain_count(&r->tally, state->position,
+	            info.backing_filename == NULL ||
+	                    strcmp(info.backing_filename, "base") != 0,
+	            row->name);
 	chain_expect_sound(image, row->name);
 	chain_expect(image, r->disk, r->size, row->name);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
@@ -169,6 +168,7 @@ static void rebase(struct rebasing *r, struct rec_log *log)
 
 	ck_assert_msg(qcowfmt_rebase(top, new, &how, &error) == 0, "%s: %s",
 	              row->name, qcowfmt_error_message(error));
+	chain_promise(&r->tally, log);
 	ck_assert_int_eq(qcowfmt_close(new, NULL), 0);
 	ck_assert_int_eq(qcowfmt_close(top, NULL), 0);
 }

@@ -3,7 +3,7 @@
  * Promise: a power cut while an image is resized leaves the old size with the
  * old content, or the new size with the same content and zeros behind it; the
  * check finds no corruption, and a later growing shows nothing of what was cut
- * off.
+ * off.  Once the call has returned it is the new size.
  */
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +29,8 @@ static const struct resize_case {
 	uint64_t old_size;
 	uint64_t new_size;
 	int32_t preallocation;
+	bool backing;  /* the backing file is longer than the disk */
+	bool vm_state; /* there is some, and it must not become disk */
 } cases[] = {
 	{ "grow within the L1 table", 3, 0, 4096, 200 * SECTOR, 900 * SECTOR,
 	  QCOWFMT_PREALLOCATION_OFF },
@@ -44,6 +46,12 @@ static const struct resize_case {
 	  700 * SECTOR, QCOWFMT_PREALLOCATION_METADATA },
 	{ "grow with lazy counts", 3, QCOWFMT_CREATE_LAZY_REFCOUNTS, 512,
 	  60 * SECTOR, 900 * SECTOR, QCOWFMT_PREALLOCATION_OFF },
+	{ "grow over a backing file", 3, 0, 4096, 61 * SECTOR, 300 * SECTOR,
+	  QCOWFMT_PREALLOCATION_OFF, true },
+	{ "grow over VM state", 3, 0, 512, 60 * SECTOR, 900 * SECTOR,
+	  QCOWFMT_PREALLOCATION_OFF, false, true },
+	{ "grow over a backing file in version 2", 2, 0, 512, 61 * SECTOR,
+	  300 * SECTOR, QCOWFMT_PREALLOCATION_OFF, true },
 	{ "shrink inside a cluster", 3, 0, 4096, 300 * SECTOR, 101 * SECTOR,
 	  QCOWFMT_PREALLOCATION_OFF },
 	{ "shrink over tables", 3, 0, 512, 900 * SECTOR, 65 * SECTOR,
@@ -56,6 +64,7 @@ static const struct resize_case {
 
 struct resizing {
 	const struct resize_case *row;
+	size_t promised; /* from here on in the log it is the new size */
 	uint64_t before; /* states with the old size */
 	uint64_t after;
 	uint8_t have[MAX_SIZE];
@@ -67,6 +76,24 @@ static uint8_t byte_at(uint64_t offset)
 	return (uint8_t)(1 + offset / SECTOR % 251);
 }
 
+/* A backing file of noise that is longer than any disk. */
+static int supply(void *opaque, const struct qcowfmt_reference *reference,
+                  struct qcowfmt_storage **storage, int32_t *format)
+{
+	static struct byte_image *noise;
+
+	(void)opaque;
+	(void)reference;
+	if (noise == NULL) {
+		noise = byte_image_new(MAX_SIZE);
+		for (size_t at = 0; at < MAX_SIZE; at += SECTOR)
+			ck_assert(byte_image_write(noise, at, "noise", 5));
+	}
+	*storage = image_storage_new(noise, false);
+	*format = QCOWFMT_FORMAT_RAW;
+	return 0;
+}
+
 static struct qcowfmt_image *open_on(struct qcowfmt_storage *storage,
                                      uint32_t flags)
 {
@@ -74,6 +101,8 @@ static struct qcowfmt_image *open_on(struct qcowfmt_storage *storage,
 		.struct_size = sizeof(options),
 		.format = QCOWFMT_FORMAT_QCOW2,
 		.flags = flags,
+		.reference_policy = QCOWFMT_REFERENCES_CALLBACK,
+		.reference_callback = supply,
 	};
 	struct qcowfmt_image *image = NULL;
 	struct qcowfmt_error *error = NULL;
@@ -120,6 +149,8 @@ static bool judge(void *opaque, const struct crash_state *state)
 
 	ck_assert_msg(size == row->old_size || size == row->new_size,
 	              "%s: size %" PRIu64, row->name, size);
+	ck_assert_msg(size == row->new_size || state->position < r->promised,
+	              "%s: the old size comes back", row->name);
 	if (size == row->old_size)
 		r->before++;
 	else
@@ -145,6 +176,8 @@ static void make_image(const struct resize_case *row, struct rec_log *log)
 		.flags = row->create_flags,
 		.cluster_size = row->cluster_size,
 		.virtual_size = row->old_size,
+		.backing_filename = row->backing ? "noise" : NULL,
+		.backing_format = row->backing ? "raw" : NULL,
 	};
 	struct qcowfmt_storage *storage = rec_storage_new(log);
 	struct qcowfmt_image *image;
@@ -156,11 +189,16 @@ static void make_image(const struct resize_case *row, struct rec_log *log)
 	image = open_on(storage, QCOWFMT_OPEN_READ_WRITE);
 	ck_assert_int_eq(qcowfmt_pwrite(image, bytes, row->old_size, 0, NULL),
 	                 0);
+	if (row->vm_state)
+		ck_assert_int_eq(
+			qcowfmt_vm_state_pwrite(image, bytes, 5000, 0, NULL),
+			0);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 
-static void resize(const struct resize_case *row, struct rec_log *log)
+static void resize(struct resizing *r, struct rec_log *log)
 {
+	const struct resize_case *row = r->row;
 	struct qcowfmt_resize_options how = {
 		.struct_size = sizeof(how),
 		.preallocation = row->preallocation,
@@ -172,6 +210,8 @@ static void resize(const struct resize_case *row, struct rec_log *log)
 
 	ck_assert_msg(qcowfmt_resize(image, row->new_size, &how, &error) == 0,
 	              "%s: %s", row->name, qcowfmt_error_message(error));
+	rec_log_mark(log);
+	r->promised = log->count;
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 
@@ -188,10 +228,10 @@ START_TEST(resizes)
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(CAPACITY);
 
-	r = (struct resizing){ .row = &cases[_i] };
+	r = (struct resizing){ .row = &cases[_i], .promised = SIZE_MAX };
 	make_image(r.row, log);
 	rec_log_restart(log);
-	resize(r.row, log);
+	resize(&r, log);
 	ck_assert(crash_states_visit(log, &options, judge, &r, &totals));
 	printf("%s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
 	       " after\n",

@@ -3,7 +3,7 @@
  * Promise: a power cut while a snapshot is taken, applied or deleted leaves the
  * image as it was before or as it is after.  Disk, VM state and every snapshot
  * read as they should, what is written then changes no snapshot, and the check
- * finds no corruption.
+ * finds no corruption.  Once the call has returned the image is as it is after.
  *
  * In version 2 it may find COPIED flags that are clear where they could be set.
  */
@@ -16,8 +16,12 @@
 
 static bool judge(void *opaque, const struct crash_state *state)
 {
-	(void)opaque;
-	trial_judge(state->image);
+	const size_t *promised = opaque;
+	bool after = trial_judge(state->image);
+
+	ck_assert_msg(after || state->position < *promised,
+	              "%s, %s: it has returned and is undone", trial.kind->name,
+	              trial.action->name);
 	return true;
 }
 
@@ -33,15 +37,18 @@ START_TEST(changes)
 	struct crash_totals totals = { 0 };
 	struct rec_log *log = rec_log_new(TRIAL_CAPACITY);
 	struct qcowfmt_image *image;
+	size_t promised;
 
 	trial_begin(_i, log);
 	image = trial_open(rec_storage_new(log), QCOWFMT_OPEN_READ_WRITE);
 	ck_assert_int_eq(trial_act(image, NULL), 0);
+	rec_log_mark(log);
+	promised = log->count;
 	ck_assert(trial_has_happened(image));
 	trial_expect_active(image, true);
 	trial_expect_sound(image, true);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
-	ck_assert(crash_states_visit(log, &options, judge, NULL, &totals));
+	ck_assert(crash_states_visit(log, &options, judge, &promised, &totals));
 	printf("%s, %s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
 	       " after, %" PRIu64 " shown to QEMU\n",
 	       trial.kind->name, trial.action->name, totals.states,

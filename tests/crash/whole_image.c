@@ -487,10 +487,24 @@ static void run_again(struct whole_image *w, struct byte_image *image,
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 }
 
+/* The header is as it was when the operation had returned, or as closing has made
+ * it. */
+static bool is_promised(const struct whole_image *w,
+                        const struct crash_state *state)
+{
+	const uint8_t *bytes = byte_image_bytes(state->image);
+
+	return memcmp(bytes, w->promised_header, sizeof(w->promised_header)) ==
+	               0 ||
+	       memcmp(bytes, w->new_header, sizeof(w->new_header)) == 0;
+}
+
 static bool judge(void *opaque, const struct crash_state *state)
 {
 	struct whole_image *w = opaque;
 
+	ck_assert_msg(state->position < w->promised || is_promised(w, state),
+	              "%s: it has returned and is undone", w->kind->name);
 	judge_bytes(w, state->image, state->data);
 	if (w->states % AGAIN_EVERY == 0)
 		run_again(w, state->image, state->data);
@@ -607,6 +621,10 @@ static struct rec_log *record(struct whole_image *w, whole_operation operation)
 		0);
 	ck_assert_msg(operation(image, w->kind, &error) == 0, "%s: %s",
 	              w->kind->name, qcowfmt_error_message(error));
+	rec_log_mark(log);
+	w->promised = log->count;
+	memcpy(w->promised_header, byte_image_bytes(log->now[REC_IMAGE]),
+	       sizeof(w->promised_header));
 	expect_sound(w, image);
 	expect_same(w, "disk, still open", &w->active, read_disk(image));
 	ck_assert_msg(qcowfmt_close(image, &error) == 0, "%s: %s",

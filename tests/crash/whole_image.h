@@ -66,6 +66,9 @@ struct whole_image {
 	const char *shown;   /* snapshot that an image is opened as */
 	uint8_t header[104]; /* before and after the operation */
 	uint8_t new_header[104];
+	size_t promised; /* from here on in the log the header is one that the
+			  * operation left */
+	uint8_t promised_header[104];
 	uint64_t states;
 	uint64_t old_states; /* with the old header */
 	uint64_t new_states;

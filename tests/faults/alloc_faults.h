@@ -20,6 +20,10 @@ void alloc_faults_set(uint64_t nth, bool sticky);
 uint64_t alloc_faults_calls(void);
 uint64_t alloc_faults_refused(void);
 
+/* How many blocks of memory are allocated, by anybody: what a call has leaked
+ * shows in the difference between before and after. */
+int64_t alloc_faults_live(void);
+
 /* The library is being called, or has returned. */
 void alloc_faults_inside(bool inside);
 

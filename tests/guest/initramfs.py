@@ -48,9 +48,9 @@ class Archive:
         return b"".join(self._parts)
 
 
-def build(init, modules):
+def build(init, modules, programs=()):
     """init is the script that becomes PID 1, modules a list of (name, content)
-    to load in that order."""
+    to load in that order, programs the content of others by their paths."""
     archive = Archive()
     for name in ("bin", "dev", "proc", "sys", "mnt", "modules"):
         archive.directory(name)
@@ -58,6 +58,8 @@ def build(init, modules):
     archive.add("dev/console", 0o020600, device=(5, 1))
     archive.add("bin/busybox", 0o100755, _busybox())
     archive.add("init", 0o100755, init)
+    for name in programs:
+        archive.add(name, 0o100755, programs[name])
     for name, content in modules:
         archive.add("modules/" + name, 0o100644, content)
     order = "".join(name + "\n" for name, _ in modules)

@@ -5,7 +5,8 @@
  * Before a page changes for the first time since a save, its old content goes
  * to the undo list.  The fingerprint is the sum of a hash per page that depends
  * on the page's place; a page of zeros counts 0, so pages never touched cost
- * nothing.
+ * nothing.  A page that changes is stale: its hash is computed when the
+ * fingerprint is asked for, once for all its changes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 #include "byte_image.h"
 
 #define IMAGE_PAGE 4096u
+
+/* In place of a hash. */
+#define STALE UINT64_MAX
 
 struct saved_page {
 	size_t page;
@@ -38,7 +42,11 @@ struct byte_image {
 	size_t page_count;
 	uint64_t *hashes;   /* of each page */
 	uint32_t *saved_in; /* id of the level that has the page's old bytes */
-	uint64_t hash_sum;
+	uint64_t hash_sum;  /* without stale pages */
+	/* Every stale page is listed; not all that are listed are stale. */
+	size_t *stale;
+	size_t stale_count;
+	bool *listed; /* for each page */
 	struct saved_page **undo;
 	size_t undo_count, undo_room;
 	struct level levels[MAX_LEVELS];
@@ -73,6 +81,8 @@ struct byte_image *byte_image_new(size_t capacity)
 	image->bytes = new_zeros(image->page_count * IMAGE_PAGE);
 	image->hashes = need(calloc(image->page_count, sizeof(uint64_t)));
 	image->saved_in = need(calloc(image->page_count, sizeof(uint32_t)));
+	image->stale = need(calloc(image->page_count, sizeof(size_t)));
+	image->listed = need(calloc(image->page_count, sizeof(bool)));
 	return image;
 }
 
@@ -86,6 +96,8 @@ void byte_image_free(struct byte_image *image)
 	munmap(image->bytes, image->page_count * IMAGE_PAGE);
 	free(image->hashes);
 	free(image->saved_in);
+	free(image->stale);
+	free(image->listed);
 	free(image);
 }
 
@@ -113,22 +125,46 @@ static uint64_t mix(uint64_t value)
 	return value ^ value >> 31;
 }
 
-/* 0 for a page of zeros, else a hash of place and content. */
+#define LANES 8u
+
+/* 0 for a page of zeros, else a hash of place and content.  Words go to several
+ * sums in turn, which a processor works on at the same time. */
 static uint64_t hash_page(const struct byte_image *image, size_t page)
 {
 	const uint8_t *bytes = image->bytes + page * IMAGE_PAGE;
+	uint64_t sums[LANES] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 	uint64_t any = 0;
 	uint64_t hash = page + 1;
 
-	for (size_t i = 0; i < IMAGE_PAGE; i += sizeof(uint64_t)) {
-		uint64_t word;
+	for (size_t i = 0; i < IMAGE_PAGE; i += LANES * sizeof(uint64_t)) {
+		uint64_t words[LANES];
 
-		memcpy(&word, bytes + i, sizeof(word));
-		any |= word;
-		hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-		hash ^= hash >> 29;
+		memcpy(words, bytes + i, sizeof(words));
+		for (size_t k = 0; k < LANES; k++) {
+			uint64_t sum = (sums[k] ^ words[k]) *
+			               UINT64_C(0x9e3779b97f4a7c15);
+
+			any |= words[k];
+			sums[k] = sum ^ sum >> 29;
+		}
 	}
-	return any == 0 ? 0 : mix(hash);
+	if (any == 0)
+		return 0;
+	for (size_t k = 0; k < LANES; k++)
+		hash = mix(hash ^ sums[k]);
+	return hash == 0 || hash == STALE ? 1 : hash;
+}
+
+static void set_hash(struct byte_image *image, size_t page, uint64_t hash)
+{
+	image->hash_sum -= image->hashes[page] == STALE ? 0
+	                                                : image->hashes[page];
+	image->hash_sum += hash == STALE ? 0 : hash;
+	image->hashes[page] = hash;
+	if (hash == STALE && !image->listed[page]) {
+		image->listed[page] = true;
+		image->stale[image->stale_count++] = page;
+	}
 }
 
 static struct saved_page *new_undo_entry(struct byte_image *image)
@@ -176,9 +212,7 @@ static void change_page(struct byte_image *image, size_t page, size_t start,
 		memset(image->bytes + page * IMAGE_PAGE + start, 0, len);
 	else
 		memcpy(image->bytes + page * IMAGE_PAGE + start, data, len);
-	image->hash_sum -= image->hashes[page];
-	image->hashes[page] = hash_page(image, page);
-	image->hash_sum += image->hashes[page];
+	set_hash(image, page, STALE);
 }
 
 void byte_image_poke(struct byte_image *image, size_t offset, const void *data,
@@ -223,23 +257,39 @@ bool byte_image_write(struct byte_image *image, size_t offset, const void *data,
 	return true;
 }
 
+/* Pages with the same hash are the same. */
+static void copy_page(struct byte_image *to, const struct byte_image *from,
+                      size_t page)
+{
+	uint64_t hash = from->hashes[page];
+
+	if (hash != STALE && to->hashes[page] == hash)
+		return;
+	save_page(to, page);
+	memcpy(to->bytes + page * IMAGE_PAGE, from->bytes + page * IMAGE_PAGE,
+	       IMAGE_PAGE);
+	set_hash(to, page, hash);
+}
+
 void byte_image_copy(struct byte_image *to, const struct byte_image *from)
 {
 	size_t capacity = byte_image_capacity(from);
 
-	for (size_t page = 0; page < from->page_count; page++) {
-		size_t at = page * IMAGE_PAGE;
-		bool empty = from->hashes[page] == 0;
-
-		byte_image_poke(to, at, empty ? NULL : from->bytes + at,
-		                IMAGE_PAGE);
-	}
+	for (size_t page = 0; page < from->page_count; page++)
+		copy_page(to, from, page);
 	byte_image_poke(to, capacity, NULL, byte_image_capacity(to) - capacity);
 	to->size = from->size;
 }
 
-uint64_t byte_image_fingerprint(const struct byte_image *image)
+uint64_t byte_image_fingerprint(struct byte_image *image)
 {
+	while (image->stale_count > 0) {
+		size_t page = image->stale[--image->stale_count];
+
+		image->listed[page] = false;
+		if (image->hashes[page] == STALE)
+			set_hash(image, page, hash_page(image, page));
+	}
 	return mix(image->hash_sum + mix(image->size));
 }
 
@@ -267,8 +317,7 @@ void byte_image_undo(struct byte_image *image)
 
 		memcpy(image->bytes + entry->page * IMAGE_PAGE, entry->bytes,
 		       IMAGE_PAGE);
-		image->hash_sum += entry->hash - image->hashes[entry->page];
-		image->hashes[entry->page] = entry->hash;
+		set_hash(image, entry->page, entry->hash);
 		image->saved_in[entry->page] = entry->saved_in;
 	}
 	image->size = level.size;

@@ -43,7 +43,7 @@ bool byte_image_write(struct byte_image *image, size_t offset, const void *data,
                       size_t len);
 
 /* Equal for equal bytes and size. */
-uint64_t byte_image_fingerprint(const struct byte_image *image);
+uint64_t byte_image_fingerprint(struct byte_image *image);
 
 /*
  * Changes since the last byte_image_save() can be undone, newest save first.

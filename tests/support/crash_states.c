@@ -13,7 +13,11 @@
  * in the order of the log, since a disk that has two versions of a sector keeps
  * the newer one.
  *
- * A write is torn at multiples of 512 bytes, never inside.
+ * A write is torn at multiples of 512 bytes, or at multiples of 4096 as by a disk
+ * with such sectors, never inside.
+ *
+ * A discard is a hint.  It may take effect long after it was issued, also behind
+ * flushes, but not on bytes that were written later.
  *
  * With a data file the items of both files are pending together, and a flush of
  * one ends the window but keeps the items of the other pending.
@@ -25,11 +29,15 @@
 #include "auto.h"
 #include "crash_states.h"
 
-#define SECTOR 512u
+#define SECTOR       512u
+#define PAGE_SECTORS 8u /* of a disk with sectors of 4096 bytes */
 
 #define DEFAULT_EXHAUSTIVE 12u
 #define MOST_EXHAUSTIVE    20u
 #define DEFAULT_SAMPLES    256u
+
+/* Discards that wait behind a flush. */
+#define MAX_LATE 2u
 
 enum item_kind { ITEM_BYTES, ITEM_GROW, ITEM_SHRINK };
 
@@ -53,6 +61,7 @@ enum tear {
 	TEAR_BACK_HALF,
 	TEAR_EVEN,
 	TEAR_PAGE_PREFIX, /* 4096 bytes at a time, up to a random one */
+	TEAR_PAGE_RANDOM, /* any of them */
 	TEAR_RANDOM,
 	TEAR_COUNT
 };
@@ -77,12 +86,14 @@ struct walk {
 	struct byte_image *images[REC_FILES];
 	struct item *items;     /* pending */
 	struct choice *choices; /* one for each item */
+	bool *late;             /* of each item: stays pending */
 	size_t count, room;
 	size_t position;
 	uint64_t epoch; /* marks passed */
 	uint64_t random;
 	unsigned int torn_seen; /* for torn_stride */
 	struct set seen;
+	bool known; /* the states of this window: they are not visited */
 	bool stopped;
 };
 
@@ -148,26 +159,36 @@ static bool set_add(struct set *set, uint64_t key)
 
 /* ------------------------------------------------------- making one state */
 
-static bool sector_arrives(struct walk *w, enum tear tear, size_t index,
-                           size_t count, size_t cut)
+/* Of a write, seen in sectors of the disk. */
+struct torn {
+	enum tear tear;
+	size_t count;
+	size_t cut;     /* of TEAR_PAGE_PREFIX: the first one that is lost */
+	uint64_t pages; /* of TEAR_PAGE_RANDOM: a bit for each of 64 */
+};
+
+static bool sector_arrives(struct walk *w, const struct torn *t, size_t index,
+                           size_t sector)
 {
-	switch (tear) {
+	switch (t->tear) {
 	case TEAR_FIRST:
 		return index == 0;
 	case TEAR_NOT_FIRST:
 		return index != 0;
 	case TEAR_LAST:
-		return index == count - 1;
+		return index == t->count - 1;
 	case TEAR_NOT_LAST:
-		return index != count - 1;
+		return index != t->count - 1;
 	case TEAR_FRONT_HALF:
-		return index < count / 2;
+		return index < t->count / 2;
 	case TEAR_BACK_HALF:
-		return index >= count / 2;
+		return index >= t->count / 2;
 	case TEAR_EVEN:
 		return index % 2 == 0;
 	case TEAR_PAGE_PREFIX:
-		return index < cut;
+		return sector < t->cut;
+	case TEAR_PAGE_RANDOM:
+		return (t->pages >> sector / PAGE_SECTORS % 64 & 1) != 0;
 	case TEAR_RANDOM:
 		return next_random(w) % 2 == 0;
 	case TEAR_NONE:
@@ -185,11 +206,26 @@ static size_t sector_count(const struct item *item)
 	       1;
 }
 
+static struct torn tear_up(struct walk *w, const struct item *item,
+                           enum tear tear)
+{
+	size_t count = sector_count(item);
+	size_t first = item->offset / SECTOR / PAGE_SECTORS;
+	size_t pages = (item->offset / SECTOR + count - 1) / PAGE_SECTORS -
+	               first + 1;
+
+	return (struct torn){
+		.tear = tear,
+		.count = count,
+		.cut = (first + (size_t)(next_random(w) % (pages + 1))) *
+		       PAGE_SECTORS,
+		.pages = next_random(w),
+	};
+}
+
 static void apply_bytes(struct walk *w, const struct item *item, enum tear tear)
 {
 	struct byte_image *image = w->images[item->file];
-	size_t count = sector_count(item);
-	size_t cut = (size_t)(next_random(w) % (count / 8 + 1)) * 8;
 	size_t end = item->offset + item->len;
 	size_t at = item->offset;
 
@@ -197,10 +233,13 @@ static void apply_bytes(struct walk *w, const struct item *item, enum tear tear)
 		byte_image_poke(image, at, item->data, item->len);
 		return;
 	}
+
+	struct torn torn = tear_up(w, item, tear);
+
 	for (size_t i = 0; at < end; i++) {
 		size_t stop = QCF_MIN((at / SECTOR + 1) * SECTOR, end);
 
-		if (sector_arrives(w, tear, i, count, cut))
+		if (sector_arrives(w, &torn, i, at / SECTOR))
 			byte_image_poke(image, at,
 			                item->data == NULL
 			                        ? NULL
@@ -319,6 +358,8 @@ static void visit(struct walk *w, bool torn)
 
 	if (!set_add(&w->seen, fingerprint + w->epoch)) {
 		w->totals->duplicates++;
+	} else if (w->known) {
+		w->totals->known++;
 	} else if (is_left_out(w, fingerprint)) {
 		w->totals->left_out++;
 	} else {
@@ -376,7 +417,7 @@ static void visit_subsets(struct walk *w)
 
 static void visit_sample(struct walk *w, unsigned int samples)
 {
-	w->totals->sampled++;
+	w->totals->sampled += w->known ? 0 : 1;
 	for (size_t i = 0; i <= w->count; i++) {
 		choose_prefix(w, i);
 		visit(w, false);
@@ -445,7 +486,8 @@ static void visit_window(struct walk *w)
 	unsigned int samples = w->options->samples;
 
 	most = most == 0 ? DEFAULT_EXHAUSTIVE : QCF_MIN(most, MOST_EXHAUSTIVE);
-	w->totals->windows++;
+	w->known = w->options->from > 0 && w->position <= w->options->from;
+	w->totals->windows += w->known ? 0 : 1;
 	if (w->count <= most)
 		visit_subsets(w);
 	else
@@ -463,6 +505,7 @@ static void add_item(struct walk *w, struct item item)
 		w->items = need(realloc(w->items, w->room * sizeof(*w->items)));
 		w->choices = need(
 			realloc(w->choices, w->room * sizeof(*w->choices)));
+		w->late = need(realloc(w->late, w->room * sizeof(*w->late)));
 	}
 	w->items[w->count++] = item;
 }
@@ -496,23 +539,45 @@ static void add_op(struct walk *w, const struct rec_op *op)
 		    });
 }
 
+/* Whether something later in the file changes bytes that a discard drops. */
+static bool is_overtaken(const struct walk *w, size_t hint)
+{
+	const struct item *h = &w->items[hint];
+
+	for (size_t i = hint + 1; i < w->count; i++) {
+		const struct item *item = &w->items[i];
+
+		if (item->file == h->file && !item->is_hint &&
+		    (item->kind != ITEM_BYTES ||
+		     (item->offset < h->offset + h->len &&
+		      h->offset < item->offset + item->len)))
+			return true;
+	}
+	return false;
+}
+
 /* Everything pending in a file has become stable.  A flush promises nothing
- * about discards: each happens or not. */
+ * about discards: each happens, does not, or is still to come. */
 static void settle(struct walk *w, enum rec_file file)
 {
 	size_t left = 0;
+	size_t hints = 0;
 
 	for (size_t i = 0; i < w->count; i++) {
 		const struct item *item = &w->items[i];
 
 		w->choices[i] = (struct choice){
 			.applied = item->file == file &&
-			           (!item->is_hint || next_random(w) % 2 == 0),
+			           (!item->is_hint || next_random(w) % 4 == 0),
 		};
+		w->late[i] = item->file == file && item->is_hint &&
+		             !w->choices[i].applied && hints < MAX_LATE &&
+		             !is_overtaken(w, i) && next_random(w) % 3 != 0;
+		hints += w->late[i] ? 1 : 0;
 	}
 	apply_choices(w);
 	for (size_t i = 0; i < w->count; i++) {
-		if (w->items[i].file != file)
+		if (w->items[i].file != file || w->late[i])
 			w->items[left++] = w->items[i];
 	}
 	w->count = left;
@@ -567,6 +632,7 @@ bool crash_states_visit(const struct rec_log *log,
 		byte_image_free(w.images[file]);
 	free(w.items);
 	free(w.choices);
+	free(w.late);
 	free(w.seen.keys);
 	return !w.stopped;
 }

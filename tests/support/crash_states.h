@@ -3,8 +3,9 @@
  * crash_states.h - what storage may hold after a power cut
  *
  * From a recorded log: everything before the last completed flush, and of the
- * operations since then any subset, torn at sector boundaries.  A flush of one
- * file says nothing about another.
+ * operations since then any subset, torn at boundaries of 512 or 4096 bytes.  A
+ * flush of one file says nothing about another, and nothing about discards, which
+ * can take effect later.
  */
 #ifndef QCF_CRASH_STATES_H
 #define QCF_CRASH_STATES_H
@@ -37,12 +38,16 @@ struct crash_options {
 	/* Visit about one state in n, and always the first and those in which
 	 * nothing is lost: 1 if 0. */
 	unsigned int thin;
+	/* What was possible up to this position of the log was visited with
+	 * another log that begins in the same way, and is not visited again. */
+	size_t from;
 };
 
 struct crash_totals {
 	uint64_t states;     /* visited, all different */
 	uint64_t duplicates; /* not visited again */
 	uint64_t left_out;   /* not visited because of thin */
+	uint64_t known;      /* not visited because of from */
 	uint64_t torn;       /* of the states, those with a torn write */
 	uint64_t windows;    /* between flushes or marks */
 	uint64_t sampled;    /* of the windows, not exhaustive */

@@ -64,15 +64,31 @@ static bool has(const char *text)
 	return false;
 }
 
-static struct crash_totals visit_all(const struct rec_log *log)
+static struct crash_totals visit_with(const struct rec_log *log,
+                                      const struct crash_options *options)
 {
-	struct crash_options options = { .seed = 1 };
 	struct crash_totals totals = { 0 };
 
 	seen.count = 0;
-	ck_assert(crash_states_visit(log, &options, note, NULL, &totals));
+	ck_assert(crash_states_visit(log, options, note, NULL, &totals));
 	ck_assert_uint_eq(totals.states, (uint64_t)seen.count);
 	return totals;
+}
+
+static struct crash_totals visit_all(const struct rec_log *log)
+{
+	return visit_with(log, &(struct crash_options){ .seed = 1 });
+}
+
+/* Whether a state is seen with one of many seeds. */
+static bool is_found(const struct rec_log *log, const char *text)
+{
+	for (uint64_t seed = 1; seed <= 200; seed++) {
+		visit_with(log, &(struct crash_options){ .seed = seed });
+		if (has(text))
+			return true;
+	}
+	return false;
 }
 
 /* The visited states are these and no others. */
@@ -200,7 +216,7 @@ START_TEST(torn_write)
 	begin("abc");
 	put(0, "XYZ");
 	assert_states_are(log_, "abc", "XYZ", "Xbc", "aYZ", "abZ", "XYc",
-	                  "XbZ");
+	                  "XbZ", "aYc");
 	end();
 }
 
@@ -276,6 +292,115 @@ START_TEST(unaligned_write_is_torn_at_the_sector)
 	ck_assert(has("aXX"));
 	ck_assert(has("abX"));
 	ck_assert(has("aX."));
+	end();
+}
+
+END_TEST
+
+/* Sectors 4 to 27, of which 8, 16 and 24 begin a unit of 4096 bytes. */
+START_TEST(write_is_torn_at_4096)
+{
+	static const char *const torn[] = {
+		"aaaaXXXXaaaaaaaaaaaaaaaaaaaa", "aaaaXXXXXXXXXXXXaaaaaaaaaaaa",
+		"aaaaXXXXXXXXXXXXXXXXXXXXaaaa", "aaaaXXXXaaaaaaaaXXXXXXXXXXXX",
+		"aaaaaaaaXXXXXXXXaaaaaaaaXXXX", "aaaaXXXXXXXXXXXXaaaaaaaaXXXX",
+		"aaaaaaaaaaaaaaaaXXXXXXXXaaaa", "aaaaaaaaaaaaaaaaaaaaaaaaXXXX",
+	};
+
+	begin("aaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+	put(4, "XXXXXXXXXXXXXXXXXXXXXXXX");
+	for (size_t i = 0; i < QCF_ARRAY_LEN(torn); i++)
+		ck_assert_msg(is_found(log_, torn[i]), "'%s' is missing",
+		              torn[i]);
+	end();
+}
+
+END_TEST
+
+static void discard(uint64_t sector, uint64_t count)
+{
+	ck_assert_int_eq(
+		qcf_storage_discard(s, sector * 512, count * 512, NULL), 0);
+}
+
+START_TEST(discard_can_be_late)
+{
+	begin("abc");
+	discard(0, 1);
+	put(1, "X");
+	flush();
+	put(2, "Y");
+	flush();
+	put(2, "Z");
+	/* At once, behind one flush, behind two, and never. */
+	ck_assert(is_found(log_, ".bc"));
+	ck_assert(is_found(log_, ".Xc"));
+	ck_assert(is_found(log_, "aXY"));
+	ck_assert(is_found(log_, ".XY"));
+	ck_assert(is_found(log_, "aXZ"));
+	ck_assert(is_found(log_, ".XZ"));
+	end();
+}
+
+END_TEST
+
+START_TEST(discard_is_not_later_than_what_is_written)
+{
+	begin("abc");
+	discard(0, 2);
+	put(1, "X");
+	flush();
+	put(2, "Y");
+	for (uint64_t seed = 1; seed <= 200; seed++) {
+		visit_with(log_, &(struct crash_options){ .seed = seed });
+		for (int i = 0; i < seen.count; i++)
+			ck_assert(seen.text[i][2] == 'c' ||
+			          seen.text[i][1] == 'X');
+	}
+	end();
+}
+
+END_TEST
+
+START_TEST(size_and_bytes_are_ordered_in_any_way)
+{
+	begin("ab");
+	put(1, "XY");
+	ck_assert_int_eq(qcf_storage_truncate(s, 4 * 512, NULL), 0);
+	/* The old size with the new bytes in it, each size with the old bytes,
+	 * and the last size with all or a part of them. */
+	visit_all(log_);
+	ck_assert(has("aX"));
+	ck_assert(has("ab."));
+	ck_assert(has("ab.."));
+	ck_assert(has("aX.."));
+	ck_assert(has("aXY."));
+	ck_assert(has("aX."));
+	ck_assert(has("abY."));
+	end();
+}
+
+END_TEST
+
+START_TEST(known_states_are_left_out)
+{
+	struct crash_totals totals;
+	size_t from;
+
+	begin("abc");
+	put(0, "X");
+	flush();
+	put(1, "Y");
+	from = log_->count;
+	put(2, "Z");
+	totals = visit_with(
+		log_, &(struct crash_options){ .seed = 1, .from = from });
+	ck_assert_uint_eq(totals.known, 2); /* "abc" and "Xbc" */
+	ck_assert(!has("abc"));
+	ck_assert(!has("Xbc"));
+	ck_assert(has("XYc"));
+	ck_assert(has("XYZ"));
+	ck_assert(has("XbZ"));
 	end();
 }
 
@@ -407,6 +532,11 @@ static void add(TCase *tcase)
 	tcase_add_test(tcase, zeros_and_discards);
 	tcase_add_test(tcase, small_writes_are_not_torn);
 	tcase_add_test(tcase, unaligned_write_is_torn_at_the_sector);
+	tcase_add_test(tcase, write_is_torn_at_4096);
+	tcase_add_test(tcase, discard_can_be_late);
+	tcase_add_test(tcase, discard_is_not_later_than_what_is_written);
+	tcase_add_test(tcase, size_and_bytes_are_ordered_in_any_way);
+	tcase_add_test(tcase, known_states_are_left_out);
 	tcase_add_test(tcase, mark_begins_anew);
 	tcase_add_test(tcase, long_windows_are_sampled);
 	tcase_add_test(tcase, files_are_independent);

@@ -22,25 +22,24 @@ static const uint64_t edges[] = {
 	UINT64_MAX,
 };
 
-__extension__ typedef unsigned __int128 wide;
-
 static void check_pair(uint64_t a, uint64_t b)
 {
 	uint64_t result = 4711;
-	wide sum = (wide)a + b;
-	wide product = (wide)a * b;
+	bool sum_fits = a <= UINT64_MAX - b;
+	bool product_fits = b == 0 || a <= UINT64_MAX / b;
 
-	if (qcf_add_u64(a, b, &result))
-		ck_assert(sum == result);
-	else
-		ck_assert(sum > UINT64_MAX && result == 4711);
+	ck_assert(qcf_add_u64(a, b, &result) == sum_fits);
+	ck_assert_uint_eq(result, sum_fits ? a + b : 4711);
 	result = 4711;
-	if (qcf_mul_u64(a, b, &result))
-		ck_assert(product == result);
-	else
-		ck_assert(product > UINT64_MAX && result == 4711);
-	if (b != 0)
-		ck_assert(qcf_div_ceil(a, b) == ((wide)a + b - 1) / b);
+	ck_assert(qcf_mul_u64(a, b, &result) == product_fits);
+	ck_assert_uint_eq(result, product_fits ? a * b : 4711);
+	if (b == 0)
+		return;
+	/* The smallest number of pieces of b that cover a. */
+	result = qcf_div_ceil(a, b);
+	ck_assert(result == 0 || result - 1 <= UINT64_MAX / b);
+	ck_assert(result == 0 ? a == 0 : (result - 1) * b < a);
+	ck_assert(result > UINT64_MAX / b || result * b >= a);
 }
 
 START_TEST(sums_products_and_quotients)
@@ -67,7 +66,8 @@ START_TEST(ranges)
 		for (size_t j = 0; j < QCF_ARRAY_LEN(edges); j++) {
 			for (size_t k = 0; k < QCF_ARRAY_LEN(edges); k++) {
 				bool within =
-					(wide)edges[i] + edges[j] <= edges[k];
+					edges[i] <= UINT64_MAX - edges[j] &&
+					edges[i] + edges[j] <= edges[k];
 
 				ck_assert(qcf_range_within(edges[i], edges[j],
 				                           edges[k]) == within);

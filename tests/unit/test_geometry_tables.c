@@ -205,6 +205,30 @@ START_TEST(arguments_outside_the_limits_are_named)
 
 END_TEST
 
+static void refused_v1(uint32_t cluster_bits, uint32_t l2_bits,
+                       const char *words)
+{
+	struct qcowfmt_error *error = NULL;
+	struct qcf_geometry g;
+
+	ck_assert_int_eq(
+		qcf_geometry_init_v1(&g, cluster_bits, l2_bits, &error),
+		-EINVAL);
+	ck_assert_ptr_nonnull(strstr(qcowfmt_error_message(error), words));
+	qcowfmt_error_free(error);
+}
+
+START_TEST(version_1_has_limits_of_its_own)
+{
+	refused_v1(8, 9, "cluster_bits");
+	refused_v1(17, 9, "cluster_bits");
+	refused_v1(12, 5, "l2_bits");
+	refused_v1(12, 14, "l2_bits");
+	refused_v1(UINT32_MAX, UINT32_MAX, "cluster_bits");
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, guest_side_of_every_cluster_size);
@@ -215,6 +239,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, offsets_are_cut_into_indices);
 	tcase_add_test(tcase, counts_round_up);
 	tcase_add_test(tcase, arguments_outside_the_limits_are_named);
+	tcase_add_test(tcase, version_1_has_limits_of_its_own);
 }
 
 int main(void)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "error.h"
-#include "text.h"
+#include "qcowfmt.h"
 #include "unit.h"
 
 static const struct {
@@ -49,10 +49,10 @@ START_TEST(every_row)
 	char text[64];
 
 	strcpy(text, table[_i].text);
-	qcf_text_clean(text);
+	qcowfmt_clean_text(text);
 	ck_assert_str_eq(text, table[_i].clean);
 	/* Nothing is left to do. */
-	qcf_text_clean(text);
+	qcowfmt_clean_text(text);
 	ck_assert_str_eq(text, table[_i].clean);
 }
 

@@ -6,9 +6,50 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tool_text.h"
-
 #define REPLACEMENT_CHARACTER 0xfffdu
+
+/* Length of the UTF-8 sequence that a first byte announces; 0 if none. */
+static size_t sequence_len(unsigned char first)
+{
+	if (first < 0x80)
+		return 1;
+	if (first >= 0xc2 && first < 0xe0)
+		return 2;
+	if (first >= 0xe0 && first < 0xf0)
+		return 3;
+	if (first >= 0xf0 && first < 0xf5)
+		return 4;
+	return 0;
+}
+
+/* Decode one character and move past it; the replacement character, and past one
+ * byte, if it is none. */
+static uint32_t next_character(const char **text)
+{
+	/* Smallest value that needs a sequence of this length. */
+	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	const unsigned char *bytes = (const unsigned char *)*text;
+	size_t len = sequence_len(bytes[0]);
+	uint32_t value;
+	size_t i;
+
+	(*text)++;
+	if (len == 0)
+		return REPLACEMENT_CHARACTER;
+	if (len == 1)
+		return bytes[0];
+	value = bytes[0] & (0x7fu >> len);
+	for (i = 1; i < len; i++) {
+		if ((bytes[i] & 0xc0) != 0x80)
+			return REPLACEMENT_CHARACTER;
+		value = value << 6 | (bytes[i] & 0x3fu);
+	}
+	if (value < smallest[len] || value > 0x10ffff ||
+	    (value >= 0xd800 && value < 0xe000))
+		return REPLACEMENT_CHARACTER;
+	*text += len - 1;
+	return value;
+}
 
 static void print_character(uint32_t value)
 {
@@ -16,8 +57,6 @@ static void print_character(uint32_t value)
 	static const char letters[] = "\"\\bfnrt";
 	const char *found;
 
-	if (value == QCF_NOT_UTF8)
-		value = REPLACEMENT_CHARACTER;
 	if (value < 0x80 && (found = strchr(special, (int)value)) != NULL &&
 	    value != 0)
 		printf("\\%c", letters[found - special]);
@@ -35,7 +74,7 @@ void qcf_json_print_string(const char *value)
 {
 	putchar('"');
 	while (*value != '\0')
-		print_character(qcf_next_character(&value));
+		print_character(next_character(&value));
 	putchar('"');
 }
 

@@ -315,7 +315,7 @@ static ssize_t read_all(int fd, unsigned char *bytes, size_t room)
 
 static char *load_file(struct secret *secret, const char *path)
 {
-	QCF_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	QCF_AUTO_FD int fd = qcf_open_fd(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got;
 
 	/* The quotation marks are those of the C library GLib. */

@@ -11,9 +11,6 @@
 
 #include "tool_util.h"
 
-/* No character. */
-#define QCF_NOT_UTF8 0xfffffffeu
-
 /* A copy that is plain; the caller frees it. */
 char *qcf_plain_text(const char *text);
 
@@ -22,9 +19,5 @@ void qcf_print_plain(const char *text);
 
 /* Make a message of the program plain, but for the ends of its lines. */
 void qcf_clean_lines(char *text);
-
-/* Decode one character and move past it; QCF_NOT_UTF8, and past one byte, if it
- * is none. */
-uint32_t qcf_next_character(const char **text);
 
 #endif

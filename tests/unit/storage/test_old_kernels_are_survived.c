@@ -20,8 +20,8 @@ int __wrap_fdatasync(int fd);
 int __real_fdatasync(int fd);
 off_t WRAPPED(lseek)(int fd, off_t offset, int whence);
 off_t REAL(lseek)(int fd, off_t offset, int whence);
-int WRAPPED(fcntl)(int fd, int command, ...);
-int REAL(fcntl)(int fd, int command, ...);
+int WRAPPED_FCNTL(int fd, int command, ...);
+int REAL_FCNTL(int fd, int command, ...);
 long __wrap_syscall(long number, ...);
 
 static int fallocate_errno, fdatasync_errno, lseek_errno, lock_errno;
@@ -56,7 +56,7 @@ off_t WRAPPED(lseek)(int fd, off_t offset, int whence)
 	return -1;
 }
 
-int WRAPPED(fcntl)(int fd, int command, ...)
+int WRAPPED_FCNTL(int fd, int command, ...)
 {
 	va_list args;
 
@@ -66,10 +66,10 @@ int WRAPPED(fcntl)(int fd, int command, ...)
 
 	va_end(args);
 	if (command != F_OFD_SETLK || lock_errno == 0)
-		return REAL(fcntl)(fd, command, arg);
+		return REAL_FCNTL(fd, command, arg);
 	if (lock_fails_later) {
 		lock_fails_later = false;
-		return REAL(fcntl)(fd, command, arg);
+		return REAL_FCNTL(fd, command, arg);
 	}
 	errno = lock_errno;
 	return -1;

@@ -222,10 +222,14 @@ START_TEST(impossible_vectors)
 {
 	struct iovec iov[2] = { { NULL, SIZE_MAX }, { NULL, 2 } };
 
-	assert_fails(qcf_storage_pwritev(&broken, iov, 2, 0, errp), EINVAL,
-	             QCOWFMT_ERR_USAGE);
-	assert_fails(qcf_storage_preadv(&broken, iov, 2, 0, true, errp), EINVAL,
-	             QCOWFMT_ERR_USAGE);
+	/* A narrower size_t cannot say anything that long. */
+	if (SIZE_MAX == UINT64_MAX) {
+		assert_fails(qcf_storage_pwritev(&broken, iov, 2, 0, errp),
+		             EINVAL, QCOWFMT_ERR_USAGE);
+		assert_fails(
+			qcf_storage_preadv(&broken, iov, 2, 0, true, errp),
+			EINVAL, QCOWFMT_ERR_USAGE);
+	}
 	assert_fails(qcf_storage_preadv(&broken, iov, -1, 0, true, errp),
 	             EINVAL, QCOWFMT_ERR_USAGE);
 	assert_fails(qcf_storage_preadv(&broken, NULL, 1, 0, true, errp),

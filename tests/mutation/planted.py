@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""One mistake of each class that tests are there to find.
+
+Each is an edit of one file of the library: the old text, which must be there
+exactly once, and the new.  The named test must pass without the edit and fail
+with it.  Where a sanitizer is named, the file is compiled and the program linked
+with it: only what the file does is looked at, which is what was changed.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Planted:
+    """A mistake, and who finds it."""
+    kind: str
+    path: str
+    old: str
+    new: str
+    test: str
+    sanitizer: str = ""
+    env: dict = dataclasses.field(default_factory=dict)
+
+
+def crash(*operations):
+    """All crash states of a sequence of operations, which are a few."""
+    return {"QCF_SEQUENCE": " ".join(operations)}
+
+
+PLANTED = [
+    Planted("ordering edge dropped", "lib/meta/writeback.c",
+            """	int ret = write_counts(meta, batch, errp);
+
+	if (ret == 0)
+		ret = write_blocks(meta, batch, errp);
+	if (ret == 0)
+		ret = write_mappings(meta, batch, errp);
+""", """	int ret = write_mappings(meta, batch, errp);
+
+	if (ret == 0)
+		ret = write_blocks(meta, batch, errp);
+	if (ret == 0)
+		ret = write_counts(meta, batch, errp);
+""", "crash_states_v3_512", env=crash("write_many", "flush")),
+    Planted("flush dropped", "lib/meta/writeback.c",
+            """		return qcf_wrap(errp, "writing refcount blocks", ret);
+	return qcf_meta_flush(meta, errp);
+""", """		return qcf_wrap(errp, "writing refcount blocks", ret);
+	return 0;
+""", "crash_states_v3_512", env=crash("write_many", "flush")),
+    Planted("refcount off by one", "lib/meta/refcount.c",
+            "increase ? value + 1 : value - 1);",
+            "increase ? value + 1 : value - (value > 1));",
+            "test_discard_gives_space_back"),
+    Planted("double allocation", "lib/meta/alloc.c",
+            """	int ret = find_run(meta, max, &first, &run, errp);
+
+	if (ret == 0)
+		ret = qcf_refcount_increase(meta, first, run, &done, errp);
+""", """	int ret = find_run(meta, max, &first, &run, errp);
+
+	if (ret == 0)
+		ret = qcf_refcount_increase(meta, first, run, &done, errp);
+	if (ret == 0 && run == 1)
+		(void)qcf_refcount_decrease(meta, first, run, &done, NULL);
+""", "crash_states_v3_512",
+            env=crash("write_new", "write_second_l2", "flush")),
+    Planted("wrong copy on write", "lib/io/cow.c",
+            "prepare_part(image, range->end, range->span_end,",
+            "prepare_part(image, range->end - 1, range->span_end - 1,",
+            "crash_states_v3_4096_overlay", env=crash("write_part", "flush")),
+    Planted("wrong IV on copy on write", "lib/io/encrypted.c",
+            "uint64_t guest_start = p->guest_offset - cow->head.len;",
+            "uint64_t guest_start = p->guest_offset;",
+            "crash_states_v2_4096_aes_overlay",
+            env=crash("write_part", "flush")),
+    Planted("stale cache after discard", "lib/io/compressed.c",
+            "uint64_t reclaims = atomic_load(&layer->meta->reclaims);",
+            "uint64_t reclaims = 0;",
+            "test_reused_space_shows_new_data"),
+    Planted("lock dropped", "lib/meta/quarantine.c",
+            """	QCF_GUARD(&q->lock);
+	struct qcf_freed_batch *taken = NULL;
+""", """	struct qcf_freed_batch *taken = NULL;
+""", "disjoint_writers_lose_nothing", sanitizer="thread"),
+    Planted("memory leak", "lib/io/cow.c",
+            "	free(cow->tail.bytes);\n", "",
+            "crash_states_v3_4096_overlay", sanitizer="leak",
+            env=crash("write_part", "flush")),
+    Planted("read out of bounds", "lib/format/probe.c",
+            "memcpy(padded, bytes, QCF_MIN(len, sizeof(padded)));",
+            "memcpy(padded, bytes, sizeof(padded));",
+            "test_probe_table", sanitizer="address"),
+    Planted("header field not checked", "lib/format/header_check.c",
+            "cluster_bits <= QCF_MAX_CLUSTER_BITS)",
+            "cluster_bits <= 62)",
+            "test_header_rejects_bad_fields"),
+    Planted("guard against a loop removed", "lib/io/chain.c",
+            "	int ret = check_loop(image, storage, errp);\n",
+            "	int ret = 0;\n",
+            "test_backing_chain_limits"),
+    Planted("error swallowed", "lib/io/write.c",
+            "ret = fill_clusters(request, p, to, &range, errp);",
+            "(void)fill_clusters(request, p, to, &range, NULL);",
+            "storage_faults_v3_512", env={"QCF_THIN": "16"}),
+    Planted("short transfer taken for a whole one", "lib/storage/fd_io.c",
+            "while (ret > 0 && done < len &&",
+            "while (false && done < len &&",
+            "test_transfers_are_complete"),
+    Planted("interrupted call not repeated", "lib/storage/fd_io.c",
+            "} while (ret < 0 && errno == EINTR);",
+            "} while (false);",
+            "test_transfers_are_complete"),
+    Planted("reference policy bypassed", "lib/io/reference.c",
+            "	if (w->name[0] == '/' || is_file_protocol(w->name))\n",
+            "	if (false)\n",
+            "test_references_stay_beneath"),
+    Planted("control characters not escaped", "lib/base/text.c",
+            "{ 0, 0x1f },", "{ 0, 0x1a },",
+            "test_text_is_made_plain"),
+]
