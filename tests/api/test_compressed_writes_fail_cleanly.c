@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "api_disk.h"
+#include "built_with.h"
 #include "compressed_data.h"
 
 #define CLUSTER ((uint64_t)65536)
@@ -169,6 +170,8 @@ START_TEST(levels_act)
 	uint32_t type = (uint32_t)_i;
 	int32_t highest = type == 0 ? 9 : 19;
 
+	if (type == 1 && !built_with_zstd())
+		return;
 	ck_assert_int_lt(size_at_level(type, highest), size_at_level(type, 1));
 	create(type);
 	for (int32_t level = -1; level <= 20; level++) {

@@ -4,6 +4,7 @@
  * conversion ends with that failure, no thread is left, and the target is an
  * image that can be opened and has no corruption.
  */
+#include "built_with.h"
 #include "convert_test.h"
 #include "fail_storage.h"
 
@@ -237,7 +238,7 @@ START_TEST(streaming)
 {
 	struct qcowfmt_create_options create = {
 		.struct_size = sizeof(create),
-		.compression_type = 1,
+		.compression_type = built_with_zstd(),
 	};
 	struct qcowfmt_convert_options options = {
 		.struct_size = sizeof(options),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api_test.h"
+#include "built_with.h"
 
 #define SIZE ((uint64_t)100 << 20)
 
@@ -30,6 +31,8 @@ static void compare(const struct options_row *row, const char *size,
 	struct api_bytes a;
 	struct api_bytes b;
 
+	if (ours.compression_type == 1 && !built_with_zstd())
+		return;
 	ours.backing_filename = backing;
 	ours.backing_format = format;
 	API_OK(create("ours.qcow2", &ours));
@@ -219,6 +222,8 @@ static void compare_luks(const struct options_row *row, uint64_t area)
 	struct api_bytes b;
 
 	ours.encryption = &luks;
+	if (ours.compression_type == 1 && !built_with_zstd())
+		return;
 	API_OK(create("ours.qcow2", &ours));
 	ck_assert_int_eq(api_run(api_qemu_img, "create", "-q", "--object",
 	                         "secret,id=sec0,data=secret", "-f", "qcow2",

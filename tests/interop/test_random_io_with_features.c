@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "built_with.h"
 #include "harness.h"
 #include "layer.h"
 
@@ -132,6 +133,7 @@ static void choose_image(struct image *image, int index)
 	image->index = index;
 	image->rng = qcf_rng_new(qcf_seed(), (uint64_t)index);
 	*s = kind->shape;
+	s->zstd = s->zstd && built_with_zstd();
 	s->version = s->version ? s->version : 3;
 	s->cluster_size = UINT64_C(1) << kind->bits[index % SIZES];
 	s->refcount_bits = s->version < 3 ? 16 : 1u << (index % 7);

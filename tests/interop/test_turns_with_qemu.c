@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "built_with.h"
 #include "harness.h"
 #include "layer.h"
 #include "qemu_turn.h"
@@ -221,6 +222,7 @@ static void choose_game(struct game *game, int index)
 	memset(game, 0, sizeof(*game));
 	game->rng = qcf_rng_new(qcf_seed(), (uint64_t)index);
 	game->shape = kind->shape;
+	game->shape.zstd = game->shape.zstd && built_with_zstd();
 	game->shape.cluster_size = kind->sizes[size];
 	game->shape.luks = index;
 	game->shape.l2_bits = 6 + (uint32_t)size;

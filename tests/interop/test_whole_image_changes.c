@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "approve.h"
+#include "built_with.h"
 #include "change.h"
 #include "harness.h"
 #include "model_check.h"
@@ -134,6 +135,7 @@ static const struct kind *choose(int index, struct qcf_rng *rng,
 	for (; index >= size_count(kind); kind++)
 		index -= size_count(kind);
 	*shape = kind->shape;
+	shape->zstd = shape->zstd && built_with_zstd();
 	shape->version = shape->version ? shape->version : 3;
 	shape->cluster_size = kind->sizes[index];
 	shape->l2_bits = 6;

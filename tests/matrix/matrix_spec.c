@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* matrix_spec.c - which kinds of image there are */
 #include "matrix_spec.h"
+#include "built_with.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,7 +122,8 @@ static bool version_allows(const struct qcf_traits *t)
 		return t->compression_type == 0 && t->refcount_bits == 16 &&
 		       !t->extended_l2 && !t->data_file && !t->lazy_refcounts;
 	default:
-		return t->refcount_bits != 0;
+		return t->refcount_bits != 0 &&
+		       (t->compression_type == 0 || built_with_zstd());
 	}
 }
 

@@ -157,12 +157,17 @@ programs_of()
 	local builddir=$1
 
 	shift
-	meson introspect --tests "$builddir" | python3 -c '
+	meson introspect --tests --targets "$builddir" | python3 -c '
 import json, os, sys
 builddir, *names = sys.argv[1:]
-for test in json.load(sys.stdin):
+about = json.load(sys.stdin)
+files = {target["id"]: target["filename"] for target in about["targets"]}
+for test in about["tests"]:
     if {test["name"], *(s.split(":")[-1] for s in test["suite"])} & set(names):
-        print(os.path.relpath(test["cmd"][0], builddir))
+        for needed in test["depends"]:
+            for name in files.get(needed, []):
+                print(os.path.relpath(os.path.realpath(name),
+                                      os.path.realpath(builddir)))
 ' "$builddir" "$@" | sort -u
 }
 
@@ -215,4 +220,15 @@ run_tests()
 		tail -n 20 "$dir/test.log"
 		failed "meson test $* ended with $status"
 	fi
+}
+
+# cpu_seconds - how much of the processors this script and its children used
+cpu_seconds()
+{
+	local hertz
+
+	hertz=$(getconf CLK_TCK)
+	# Past the name, which may hold anything: fields 14 to 17 are times.
+	sed 's/.*) //' "/proc/$$/stat" |
+		awk -v hertz="$hertz" '{ print int(($12 + $13 + $14 + $15) / hertz) }'
 }
