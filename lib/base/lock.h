@@ -2,9 +2,8 @@
 /*
  * lock.h - mutexes with a rank, and condition variables
  *
- * QCF_GUARD(&mutex) holds a mutex to the end of the scope.  In debug builds
- * (QCF_DEBUG_LOCKS) taking a mutex out of rank order aborts with both names:
- * that is a bug of the library, not a state an image can cause.
+ * QCF_GUARD(&mutex) holds a mutex to the end of the scope.  What a thread may do
+ * while it holds one depends on the rank: see lock_order.h.
  */
 #ifndef QCF_LOCK_H
 #define QCF_LOCK_H
@@ -14,13 +13,7 @@
 #include <stdint.h>
 
 #include "auto.h"
-
-enum qcf_rank {
-
-#define QCF_LOCK(rank, name, may_span_io) name = (rank),
-#include "lock_ranks.def"
-#undef QCF_LOCK
-};
+#include "lock_order.h"
 
 struct qcf_mutex {
 	pthread_mutex_t mutex;

@@ -7,17 +7,85 @@
  * memory: its pool is small and fixed, and keys have qcf_secret.
  *
  * Random bytes come from getrandom(), because libgcrypt's generator ends the
- * process when it cannot get any.
+ * process when it cannot get any.  It also does when it finds no memory for a
+ * digest, which deriving a key needs for each iteration: so there is a reserve for
+ * small blocks, which are given back at once.
  */
+#include <errno.h>
 #include <gcrypt.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "crypt_lib.h"
 
 #define OLDEST_GCRYPT "1.8.0"
+
+/* Larger than any digest; more than there are threads that derive a key at the
+ * same time without memory. */
+#define RESERVE_SIZE  128u
+#define RESERVE_COUNT 64u
+
+static struct {
+	_Alignas(16) uint8_t blocks[RESERVE_COUNT][RESERVE_SIZE];
+	atomic_bool taken[RESERVE_COUNT];
+} reserve;
+
+static void *take_reserve(size_t size)
+{
+	for (size_t i = 0; size <= RESERVE_SIZE && i < RESERVE_COUNT; i++) {
+		if (!atomic_exchange(&reserve.taken[i], true))
+			return reserve.blocks[i];
+	}
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* The block of the reserve that memory is, or RESERVE_COUNT. */
+static size_t reserve_index(const void *memory)
+{
+	uintptr_t at = (uintptr_t)memory - (uintptr_t)reserve.blocks;
+
+	return at < sizeof(reserve.blocks) ? at / RESERVE_SIZE : RESERVE_COUNT;
+}
+
+static void *new_memory(size_t size)
+{
+	void *memory = malloc(size);
+
+	return memory != NULL ? memory : take_reserve(size);
+}
+
+static void free_memory(void *memory)
+{
+	size_t i = reserve_index(memory);
+
+	if (i == RESERVE_COUNT) {
+		free(memory);
+		return;
+	}
+	explicit_bzero(reserve.blocks[i], RESERVE_SIZE);
+	atomic_store(&reserve.taken[i], false);
+}
+
+static void *resize_memory(void *memory, size_t size)
+{
+	size_t i = reserve_index(memory);
+	void *moved;
+
+	if (i == RESERVE_COUNT)
+		return realloc(memory, size);
+	moved = malloc(size);
+	if (moved == NULL)
+		return NULL;
+	memcpy(moved, memory, size < RESERVE_SIZE ? size : RESERVE_SIZE);
+	free_memory(memory);
+	return moved;
+}
 
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 static bool init_done;
@@ -28,6 +96,11 @@ static void init_gcrypt(void)
 
 	if (gcry_check_version(OLDEST_GCRYPT) == NULL)
 		return;
+	/* Functions of ours would end that mode.  What was allocated before is
+	 * malloc()'s, too. */
+	if (!begun && !gcry_fips_mode_active())
+		gcry_set_allocation_handler(new_memory, new_memory, NULL,
+		                            resize_memory, free_memory);
 	if (!begun) {
 		gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
 		gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);

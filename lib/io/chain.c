@@ -60,7 +60,7 @@ static int open_data_file(struct qcowfmt_image *image, struct qcf_layer *layer,
 	struct qcowfmt_storage *data = options->data_storage;
 	int ret = 0;
 
-	if (!qcf_layer_has_data_file(layer)) {
+	if (layer->meta == NULL || !layer->meta->geometry.data_file) {
 		if (data == NULL)
 			return 0;
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,

@@ -91,18 +91,36 @@ int qcf_request_begin_write(struct qcf_request *request,
 	if (!top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
 		                "%s is opened read-only", top->storage->name);
+	/* Looked at inside: what the gate was closed for may have failed. */
+	qcf_request_begin_read(request, image);
 	ret = qcf_poison_check(qcf_layer_poison(top), errp);
 	if (ret == 0 && top->meta != NULL)
 		ret = qcf_meta_check_usable(top->meta, errp);
-	if (ret < 0)
-		return qcf_wrap(errp, top->storage->name, ret);
-	qcf_request_begin_read(request, image);
-	return 0;
+	if (ret == 0)
+		return 0;
+	qcf_request_end(request);
+	return qcf_wrap(errp, top->storage->name, ret);
+}
+
+void qcf_request_begin_both(struct qcf_request *first,
+                            struct qcowfmt_image *first_image,
+                            struct qcf_request *second,
+                            struct qcowfmt_image *second_image)
+{
+	*first = (struct qcf_request){ .image = first_image };
+	*second = (struct qcf_request){ .image = second_image };
+	if (qcf_image_comes_first(first_image, second_image))
+		qcf_request_begin_read(first, first_image);
+	if (first_image != second_image)
+		qcf_request_begin_read(second, second_image);
+	if (first->slot == NULL)
+		qcf_request_begin_read(first, first_image);
 }
 
 void qcf_request_end(struct qcf_request *request)
 {
-	qcf_gate_leave(&request->image->gate, request->slot);
+	if (request->slot != NULL)
+		qcf_gate_leave(&request->image->gate, request->slot);
 }
 
 void qcf_request_renew(struct qcf_request *request)

@@ -51,7 +51,8 @@ struct qcf_payload {
 /* A running request. */
 struct qcf_request {
 	struct qcowfmt_image *image;
-	struct qcf_gate_slot *slot; /* NULL: the only one, the gate is closed */
+	struct qcf_gate_slot *slot; /* NULL: the only one, the gate is closed;
+				     * or under the slot of another request */
 };
 
 /* An image without layers; the chain is opened into it. */
@@ -73,6 +74,23 @@ int qcf_request_begin_write(struct qcf_request *request,
 void qcf_request_begin_read(struct qcf_request *request,
                             struct qcowfmt_image *image);
 void qcf_request_end(struct qcf_request *request);
+
+/*
+ * Whoever is inside the gate of one image, or has closed it, and waits for that of
+ * another one enters or closes them in this order, and each of them once: others
+ * who wait for the same two gates would otherwise wait for ever.
+ */
+static inline bool qcf_image_comes_first(const struct qcowfmt_image *image,
+                                         const struct qcowfmt_image *other)
+{
+	return (uintptr_t)image < (uintptr_t)other;
+}
+
+/* Enter two images, which may be the same, for reading. */
+void qcf_request_begin_both(struct qcf_request *first,
+                            struct qcowfmt_image *first_image,
+                            struct qcf_request *second,
+                            struct qcowfmt_image *second_image);
 
 /* Forget all mappings looked up so far. */
 void qcf_request_renew(struct qcf_request *request);

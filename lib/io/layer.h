@@ -10,7 +10,7 @@
 #include "meta.h"
 
 struct qcf_layer {
-	int format;  /* enum qcowfmt_format: RAW or QCOW2 */
+	int format;  /* enum qcowfmt_format: RAW, QCOW or QCOW2 */
 	bool probed; /* the format was found out from the content */
 	bool writable;
 	uint32_t depth;                    /* 0 = the image opened first */
@@ -65,10 +65,11 @@ void qcf_layer_abandon(struct qcf_layer *layer);
 
 struct qcf_poison *qcf_layer_poison(struct qcf_layer *layer);
 
-/* Whether guest data is in a file of its own. */
+/* Whether guest data is in a file of its own.  Once the image is open this can be
+ * asked at any time: unlike the geometry it never changes. */
 static inline bool qcf_layer_has_data_file(const struct qcf_layer *layer)
 {
-	return layer->meta != NULL && layer->meta->geometry.data_file;
+	return layer->data != layer->storage;
 }
 
 /*

@@ -101,6 +101,7 @@ static struct party *find_party(struct change *c,
 	return NULL;
 }
 
+/* With the gate closed: the version can be changed. */
 static int check_image(const struct party *p, struct qcowfmt_error **errp)
 {
 	const struct qcf_layer *top = qcf_image_top(p->image);
@@ -119,10 +120,8 @@ static int check_image(const struct party *p, struct qcowfmt_error **errp)
 static int begin_party(struct party *p, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *top = qcf_image_top(p->image);
-	int ret = check_image(p, errp);
+	int ret = 0;
 
-	if (ret < 0)
-		return ret;
 	if (p->changes)
 		ret = qcf_exclusive_begin_without_data(p->image, errp);
 	else
@@ -130,6 +129,9 @@ static int begin_party(struct party *p, struct qcowfmt_error **errp)
 	if (ret < 0)
 		return qcf_wrap(errp, top->storage->name, ret);
 	p->closed = true;
+	ret = check_image(p, errp);
+	if (ret < 0)
+		return ret;
 	if (p->changes)
 		ret = qcf_draft_begin(&p->draft, top->meta,
 		                      top->meta->header.virtual_size, errp);

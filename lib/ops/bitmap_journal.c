@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "bitmap_journal.h"
-#include "fd_io.h"
 #include "checked.h"
+#include "fd_io.h"
 #include "meta_tables.h"
 
 static const char magic[8] = "QCFBMAP\1";

@@ -286,7 +286,7 @@ static int check_usage(const struct qcf_layer *top, uint32_t flags,
 		                name);
 	if ((flags & REPAIRS) == 0)
 		return 0;
-	if (top->meta->geometry.version == 1)
+	if (top->format == QCOWFMT_FORMAT_QCOW)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s: a version 1 image cannot be repaired",
 		                name);

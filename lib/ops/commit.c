@@ -213,40 +213,51 @@ static int grow_base(struct committing *c, struct qcowfmt_error **errp)
 static int copy_stable(struct committing *c, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *base = qcf_image_top(c->base);
-	int ret = qcf_exclusive_begin(c->base, errp);
+	int ret = copy(c, errp);
 
 	if (ret < 0)
 		return ret;
-	ret = copy(c, errp);
-	if (ret == 0)
-		ret = base->meta != NULL
-		              ? qcf_writeback_drain(base->meta, errp)
-		              : qcf_flush_or_poison(base->storage,
-		                                    &base->raw_poison, errp);
-	qcf_exclusive_end(c->base);
-	return ret;
+	return base->meta != NULL
+	               ? qcf_writeback_drain(base->meta, errp)
+	               : qcf_flush_or_poison(base->storage, &base->raw_poison,
+	                                     errp);
 }
 
 static int commit_keeping(struct committing *c, struct qcowfmt_error **errp)
 {
+	bool image_first = qcf_image_comes_first(c->image, c->base);
 	int ret;
 
-	qcf_request_begin_read(&c->from, c->image);
-	ret = copy_stable(c, errp);
+	if (image_first)
+		qcf_request_begin_read(&c->from, c->image);
+	ret = qcf_exclusive_begin(c->base, errp);
+	if (ret == 0) {
+		if (!image_first)
+			qcf_request_begin_read(&c->from, c->image);
+		ret = copy_stable(c, errp);
+		qcf_exclusive_end(c->base);
+	}
 	qcf_request_end(&c->from);
 	return ret;
 }
 
 static int commit_emptying(struct committing *c, struct qcowfmt_error **errp)
 {
-	int ret = qcf_exclusive_begin(c->image, errp);
+	bool image_first = qcf_image_comes_first(c->image, c->base);
+	struct qcowfmt_image *first = image_first ? c->image : c->base;
+	struct qcowfmt_image *second = image_first ? c->base : c->image;
+	int ret = qcf_exclusive_begin(first, errp);
 
 	if (ret < 0)
 		return ret;
-	ret = copy_stable(c, errp);
-	if (ret == 0)
-		ret = qcf_empty(c->image, errp);
-	qcf_exclusive_end(c->image);
+	ret = qcf_exclusive_begin(second, errp);
+	if (ret == 0) {
+		ret = copy_stable(c, errp);
+		if (ret == 0)
+			ret = qcf_empty(c->image, errp);
+		qcf_exclusive_end(second);
+	}
+	qcf_exclusive_end(first);
 	return ret;
 }
 

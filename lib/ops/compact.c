@@ -34,7 +34,7 @@ static int check_image(const struct qcf_compaction *c,
 	if (c->options->flags != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "unknown compact flags");
-	if (c->meta == NULL || c->meta->header.version == 1)
+	if (c->layer->format != QCOWFMT_FORMAT_QCOW2)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "%s images cannot be compacted",
 		                qcowfmt_format_name(c->layer->format));

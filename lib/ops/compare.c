@@ -321,8 +321,8 @@ int qcf_compare(struct qcowfmt_image *first, struct qcowfmt_image *second,
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "unknown compare flags 0x%x",
 		                options->flags & ~QCOWFMT_COMPARE_STRICT);
-	qcf_request_begin_read(&c.sides[0].request, first);
-	qcf_request_begin_read(&c.sides[1].request, second);
+	qcf_request_begin_both(&c.sides[0].request, first, &c.sides[1].request,
+	                       second);
 	ret = compare(&c, first, second, errp);
 	end_side(&c.sides[1]);
 	end_side(&c.sides[0]);

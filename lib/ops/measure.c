@@ -129,13 +129,12 @@ static int add_bitmaps(struct qcf_meta *meta, const struct qcf_bitmap_ext *ext,
 }
 
 /* Version 3 can keep the bitmaps of version 3. */
-static int measure_bitmaps(struct qcowfmt_image *source,
-                           const struct qcowfmt_create_options *o,
-                           struct qcowfmt_measure_result *result,
-                           struct qcowfmt_error **errp)
+static int measure_bitmaps_inside(struct qcowfmt_image *source,
+                                  const struct qcowfmt_create_options *o,
+                                  struct qcowfmt_measure_result *result,
+                                  struct qcowfmt_error **errp)
 {
-	struct qcf_meta *meta =
-		source == NULL ? NULL : qcf_image_top(source)->meta;
+	struct qcf_meta *meta = qcf_image_top(source)->meta;
 	const struct qcf_extension *raw;
 	struct qcf_bitmap_ext ext;
 	int ret;
@@ -153,6 +152,23 @@ static int measure_bitmaps(struct qcowfmt_image *source,
 		ret = add_bitmaps(meta, &ext, qcf_create_cluster_size(o),
 		                  &result->bitmaps, errp);
 	return qcf_wrap(errp, "measuring dirty bitmaps", ret);
+}
+
+/* What the header says of them may be replaced by a change of bitmaps. */
+static int measure_bitmaps(struct qcowfmt_image *source,
+                           const struct qcowfmt_create_options *o,
+                           struct qcowfmt_measure_result *result,
+                           struct qcowfmt_error **errp)
+{
+	struct qcf_request request;
+	int ret;
+
+	if (source == NULL)
+		return 0;
+	qcf_request_begin_read(&request, source);
+	ret = measure_bitmaps_inside(source, o, result, errp);
+	qcf_request_end(&request);
+	return ret;
 }
 
 /* ------------------------------------------------------------ versions 2 and 3 */

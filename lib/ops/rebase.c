@@ -388,6 +388,24 @@ static int check(const struct rebasing *r, const struct qcowfmt_image *new_base,
 	return ret < 0 ? ret : check_loop(r, new_base, errp);
 }
 
+static int begin(struct rebasing *r, struct qcowfmt_image *new_base,
+                 struct qcowfmt_error **errp)
+{
+	struct qcowfmt_image *image = r->request.image;
+	bool base_first =
+		new_base != NULL && qcf_image_comes_first(new_base, image);
+	int ret;
+
+	if (base_first)
+		qcf_request_begin_read(&r->below, new_base);
+	ret = qcf_exclusive_begin(image, errp);
+	if (ret == 0 && new_base != NULL && !base_first)
+		qcf_request_begin_read(&r->below, new_base);
+	if (ret < 0 && base_first)
+		qcf_request_end(&r->below);
+	return ret;
+}
+
 int qcf_rebase(struct qcowfmt_image *image, struct qcowfmt_image *new_base,
                const struct qcowfmt_rebase_options *options,
                struct qcowfmt_error **errp)
@@ -401,14 +419,12 @@ int qcf_rebase(struct qcowfmt_image *image, struct qcowfmt_image *new_base,
 
 	qcf_pace_init(&r.pace, options->progress, options->progress_opaque, 0);
 	if (ret == 0)
-		ret = qcf_exclusive_begin(image, errp);
+		ret = begin(&r, new_base, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, r.layer->storage->name, ret);
-	if (new_base != NULL)
-		qcf_request_begin_read(&r.below, new_base);
 	ret = rebase(&r, new_base, options, errp);
+	qcf_exclusive_end(image);
 	if (new_base != NULL)
 		qcf_request_end(&r.below);
-	qcf_exclusive_end(image);
 	return qcf_wrap(errp, r.layer->storage->name, ret);
 }

@@ -23,15 +23,22 @@ static int unsupported(const struct qcf_layer *layer, const char *why,
 static int check_image_kind(const struct qcf_layer *layer,
                             struct qcowfmt_error **errp)
 {
+	if (layer->meta == NULL)
+		return unsupported(layer, "a raw image", errp);
+	if (layer->format == QCOWFMT_FORMAT_QCOW)
+		return unsupported(layer, "a version 1 image", errp);
+	if (qcf_layer_has_data_file(layer))
+		return unsupported(layer, "an image with a data file", errp);
+	return 0;
+}
+
+/* With the gate closed: other operations set the dirty bit while they run. */
+static int check_condition(const struct qcf_layer *layer,
+                           struct qcowfmt_error **errp)
+{
 	const struct qcf_meta *meta = layer->meta;
 	uint64_t bits = QCF_INCOMPAT_DIRTY | QCF_INCOMPAT_CORRUPT;
 
-	if (meta == NULL)
-		return unsupported(layer, "a raw image", errp);
-	if (meta->geometry.version == 1)
-		return unsupported(layer, "a version 1 image", errp);
-	if (meta->geometry.data_file)
-		return unsupported(layer, "an image with a data file", errp);
 	/* Lazy refcounts have been written before this. */
 	if (meta->lazy_refcounts)
 		bits = QCF_INCOMPAT_CORRUPT;
@@ -56,7 +63,9 @@ int qcf_snapshot_begin(struct qcf_snapshot_change *c,
 		ret = qcf_exclusive_begin(image, errp);
 	if (ret < 0)
 		return ret;
-	ret = qcf_snapshot_table_load(c->meta, &c->table, errp);
+	ret = check_condition(layer, errp);
+	if (ret == 0)
+		ret = qcf_snapshot_table_load(c->meta, &c->table, errp);
 	if (ret < 0) {
 		qcf_exclusive_end(image);
 		return ret;

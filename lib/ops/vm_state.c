@@ -15,8 +15,8 @@ static int check_kind(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 {
 	const struct qcf_layer *top = qcf_image_top(image);
 
-	if (top->meta != NULL && top->meta->geometry.version > 1 &&
-	    !top->meta->geometry.data_file)
+	if (top->format == QCOWFMT_FORMAT_QCOW2 &&
+	    !qcf_layer_has_data_file(top))
 		return 0;
 	return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 	                "%s: raw images, version 1 and images with a data file "

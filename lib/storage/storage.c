@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "checked.h"
+#include "lock_order.h"
 #include "storage.h"
 
 /* Zeros for storages without a zero verb: one page, many times in a vector.
@@ -64,10 +65,12 @@ static int check_writable(struct qcowfmt_storage *s, const char *verb,
 	                s->name, verb);
 }
 
+/* To be called before a range is used. */
 static int check_range(struct qcowfmt_storage *s, const char *verb,
                        uint64_t offset, uint64_t len,
                        struct qcowfmt_error **errp)
 {
+	qcf_lock_order_io(verb);
 	if (qcf_range_within(offset, len, INT64_MAX))
 		return 0;
 	return fail_range(s, verb, offset, len, -EFBIG, errp);
@@ -243,6 +246,7 @@ int qcf_storage_pwrite(struct qcowfmt_storage *s, const void *buffer,
 
 int qcf_storage_flush(struct qcowfmt_storage *s, struct qcowfmt_error **errp)
 {
+	qcf_lock_order_io("flush");
 	if (!s->writable)
 		return 0;
 
@@ -255,7 +259,10 @@ int qcf_storage_get_size(struct qcowfmt_storage *s, uint64_t *size,
                          struct qcowfmt_error **errp)
 {
 	uint64_t value = 0;
-	int ret = s->verbs->get_size(s, &value, errp);
+	int ret;
+
+	qcf_lock_order_io("size");
+	ret = s->verbs->get_size(s, &value, errp);
 
 	if (ret == 0 && value > INT64_MAX)
 		ret = -EFBIG;

@@ -296,6 +296,16 @@ static int file_size(const struct qcf_direct *d, uint64_t *size)
 	return 0;
 }
 
+static int cut(const struct qcf_direct *d, uint64_t size)
+{
+	int ret;
+
+	do {
+		ret = ftruncate(d->fd, (off_t)size);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : 0;
+}
+
 /* Whole blocks went past where the file was to end: cut them. */
 static int write_and_cut(const struct qcf_direct *d, const struct iovec *iov,
                          int iovcnt, uint64_t offset, uint64_t len)
@@ -311,8 +321,8 @@ static int write_and_cut(const struct qcf_direct *d, const struct iovec *iov,
 	uint64_t want = written == 0 ? QCF_MAX(size, offset + len) : size;
 
 	ret = file_size(d, &grown);
-	if (ret == 0 && grown > want && ftruncate(d->fd, (off_t)want) < 0)
-		ret = -errno;
+	if (ret == 0 && grown > want)
+		ret = cut(d, want);
 	return written < 0 ? written : ret;
 }
 

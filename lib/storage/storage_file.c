@@ -518,10 +518,10 @@ int qcf_storage_file_open(const char *path, const char *dir, uint32_t flags,
 	if (ret < 0)
 		return ret;
 	f = new_storage(opened.fd, opened.name, opened.new_in, &opened.st);
-	ret = f == NULL ? qcf_fail_oom(errp)
-	                : set_up(f, flags,
-	                         (flags & QCOWFMT_FILE_READ_ONLY) == 0, true,
-	                         storage, errp);
+	ret = f == NULL
+	              ? qcf_fail_oom(errp)
+	              : set_up(f, flags, (flags & QCOWFMT_FILE_READ_ONLY) == 0,
+	                       true, storage, errp);
 	if (ret < 0 && opened.created)
 		(void)unlink(path);
 	return ret;

@@ -215,8 +215,8 @@ static int open_checked(const struct place *p, uint32_t flags,
 	if (ret < 0)
 		return ret;
 
-	int fd AUTO_CLOSE = open_or_create(p, mode_of(flags), missing,
-	                                   &opened->created);
+	int fd AUTO_CLOSE =
+		open_or_create(p, mode_of(flags), missing, &opened->created);
 
 	if (fd < 0 && errno == EINVAL && (flags & QCOWFMT_FILE_DIRECT) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_SYSTEM,

@@ -11,11 +11,11 @@
 
 struct qcf_opened_file {
 	int fd;
-	int new_in; /* with CREATE: the directory that holds the file, to be
+	int new_in;   /* with CREATE: the directory that holds the file, to be
 		     * synced once; -1 if it cannot be */
 	bool created; /* there was none before: whoever cannot use it after
 		       * all removes it */
-	char *name; /* dir and path joined, allocated */
+	char *name;   /* dir and path joined, allocated */
 	struct stat st;
 };
 

@@ -30,8 +30,8 @@ static const struct row header_rows[] = {
 	{ "cluster_bits", 20, 4, REACH_ALL, true },
 	{ "size", 24, 8, REACH_ALL, true },
 	{ "crypt_method", 32, 4, REACH_ALL, true },
-	{ "l1_size", 36, 4, REACH_ALL, false },
-	{ "l1_table_offset", 40, 8, REACH_ALL, false },
+	{ "l1_size", 36, 4, REACH_ALL, true },
+	{ "l1_table_offset", 40, 8, REACH_ALL, true },
 	{ "refcount_table_offset", 48, 8, REACH_NOTHING, false },
 	{ "refcount_table_clusters", 56, 4, REACH_NOTHING, false },
 	{ "nb_snapshots", 60, 4, REACH_NOTHING, true },
@@ -155,6 +155,7 @@ static void add_rows(struct image_fields *f, const char *what, uint64_t base,
 		field->reach = rows[i].reach;
 		field->snapshots = rows[i].snapshots;
 		field->is_pointer = strstr(rows[i].name, "l1_") != NULL;
+		field->is_count = strstr(rows[i].name, "refcount_") != NULL;
 		(void)snprintf(field->name, sizeof(field->name), "%s %s", what,
 		               rows[i].name);
 	}
@@ -331,6 +332,7 @@ static void add_extension(struct image_fields *f, uint64_t at, uint64_t type,
 				? REACH_NOTHING
 				: REACH_ALL;
 		field->snapshots = field->reach == REACH_ALL;
+		field->is_pointer = true;
 		(void)snprintf(field->name, sizeof(field->name), "%s data",
 		               name);
 	}

@@ -30,7 +30,7 @@ struct image_field {
 	uint64_t len;
 	bool snapshots;  /* those may be other ones, too */
 	bool is_count;   /* allocating is not safe any more */
-	bool is_pointer; /* it says where a table is, or how long */
+	bool is_pointer; /* it says where something is, or how long */
 };
 
 #define MAX_FIELDS 512

@@ -138,9 +138,10 @@ void world_bitmap_change(struct world *w, int32_t kind, const char *name,
 		.name = name,
 		.kind = kind,
 		.source_name = other,
-		.granularity = kind == QCOWFMT_BITMAP_ADD
-		                       ? QCF_MIN(w->cluster_size, UINT64_C(4096))
-		                       : 0,
+		.granularity =
+			kind == QCOWFMT_BITMAP_ADD
+				? QCF_MIN(w->cluster_size, UINT64_C(4096))
+				: 0,
 	};
 	struct qcowfmt_error *error = NULL;
 	size_t position = w->log->count;
@@ -192,8 +193,8 @@ static bool fits(const struct world *w, const struct bitmap_version *v,
 
 		if (line == NULL || (lost && !may_be_lost))
 			return false;
-		if (!lost && (strncmp(line, text, len) != 0 ||
-		              w->seen_turn > v->turn))
+		if (!lost &&
+		    (strncmp(line, text, len) != 0 || w->seen_turn > v->turn))
 			return false;
 		text += len;
 	}
@@ -228,9 +229,8 @@ bool world_bitmaps_are_legal(const struct world *w, struct qcowfmt_image *image,
 	for (i = 1; i < w->bitmap_version_count && w->bitmaps[i].turn < stable;
 	     i++)
 		first = i;
-	for (i = first;
-	     i < w->bitmap_version_count &&
-	     (i == first || w->bitmaps[i].position < position);
+	for (i = first; i < w->bitmap_version_count &&
+	                (i == first || w->bitmaps[i].position < position);
 	     i++) {
 		if (fits(w, &w->bitmaps[i], text, position))
 			return true;

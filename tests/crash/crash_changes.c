@@ -209,8 +209,9 @@ void world_amend_counts(struct world *w)
 	if (next.version < 3)
 		return;
 	next.refcount_bits = next.refcount_bits == 16 ? 64 : 16;
-	amend(w, &(struct qcowfmt_amend_options){ .refcount_bits =
-	                                                  next.refcount_bits },
+	amend(w,
+	      &(struct qcowfmt_amend_options){ .refcount_bits =
+	                                               next.refcount_bits },
 	      &next);
 }
 
@@ -262,8 +263,7 @@ void world_amend_data_raw(struct world *w)
 	if (!next.data_raw)
 		return;
 	next.data_raw = false;
-	amend(w, &(struct qcowfmt_amend_options){ .data_file_raw = -1 },
-	      &next);
+	amend(w, &(struct qcowfmt_amend_options){ .data_file_raw = -1 }, &next);
 }
 
 /* --------------------------------------------------------- commit and rebase */
@@ -272,8 +272,8 @@ bool world_base_differs(const struct world *w, uint64_t cluster)
 {
 	uint64_t filled = w->geometry->filled;
 
-	return cluster == 1 || cluster == filled + 1 ||
-	       cluster == filled + 2 || cluster == filled + 5 ||
+	return cluster == 1 || cluster == filled + 1 || cluster == filled + 2 ||
+	       cluster == filled + 5 ||
 	       cluster == w->geometry->virtual_clusters - 4;
 }
 
@@ -291,8 +291,7 @@ static struct byte_image *other_base(struct world *w)
 			                 w->cluster_size);
 	}
 	/* qemu-img wants to see it. */
-	world_write_file(w, w->other,
-	                 scratch_path(base_names[BASE_OTHER]));
+	world_write_file(w, w->other, scratch_path(base_names[BASE_OTHER]));
 	return w->other;
 }
 
@@ -333,8 +332,7 @@ void world_rename_base(struct world *w)
 
 void world_rebase(struct world *w)
 {
-	uint32_t flags =
-		w->geometry->compresses ? QCOWFMT_REBASE_COMPRESS : 0;
+	uint32_t flags = w->geometry->compresses ? QCOWFMT_REBASE_COMPRESS : 0;
 
 	if (w->traits.base != BASE_OTHER)
 		rebase(w, BASE_OTHER, other_base(w), flags);

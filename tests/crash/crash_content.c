@@ -219,12 +219,12 @@ static bool check_content(struct world *w, struct qcowfmt_image *image,
 bool world_content_is_legal(struct world *w, struct qcowfmt_image *image,
                             size_t position)
 {
-	return check_content(w, image, position, world_stable_turn(w, position));
+	return check_content(w, image, position,
+	                     world_stable_turn(w, position));
 }
 
-bool world_raw_view_is_legal(struct world *w,
-                             const struct byte_image *data, uint64_t clusters,
-                             size_t position)
+bool world_raw_view_is_legal(struct world *w, const struct byte_image *data,
+                             uint64_t clusters, size_t position)
 {
 	uint32_t stable = world_stable_turn(w, position);
 	const uint8_t *bytes = byte_image_bytes(data);
@@ -381,8 +381,7 @@ static bool snapshot_is_right(struct world *w,
 	return qcowfmt_close(image, NULL) == 0 && fine;
 }
 
-bool world_snapshots_are_legal(struct world *w,
-                               struct qcowfmt_image *image,
+bool world_snapshots_are_legal(struct world *w, struct qcowfmt_image *image,
                                struct byte_image *bytes, size_t position)
 {
 	struct qcowfmt_snapshot_list *list = NULL;

@@ -14,13 +14,12 @@ bool world_content_is_legal(struct world *w, struct qcowfmt_image *image,
 
 /* The same of a data file that is a raw image, read as it is; of so many
  * clusters. */
-bool world_raw_view_is_legal(struct world *w, const struct byte_image *data, uint64_t clusters,
-                             size_t position);
+bool world_raw_view_is_legal(struct world *w, const struct byte_image *data,
+                             uint64_t clusters, size_t position);
 
 /* Every snapshot that must be there is, none that must not, and each has what
  * the disk had when it was taken.  The image is open on these bytes. */
-bool world_snapshots_are_legal(struct world *w,
-                               struct qcowfmt_image *image,
+bool world_snapshots_are_legal(struct world *w, struct qcowfmt_image *image,
                                struct byte_image *bytes, size_t position);
 
 /* The image is of a version it may have, on what it may be put on, and so on;

@@ -19,6 +19,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 40000,
+		.triples = true,
 	},
 	{
 		/* Metadata is evicted all the time. */
@@ -39,6 +40,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 25000,
+		.triples = true,
 	},
 	{
 		.name = "v3_512_snapshot",
@@ -49,6 +51,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 35000,
+		.triples = true,
 	},
 	{
 		/* Several clusters share a host cluster; overwriting frees
@@ -80,6 +83,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 600,
 		.filled = 5,
 		.budget = 15000,
+		.triples = true,
 	},
 	{
 		.name = "v2_4096_overlay_snapshot",
@@ -111,6 +115,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 25000,
+		.triples = true,
 	},
 	{
 		.name = "v3_4096_lazy",
@@ -192,6 +197,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 600,
 		.filled = 5,
 		.budget = 6000,
+		.triples = true,
 	},
 	{
 		.name = "v3_4096_compressing_1bit",
@@ -225,6 +231,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 600,
 		.filled = 5,
 		.budget = 5000,
+		.triples = true,
 	},
 	{
 		.name = "v3_4096_compressing_lazy",
@@ -247,6 +254,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 1200,
 		.filled = 4,
 		.budget = 7000,
+		.triples = true,
 	},
 	{
 		/* A subcluster is four sectors: parts of it are copied. */
@@ -292,6 +300,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 5,
 		.budget = 4000,
+		.triples = true,
 	},
 	{
 		.name = "v3_16k_subclusters_preallocated",
@@ -335,6 +344,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 5,
 		.budget = 5000,
+		.triples = true,
 	},
 	{
 		.name = "v3_16k_subclusters_data_file",
@@ -413,6 +423,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 8000,
+		.triples = true,
 	},
 	{
 		.name = "v3_4096_bitmap_overlay_lazy",
@@ -438,6 +449,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 80,
 		.filled = 6,
 		.budget = 8000,
+		.triples = true,
 	},
 	{
 		.name = "v2_4096_commits",
@@ -450,6 +462,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 40,
 		.filled = 5,
 		.budget = 4000,
+		.triples = true,
 	},
 	{
 		.name = "v1_512_commits",
@@ -471,6 +484,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 6000,
+		.triples = true,
 	},
 	{
 		.name = "v2_4096_aes_overlay",
@@ -501,6 +515,7 @@ const struct geometry crash_geometries[] = {
 		.virtual_clusters = 200,
 		.filled = 6,
 		.budget = 12000,
+		.triples = true,
 	},
 	{
 		.name = "v1_4096_overlay",

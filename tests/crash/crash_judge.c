@@ -90,7 +90,8 @@ static bool is_tolerable(const struct findings *f, enum tolerance tolerance)
 	if (tolerance == ANYTHING)
 		return true;
 	return r->check_errors == 0 &&
-	       r->corruptions == (tolerance == LEAKS_AND_FLAGS ? f->flags : 0) &&
+	       r->corruptions ==
+	               (tolerance == LEAKS_AND_FLAGS ? f->flags : 0) &&
 	       (tolerance != NOTHING_WRONG || r->leaks == 0);
 }
 
@@ -142,10 +143,10 @@ static bool raw_view_is_legal(const struct judge *j,
                               const struct crash_state *state)
 {
 	return (info->flags & QCOWFMT_INFO_DATA_FILE_RAW) == 0 ||
-	       world_raw_view_is_legal(
-		       j->world, state->data,
-		       info->virtual_size / j->world->cluster_size,
-		       state->position);
+	       world_raw_view_is_legal(j->world, state->data,
+	                               info->virtual_size /
+	                                       j->world->cluster_size,
+	                               state->position);
 }
 
 /* What of a state is not as after a close, and legal all the same. */
@@ -196,9 +197,8 @@ static bool judge_read_only(struct judge *j, const struct crash_state *state,
 	fine = fine && dirty_bit_is_legal(j->world, condition->dirty) &&
 	       image_is_legal(j, image, &info, state) &&
 	       check_and_judge(j->world, image,
-	                       condition->dirty
-	                               ? ANYTHING
-	                               : tolerance_of(j->world, image),
+	                       condition->dirty ? ANYTHING
+	                                        : tolerance_of(j->world, image),
 	                       "read-only", &f);
 	if (fine) {
 		condition->flags = f.flags > 0;
@@ -287,8 +287,7 @@ static bool judge_read_write(struct judge *j, const struct crash_state *state,
 	bool fine = true;
 
 	if (condition->dirty || lot % 4 == 0)
-		fine = world_content_is_legal(j->world, image,
-		                              state->position);
+		fine = world_content_is_legal(j->world, image, state->position);
 	if (fine && (condition->dirty || lot % 2 == 0))
 		fine = check_and_judge(j->world, image,
 		                       condition->dirty
@@ -320,7 +319,7 @@ static bool repair_recorded(struct judge *j, const struct crash_state *state)
 	struct qcowfmt_image *image = world_open_on(
 		w, rec_storage_new(log),
 		state->data == NULL || is_base ? NULL
-		                               : rec_data_storage_new(log),
+					       : rec_data_storage_new(log),
 		is_base ? state->data : NULL, true, NULL);
 
 	if (image == NULL)
@@ -430,9 +429,9 @@ static void keep_state(const struct crash_state *state)
 static void show_log(const struct rec_log *log, size_t end)
 {
 	static const char *const kinds[] = {
-		[REC_WRITE] = "write",       [REC_ZERO] = "zero",
-		[REC_DISCARD] = "discard",   [REC_TRUNCATE] = "truncate",
-		[REC_FLUSH] = "flush",       [REC_MARK] = "mark",
+		[REC_WRITE] = "write",     [REC_ZERO] = "zero",
+		[REC_DISCARD] = "discard", [REC_TRUNCATE] = "truncate",
+		[REC_FLUSH] = "flush",     [REC_MARK] = "mark",
 	};
 
 	for (size_t i = 0; i < QCF_MIN(end, log->count); i++)

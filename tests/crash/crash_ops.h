@@ -12,6 +12,8 @@ struct crash_op {
 	bool (*applies)(const struct geometry *geometry);
 	/* More than guest I/O: see crash_snapshots.c and crash_changes.c. */
 	bool whole;
+	/* Stands for others where all sequences are tried. */
+	bool core;
 };
 
 extern const struct crash_op crash_ops[];

@@ -225,8 +225,8 @@ static int give_backing(void *opaque, const struct qcowfmt_reference *reference,
                         struct qcowfmt_storage **storage, int32_t *format)
 {
 	const struct bases *bases = opaque;
-	struct byte_image *bytes = world_base_bytes(bases->w, reference->name,
-	                                            bases->first);
+	struct byte_image *bytes =
+		world_base_bytes(bases->w, reference->name, bases->first);
 
 	if (bytes == NULL)
 		return -ENOENT;

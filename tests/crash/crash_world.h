@@ -191,7 +191,7 @@ struct world {
 	 * COPIED flags behind when it is cut short. */
 	bool rewritten;
 	bool may_be_dirty; /* refcounts are lazy or have been */
-	uint8_t *buffer; /* for one transfer, of WORLD_BUFFER_SIZE */
+	uint8_t *buffer;   /* for one transfer, of WORLD_BUFFER_SIZE */
 
 	const char *sequence; /* what was done, for messages */
 
@@ -285,8 +285,7 @@ bool image_is_like(struct qcowfmt_image *image, const struct geometry *g);
 
 /* Open an image in bytes; NULL and a message on failure.  data: of the data
  * file, NULL if there is none. */
-struct qcowfmt_image *world_open(struct world *w,
-                                 struct byte_image *bytes,
+struct qcowfmt_image *world_open(struct world *w, struct byte_image *bytes,
                                  struct byte_image *data, bool writable);
 
 /* Whether a secret opens it. */

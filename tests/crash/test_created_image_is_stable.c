@@ -19,6 +19,7 @@
 static const struct {
 	const char *like;
 	int32_t preallocation;
+	uint32_t clusters; /* of the disk; 0 = as many */
 } variants[] = {
 	{ "v3_4096", QCOWFMT_PREALLOCATION_METADATA },
 	{ "v3_512", QCOWFMT_PREALLOCATION_FALLOC },
@@ -27,6 +28,8 @@ static const struct {
 	{ "v3_4096_data_file", QCOWFMT_PREALLOCATION_FALLOC },
 	{ "v3_4096_data_file_raw", QCOWFMT_PREALLOCATION_FULL },
 	{ "v3_4096_luks", QCOWFMT_PREALLOCATION_METADATA },
+	/* The last entry of its L1 table is where something was before. */
+	{ "v1_4096", 0, 70 * 512 },
 };
 
 static struct geometry geometry_of(int index)
@@ -38,6 +41,8 @@ static struct geometry geometry_of(int index)
 	index -= (int)crash_geometry_count;
 	g = *crash_geometry_find(variants[index].like);
 	g.preallocation = variants[index].preallocation;
+	if (variants[index].clusters != 0)
+		g.virtual_clusters = variants[index].clusters;
 	return g;
 }
 
@@ -61,10 +66,13 @@ static bool reads_as_zeros(const struct geometry *g,
 {
 	static const uint8_t zeros[8192];
 	uint8_t bytes[8192];
+	uint64_t end = qcowfmt_get_size(image) - sizeof(bytes);
 
 	if (g->backing || (g->encryption != 0 && g->preallocation != 0))
 		return true;
 	return qcowfmt_pread(image, bytes, sizeof(bytes), 0, NULL) == 0 &&
+	       memcmp(bytes, zeros, sizeof(bytes)) == 0 &&
+	       qcowfmt_pread(image, bytes, sizeof(bytes), end, NULL) == 0 &&
 	       memcmp(bytes, zeros, sizeof(bytes)) == 0;
 }
 

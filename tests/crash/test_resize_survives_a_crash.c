@@ -29,6 +29,8 @@ static const struct resize_case {
 	uint64_t old_size;
 	uint64_t new_size;
 	int32_t preallocation;
+	bool backing;  /* the backing file is longer than the disk */
+	bool vm_state; /* there is some, and it must not become disk */
 } cases[] = {
 	{ "grow within the L1 table", 3, 0, 4096, 200 * SECTOR, 900 * SECTOR,
 	  QCOWFMT_PREALLOCATION_OFF },
@@ -44,6 +46,12 @@ static const struct resize_case {
 	  700 * SECTOR, QCOWFMT_PREALLOCATION_METADATA },
 	{ "grow with lazy counts", 3, QCOWFMT_CREATE_LAZY_REFCOUNTS, 512,
 	  60 * SECTOR, 900 * SECTOR, QCOWFMT_PREALLOCATION_OFF },
+	{ "grow over a backing file", 3, 0, 4096, 61 * SECTOR, 300 * SECTOR,
+	  QCOWFMT_PREALLOCATION_OFF, true },
+	{ "grow over VM state", 3, 0, 512, 60 * SECTOR, 900 * SECTOR,
+	  QCOWFMT_PREALLOCATION_OFF, false, true },
+	{ "grow over a backing file in version 2", 2, 0, 512, 61 * SECTOR,
+	  300 * SECTOR, QCOWFMT_PREALLOCATION_OFF, true },
 	{ "shrink inside a cluster", 3, 0, 4096, 300 * SECTOR, 101 * SECTOR,
 	  QCOWFMT_PREALLOCATION_OFF },
 	{ "shrink over tables", 3, 0, 512, 900 * SECTOR, 65 * SECTOR,
@@ -68,6 +76,24 @@ static uint8_t byte_at(uint64_t offset)
 	return (uint8_t)(1 + offset / SECTOR % 251);
 }
 
+/* A backing file of noise that is longer than any disk. */
+static int supply(void *opaque, const struct qcowfmt_reference *reference,
+                  struct qcowfmt_storage **storage, int32_t *format)
+{
+	static struct byte_image *noise;
+
+	(void)opaque;
+	(void)reference;
+	if (noise == NULL) {
+		noise = byte_image_new(MAX_SIZE);
+		for (size_t at = 0; at < MAX_SIZE; at += SECTOR)
+			ck_assert(byte_image_write(noise, at, "noise", 5));
+	}
+	*storage = image_storage_new(noise, false);
+	*format = QCOWFMT_FORMAT_RAW;
+	return 0;
+}
+
 static struct qcowfmt_image *open_on(struct qcowfmt_storage *storage,
                                      uint32_t flags)
 {
@@ -75,6 +101,8 @@ static struct qcowfmt_image *open_on(struct qcowfmt_storage *storage,
 		.struct_size = sizeof(options),
 		.format = QCOWFMT_FORMAT_QCOW2,
 		.flags = flags,
+		.reference_policy = QCOWFMT_REFERENCES_CALLBACK,
+		.reference_callback = supply,
 	};
 	struct qcowfmt_image *image = NULL;
 	struct qcowfmt_error *error = NULL;
@@ -148,6 +176,8 @@ static void make_image(const struct resize_case *row, struct rec_log *log)
 		.flags = row->create_flags,
 		.cluster_size = row->cluster_size,
 		.virtual_size = row->old_size,
+		.backing_filename = row->backing ? "noise" : NULL,
+		.backing_format = row->backing ? "raw" : NULL,
 	};
 	struct qcowfmt_storage *storage = rec_storage_new(log);
 	struct qcowfmt_image *image;
@@ -159,6 +189,10 @@ static void make_image(const struct resize_case *row, struct rec_log *log)
 	image = open_on(storage, QCOWFMT_OPEN_READ_WRITE);
 	ck_assert_int_eq(qcowfmt_pwrite(image, bytes, row->old_size, 0, NULL),
 	                 0);
+	if (row->vm_state)
+		ck_assert_int_eq(
+			qcowfmt_vm_state_pwrite(image, bytes, 5000, 0, NULL),
+			0);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 

@@ -48,8 +48,7 @@ START_TEST(changes)
 	trial_expect_active(image, true);
 	trial_expect_sound(image, true);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
-	ck_assert(crash_states_visit(log, &options, judge, &promised,
-	                             &totals));
+	ck_assert(crash_states_visit(log, &options, judge, &promised, &totals));
 	printf("%s, %s: %" PRIu64 " states, %" PRIu64 " before, %" PRIu64
 	       " after, %" PRIu64 " shown to QEMU\n",
 	       trial.kind->name, trial.action->name, totals.states,

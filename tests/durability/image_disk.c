@@ -198,7 +198,7 @@ static int change_bitmap(struct image_disk *d, const char *name,
 		.struct_size = sizeof(action),
 		.image = d->image,
 		.name = name,
-		.kind = kind,
+		.kind = (int32_t)kind,
 	};
 	struct qcowfmt_error *error = NULL;
 	int ret = qcowfmt_bitmap_change(&action, 1, NULL, &error);

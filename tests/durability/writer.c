@@ -38,9 +38,12 @@ static bool load(const char *path, struct seen *seen)
 static bool save(const char *path, const struct seen *seen)
 {
 	FILE *f = fopen(path, "wbe");
+	size_t done;
 
-	return f != NULL &&
-	       (fwrite(seen, sizeof(*seen), 1, f) == 1) & (fclose(f) == 0);
+	if (f == NULL)
+		return false;
+	done = fwrite(seen, sizeof(*seen), 1, f);
+	return fclose(f) == 0 && done == 1;
 }
 
 static void write_image(char **argv, const struct history *h, uint32_t first)

@@ -16,9 +16,9 @@
 #define FAULT_DISK_CAPACITY ((size_t)8 << 20)
 
 struct fault_disk {
-	uint8_t *bytes;      /* of FAULT_DISK_CAPACITY; zeros behind size */
+	uint8_t *bytes; /* of FAULT_DISK_CAPACITY; zeros behind size */
 	size_t size;
-	size_t touched;      /* bytes behind it were never changed */
+	size_t touched;        /* bytes behind it were never changed */
 	uint64_t flush_faults; /* flushes of this disk that failed */
 };
 

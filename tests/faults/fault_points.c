@@ -77,14 +77,26 @@ void faults_inside(bool inside)
 	alloc_faults_inside(inside);
 }
 
+static bool concerns(enum fault_site site)
+{
+	bool system = site >= FAULT_SYS_PREADV;
+
+	/* What is to be removed after a failure cannot be, then. */
+	if (armed.any && site == FAULT_SYS_UNLINK)
+		return false;
+	return armed.any ? system == (armed.site >= FAULT_SYS_PREADV)
+	                 : site == armed.site;
+}
+
 const struct fault *fault_at(enum fault_site site)
 {
+	uint64_t burst = armed.burst == 0 ? 1 : armed.burst;
 	uint64_t number;
 
-	if (!is_inside || fail_at == 0 || site != armed.site)
+	if (!is_inside || fail_at == 0 || !concerns(site))
 		return NULL;
 	number = ++visits;
-	if (armed.sticky ? number < fail_at : number != fail_at)
+	if (number < fail_at || (!armed.sticky && number - fail_at >= burst))
 		return NULL;
 	made++;
 	return &armed;

@@ -52,6 +52,10 @@ struct fault {
 	int error;   /* positive errno value; 0: none, see half */
 	bool half;   /* the first part of a transfer is done */
 	bool sticky; /* all later visits fail, too */
+	/* So many visits fail, one after the other; 0 is 1. */
+	uint32_t burst;
+	/* Not only this site: everything of storage, or all system calls. */
+	bool any;
 	/* It makes no difference: calls succeed all the same. */
 	bool invisible;
 };

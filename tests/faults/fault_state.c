@@ -141,8 +141,8 @@ static void add_bitmaps(struct trial *t, struct qcowfmt_image *image,
 	             "no bitmaps");
 	for (uint32_t i = 0; i < qcowfmt_bitmap_list_count(list); i++) {
 		qcowfmt_bitmap_list_get(list, i, &b, NULL);
-		add(to, "bitmap %s %" PRIu64 " flags %u", b.name,
-		    b.granularity, b.flags & QCOWFMT_BITMAP_ENABLED);
+		add(to, "bitmap %s %" PRIu64 " flags %u", b.name, b.granularity,
+		    b.flags & QCOWFMT_BITMAP_ENABLED);
 		if ((b.flags & QCOWFMT_BITMAP_INCONSISTENT) != 0)
 			add(to, " inconsistent");
 		else
@@ -288,9 +288,10 @@ void trial_look(struct trial *t, struct trial_state *state)
 	image = open_top(t, QCOWFMT_OPEN_READ_WRITE);
 	expect_repairable(t, image);
 	trial_read_disk(t, image, &disk);
-	TRIAL_ASSERT(t, disk.size == state->disk.size &&
-	                       memcmp(disk.bytes, state->disk.bytes,
-	                              (size_t)disk.size) == 0,
+	TRIAL_ASSERT(t,
+	             disk.size == state->disk.size &&
+	                     memcmp(disk.bytes, state->disk.bytes,
+	                            (size_t)disk.size) == 0,
 	             "repair changes the disk");
 	TRIAL_ASSERT(t, qcowfmt_close(image, NULL) == 0, "close");
 }
@@ -318,12 +319,12 @@ void trial_expect_disk(struct trial *t, const struct disk_content *disk,
 		size_t len = (size_t)QCF_MIN(disk->size - at, (uint64_t)SECTOR);
 		const uint8_t *bytes = disk->bytes + at;
 
-		TRIAL_ASSERT(t,
-		             sector_is(after, at, bytes, len) ||
-		                     (!exact &&
-		                      sector_is(before, at, bytes, len)),
-		             "byte %" PRIu64 " is %u, was %u, want %u", at,
-		             bytes[0], before->bytes[at], after->bytes[at]);
+		TRIAL_ASSERT(
+			t,
+			sector_is(after, at, bytes, len) ||
+				(!exact && sector_is(before, at, bytes, len)),
+			"byte %" PRIu64 " is %u, was %u, want %u", at, bytes[0],
+			before->bytes[at], after->bytes[at]);
 	}
 }
 
@@ -382,11 +383,11 @@ void trial_expect_facts(struct trial *t, const char *facts, bool exact)
 	/* A handle that was lost leaves bitmaps in use. */
 	bool lost = (does & OPENS) != 0 && t->outcome != TRIAL_SUCCEEDED;
 	bool may_lose = t->outcome == TRIAL_POISONED || (does & DIRTY) != 0;
-	bool known = matches(facts, t->after.facts,
-	                     (!exact && may_lose) || (lost && may_lose)) ||
-	             (!exact && matches(facts, t->before.facts, may_lose)) ||
-	             (!exact && (does & STEPS) != 0 &&
-	              lines_are_known(t, facts));
+	bool known =
+		matches(facts, t->after.facts,
+	                (!exact && may_lose) || (lost && may_lose)) ||
+		(!exact && matches(facts, t->before.facts, may_lose)) ||
+		(!exact && (does & STEPS) != 0 && lines_are_known(t, facts));
 
 	TRIAL_ASSERT(t, known, "is\n%sbut was\n%sand is to be\n%s", facts,
 	             t->before.facts, t->after.facts);

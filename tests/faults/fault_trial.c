@@ -66,8 +66,9 @@ static void note_failure(struct trial *t, int err)
 	TRIAL_ASSERT(t, qcowfmt_error_errno(t->error) == err,
 	             "returns %d, its error says %d", err,
 	             qcowfmt_error_errno(t->error));
-	TRIAL_ASSERT(t, qcowfmt_error_code(t->error) != QCOWFMT_ERR_NONE &&
-	                        t->message[0] != '\0',
+	TRIAL_ASSERT(t,
+	             qcowfmt_error_code(t->error) != QCOWFMT_ERR_NONE &&
+	                     t->message[0] != '\0',
 	             "fails without saying why");
 	if (t->failures++ == 0) {
 		t->first_errno = err;
@@ -139,9 +140,10 @@ static void write_file(struct trial *t, enum trial_file file)
 	const struct fault_disk *disk = &t->now[file];
 	int fd = open(trial_path(file), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	TRIAL_ASSERT(t, fd >= 0 && ftruncate(fd, 0) == 0 &&
-	                        pwrite(fd, disk->bytes, disk->size, 0) ==
-	                                (ssize_t)disk->size,
+	TRIAL_ASSERT(t,
+	             fd >= 0 && ftruncate(fd, 0) == 0 &&
+	                     pwrite(fd, disk->bytes, disk->size, 0) ==
+	                             (ssize_t)disk->size,
 	             "cannot write a file: %d", errno);
 	close(fd);
 }
@@ -168,13 +170,13 @@ struct qcowfmt_storage *trial_storage(struct trial *t, enum trial_file file,
 	};
 	struct qcowfmt_storage *storage = NULL;
 	struct qcowfmt_error *error = NULL;
-	int ret = t->in_files
-	                  ? qcowfmt_storage_open_file(trial_path(file),
-	                                              &options, &storage,
-	                                              &error)
-	                  : qcowfmt_storage_new_custom(&ops, &t->now[file],
-	                                               trial_file_name(file),
-	                                               &storage, &error);
+	int ret =
+		t->in_files
+			? qcowfmt_storage_open_file(trial_path(file), &options,
+	                                            &storage, &error)
+			: qcowfmt_storage_new_custom(&ops, &t->now[file],
+	                                             trial_file_name(file),
+	                                             &storage, &error);
 
 	TRIAL_ASSERT(t, ret == 0, "storage of %s: %s", trial_file_name(file),
 	             qcowfmt_error_message(error));
@@ -278,6 +280,7 @@ bool trial_applies(const struct scenario *s, const struct trial_kind *k,
                    bool in_files)
 {
 	bool qcow2 = k->format == QCOWFMT_FORMAT_QCOW2;
+
 	const struct {
 		uint32_t need;
 		bool met;
@@ -296,11 +299,11 @@ bool trial_applies(const struct scenario *s, const struct trial_kind *k,
 		{ NEEDS_NO_DATA, !k->data_file },
 		{ NEEDS_DATA_FILE, k->data_file },
 		{ NEEDS_FILES, in_files },
-		{ NEEDS_PLAIN, !k->data_file && !k->zstd &&
-		                       (k->flags & QCOWFMT_CREATE_EXTENDED_L2) == 0 },
-		{ NEEDS_GROWING,
-		  k->format != QCOWFMT_FORMAT_QCOW &&
-		          !(k->version == 2 && k->snapshots) },
+		{ NEEDS_PLAIN,
+		  !k->data_file && !k->zstd &&
+		          (k->flags & QCOWFMT_CREATE_EXTENDED_L2) == 0 },
+		{ NEEDS_GROWING, k->format != QCOWFMT_FORMAT_QCOW &&
+		                         !(k->version == 2 && k->snapshots) },
 	};
 
 	for (size_t i = 0; i < QCF_ARRAY_LEN(needs); i++) {
@@ -417,9 +420,9 @@ static void expect_refusal(struct trial *t)
 	uint8_t byte = 1;
 	int ret = qcowfmt_pwrite(t->image, &byte, 1, 0, &error);
 
-	TRIAL_ASSERT(t, ret < 0 && qcowfmt_error_code(error) ==
-	                                   QCOWFMT_ERR_POISONED,
-	             "poisoned, but a write gives %d", ret);
+	TRIAL_ASSERT(
+		t, ret < 0 && qcowfmt_error_code(error) == QCOWFMT_ERR_POISONED,
+		"poisoned, but a write gives %d", ret);
 	qcowfmt_error_free(error);
 }
 
@@ -430,7 +433,7 @@ static bool may_fail_again(const struct trial *t)
 	return (t->scenario->again_errno != 0 &&
 	        t->first_errno == t->scenario->again_errno) ||
 	       (t->first_code == QCOWFMT_ERR_POISONED && t->other != NULL &&
-	        (t->fault->site == FAULT_FLUSH ||
+	        (t->fault->any || t->fault->site == FAULT_FLUSH ||
 	         t->fault->site == FAULT_SYS_FDATASYNC));
 }
 
@@ -463,8 +466,8 @@ static void use_handle(struct trial *t)
 	}
 	poisoned = writable && is_poisoned(t);
 	TRIAL_ASSERT(t,
-	             poisoned || !writable || t->now[TRIAL_TOP].flush_faults == 0 ||
-	                     t->in_files,
+	             poisoned || !writable ||
+	                     t->now[TRIAL_TOP].flush_faults == 0 || t->in_files,
 	             "not poisoned although a flush failed");
 	t->outcome = poisoned ? TRIAL_POISONED : TRIAL_FAILED;
 	if (poisoned)
@@ -515,16 +518,14 @@ static void expect_untouched(struct trial *t)
 	uint32_t does = t->scenario->does;
 
 	for (int i = 0; i < TRIAL_FILES; i++) {
-		bool may_change =
-			i == TRIAL_BASE    ? (does & CHANGES_BASE) != 0
-			: i == TRIAL_OTHER ? (does & CHANGES_OTHER) != 0
-					   : (does & READS_ONLY) == 0;
+		bool may_change = i == TRIAL_BASE ? (does & CHANGES_BASE) != 0
+		                  : i == TRIAL_OTHER
+		                          ? (does & CHANGES_OTHER) != 0
+		                          : (does & READS_ONLY) == 0;
 
-		TRIAL_ASSERT(t,
-		             may_change ||
-		                     same_bytes(&t->now[i], first(t, i)),
-		             "%s has changed",
-		             trial_file_name((enum trial_file)i));
+		TRIAL_ASSERT(
+			t, may_change || same_bytes(&t->now[i], first(t, i)),
+			"%s has changed", trial_file_name((enum trial_file)i));
 	}
 }
 
@@ -543,10 +544,9 @@ static void expect_result(struct trial *t)
 	    (t->scenario->does & (CHANGES_OTHER | OTHER_VARIES)) !=
 	            CHANGES_OTHER)
 		return;
-	TRIAL_ASSERT(t,
-	             same_bytes(&t->now[TRIAL_OTHER],
-	                        &t->rehearsed[TRIAL_OTHER]),
-	             "succeeds, but the other file is not as it is to be");
+	TRIAL_ASSERT(
+		t, same_bytes(&t->now[TRIAL_OTHER], &t->rehearsed[TRIAL_OTHER]),
+		"succeeds, but the other file is not as it is to be");
 }
 
 void trial_load_files(struct trial *t)

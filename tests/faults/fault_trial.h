@@ -65,22 +65,22 @@ extern const struct trial_kind trial_kinds[];
 extern const size_t trial_kind_count;
 
 /* What a scenario needs of a kind. */
-#define NEEDS_QCOW2      0x1u
-#define NEEDS_VERSION_3  0x2u
-#define NEEDS_BASE       0x4u
-#define NEEDS_SNAPSHOTS  0x8u
-#define NEEDS_BITMAPS    0x10u
-#define NEEDS_LUKS       0x20u
-#define NEEDS_NO_DATA    0x40u /* no data file */
-#define NEEDS_COUNTS     0x80u /* clusters counted: not raw, not version 1 */
-#define NEEDS_NO_SECRET  0x100u
-#define NEEDS_QCOW       0x200u /* any version */
-#define NEEDS_NO_BITMAPS 0x400u
-#define NEEDS_FILES      0x800u /* files in a directory */
-#define NEEDS_DATA_FILE  0x1000u
+#define NEEDS_QCOW2        0x1u
+#define NEEDS_VERSION_3    0x2u
+#define NEEDS_BASE         0x4u
+#define NEEDS_SNAPSHOTS    0x8u
+#define NEEDS_BITMAPS      0x10u
+#define NEEDS_LUKS         0x20u
+#define NEEDS_NO_DATA      0x40u /* no data file */
+#define NEEDS_COUNTS       0x80u /* clusters counted: not raw, not version 1 */
+#define NEEDS_NO_SECRET    0x100u
+#define NEEDS_QCOW         0x200u /* any version */
+#define NEEDS_NO_BITMAPS   0x400u
+#define NEEDS_FILES        0x800u /* files in a directory */
+#define NEEDS_DATA_FILE    0x1000u
 #define NEEDS_NO_SNAPSHOTS 0x2000u
-#define NEEDS_GROWING    0x4000u /* can be resized */
-#define NEEDS_PLAIN      0x8000u /* what it has could be version 2 */
+#define NEEDS_GROWING      0x4000u /* can be resized */
+#define NEEDS_PLAIN        0x8000u /* what it has could be version 2 */
 
 /* What a scenario does. */
 #define CHANGES_BASE  0x1u
@@ -161,14 +161,14 @@ struct trial {
 	struct fault_disk damaged; /* the image, with wrong counts */
 
 	/* Of the trial that runs. */
-	struct qcowfmt_image *image; /* of TOP */
-	struct qcowfmt_image *other; /* whatever the scenario opened */
+	struct qcowfmt_image *image;     /* of TOP */
+	struct qcowfmt_image *other;     /* whatever the scenario opened */
 	struct qcowfmt_storage *storage; /* that no image owns yet */
 	struct qcowfmt_error *error;
 	uint64_t failures; /* calls that failed */
 	int first_errno;
 	int first_code;
-	uint64_t digest;   /* of the outputs */
+	uint64_t digest; /* of the outputs */
 	bool rehearsing;
 	bool disarmed; /* made again without faults */
 	enum trial_outcome outcome;
@@ -189,8 +189,8 @@ int64_t trial_returned(struct trial *t, int64_t ret);
 void trial_leaves(void);
 
 /* Call a function that takes &t->error; its result, below 0 on failure. */
-#define TRY(t, function, ...)                              \
-	trial_returned(t, (trial_enters(t, #function),     \
+#define TRY(t, function, ...)                          \
+	trial_returned(t, (trial_enters(t, #function), \
 	                   (int64_t)function(__VA_ARGS__)))
 
 /* Call a function that cannot fail, and have its value. */

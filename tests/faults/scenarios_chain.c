@@ -274,7 +274,8 @@ static void expect_created(struct trial *t)
 	TRIAL_ASSERT(t, qcowfmt_open(storage, &options, &image, NULL) == 0,
 	             "the new image does not open");
 	TRIAL_ASSERT(t,
-	             qcowfmt_check(image, 0, NULL, NULL, &r, NULL) == -ENOTSUP ||
+	             qcowfmt_check(image, 0, NULL, NULL, &r, NULL) ==
+	                             -ENOTSUP ||
 	                     r.corruptions + r.leaks + r.check_errors == 0,
 	             "the new image is not clean");
 	TRIAL_ASSERT(t, qcowfmt_close(image, NULL) == 0, "target");
@@ -366,9 +367,8 @@ static void create_with_data_file(struct trial *t)
 const struct scenario chain_scenarios[] = {
 	{ "commit", NEEDS_BASE, CHANGES_BASE | TOP_ONLY, commit, open_base,
 	  expect_sound_base },
-	{ "commit and keep the top", NEEDS_BASE,
-	  CHANGES_BASE | TOP_ONLY, commit_and_keep, open_base,
-	  expect_sound_base },
+	{ "commit and keep the top", NEEDS_BASE, CHANGES_BASE | TOP_ONLY,
+	  commit_and_keep, open_base, expect_sound_base },
 	{ "rebase", NEEDS_BASE | NEEDS_QCOW, ONCE | STEPS, rebase, open_other },
 	{ "rebase to none", NEEDS_BASE | NEEDS_QCOW, ONCE | STEPS,
 	  rebase_to_none },

@@ -243,22 +243,21 @@ static void expect_recovered(struct trial *t)
 	TRIAL_ASSERT(t, !there || t->outcome == TRIAL_FAILED,
 	             "the journal is left");
 	if (!there)
-		TRIAL_ASSERT(t,
-		             has_third(t, TRIAL_TOP) &&
-		                     has_third(t, TRIAL_OTHER),
-		             "recovered, but not changed");
+		TRIAL_ASSERT(
+			t, has_third(t, TRIAL_TOP) && has_third(t, TRIAL_OTHER),
+			"recovered, but not changed");
 	(void)unlink(journal());
 }
 
 const struct scenario file_scenarios[] = {
 	{ "open a file", NEEDS_FILES, OPENS | READS_ONLY, open_file },
-	{ "write directly", NEEDS_FILES, OPENS | DIRTY | WHOLE_BLOCKS, open_directly },
+	{ "write directly", NEEDS_FILES, OPENS | DIRTY | WHOLE_BLOCKS,
+	  open_directly },
 	{ "use a descriptor", NEEDS_FILES, OPENS | READS_ONLY, use_descriptor },
 	{ "create a file", NEEDS_FILES | NEEDS_BASE, OPENS | READS_ONLY,
 	  create_file, remove_new, expect_file },
 	{ "create a file once", NEEDS_FILES | NEEDS_BASE,
-	  OPENS | READS_ONLY | ONCE, create_file, remove_new,
-	  expect_file },
+	  OPENS | READS_ONLY | ONCE, create_file, remove_new, expect_file },
 	{ "change bitmaps of two images", NEEDS_FILES | NEEDS_VERSION_3,
 	  CHANGES_OTHER | OTHER_VARIES | ONCE | STEPS, add_two, open_second,
 	  expect_both },

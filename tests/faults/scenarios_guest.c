@@ -185,8 +185,8 @@ static void unmap_zeroes(struct trial *t)
 
 static void discard(struct trial *t)
 {
-	flush(t, TRY(t, qcowfmt_discard, t->image, cluster(t, 2),
-	             cluster(t, 9), &t->error));
+	flush(t, TRY(t, qcowfmt_discard, t->image, cluster(t, 2), cluster(t, 9),
+	             &t->error));
 }
 
 static void write_vm_state(struct trial *t)
@@ -194,9 +194,8 @@ static void write_vm_state(struct trial *t)
 	trial_stamp(bytes, 3000, 126);
 	flush(t, TRY(t, qcowfmt_vm_state_pwrite, t->image, bytes, 3000, 700,
 	             &t->error));
-	if (t->failures == 0 &&
-	    TRY(t, qcowfmt_vm_state_pread, t->image, bytes, 4000, 0,
-	        &t->error) >= 0)
+	if (t->failures == 0 && TRY(t, qcowfmt_vm_state_pread, t->image, bytes,
+	                            4000, 0, &t->error) >= 0)
 		trial_put(t, bytes, 4000);
 }
 

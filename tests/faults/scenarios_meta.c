@@ -66,8 +66,8 @@ static void list_snapshots(struct trial *t)
 
 	if (TRY(t, qcowfmt_snapshot_list, t->image, 0, &list, &t->error) < 0)
 		return;
-	for (uint32_t i = 0; i < TRY_VALUE(t, qcowfmt_snapshot_list_count, list);
-	     i++) {
+	for (uint32_t i = 0;
+	     i < TRY_VALUE(t, qcowfmt_snapshot_list_count, list); i++) {
 		if (TRY(t, qcowfmt_snapshot_list_get, list, i, &s, &t->error) <
 		    0)
 			break;
@@ -235,7 +235,8 @@ static void ask_errors(struct trial *t)
 	if (TRY_VALUE(t, qcowfmt_error_guest_offset, error) !=
 	            QCOWFMT_NO_OFFSET ||
 	    TRY_VALUE(t, qcowfmt_error_host_offset, error) !=
-	            QCOWFMT_NO_OFFSET || code != 0)
+	            QCOWFMT_NO_OFFSET ||
+	    code != 0)
 		trial_put_text(t, "an offset");
 	TRY_VOID(t, qcowfmt_error_free, error);
 	/* Without memory there is another error than in the rehearsal. */

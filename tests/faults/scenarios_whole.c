@@ -33,8 +33,8 @@ static void grow_and_reserve(struct trial *t)
 
 static void shrink(struct trial *t)
 {
-	resize(t, -(int64_t)(t->kind->cluster_size * 10),
-	       QCOWFMT_RESIZE_SHRINK, QCOWFMT_PREALLOCATION_OFF);
+	resize(t, -(int64_t)(t->kind->cluster_size * 10), QCOWFMT_RESIZE_SHRINK,
+	       QCOWFMT_PREALLOCATION_OFF);
 }
 
 /* ------------------------------------------------------------------------ amend */
@@ -258,7 +258,8 @@ const struct scenario whole_scenarios[] = {
 	{ "amend laziness", NEEDS_VERSION_3, 0, amend_lazy },
 	{ "take a snapshot", NEEDS_QCOW2 | NEEDS_NO_DATA, 0, take_snapshot,
 	  .again_errno = EEXIST },
-	{ "apply a snapshot", NEEDS_SNAPSHOTS | NEEDS_NO_BITMAPS, 0, apply_snapshot },
+	{ "apply a snapshot", NEEDS_SNAPSHOTS | NEEDS_NO_BITMAPS, 0,
+	  apply_snapshot },
 	{ "delete a snapshot", NEEDS_SNAPSHOTS, 0, delete_snapshot,
 	  .again_errno = ENOENT },
 	{ "add a bitmap", NEEDS_VERSION_3, 0, add_bitmap,

@@ -49,6 +49,11 @@ static const struct fault custom_faults[] = {
 	{ .site = FAULT_ALLOCATE, .error = EIO, .sticky = true },
 	{ .site = FAULT_EXTENT, .error = EIO },
 	{ .site = FAULT_EXTENT, .error = EIO, .sticky = true },
+	{ .site = FAULT_WRITE, .error = EIO, .burst = 2 },
+	{ .site = FAULT_READ, .error = EIO, .any = true },
+	{ .site = FAULT_READ, .error = EIO, .any = true, .burst = 2 },
+	{ .site = FAULT_READ, .error = ENOSPC, .any = true, .burst = 4 },
+	{ .site = FAULT_READ, .error = EIO, .any = true, .sticky = true },
 };
 
 static const struct fault file_faults[] = {
@@ -92,6 +97,10 @@ static const struct fault file_faults[] = {
 	{ .site = FAULT_SYS_WRITE, .invisible = true },
 	{ .site = FAULT_SYS_WRITE, .error = ENOSPC },
 	{ .site = FAULT_SYS_UNLINK, .error = EIO },
+	{ .site = FAULT_SYS_PWRITEV, .error = EIO, .burst = 2 },
+	{ .site = FAULT_SYS_PREADV, .error = EIO, .any = true },
+	{ .site = FAULT_SYS_PREADV, .error = EIO, .any = true, .burst = 3 },
+	{ .site = FAULT_SYS_PREADV, .error = EIO, .any = true, .sticky = true },
 };
 
 /* What was looked at, by all processes of the test. */
@@ -99,7 +108,7 @@ static struct totals {
 	uint64_t memory;
 	uint64_t storage;
 	uint64_t system;
-} *totals;
+} * totals;
 
 static const struct trial_kind *kind;
 static bool in_files;

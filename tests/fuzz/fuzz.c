@@ -11,6 +11,16 @@ void *fuzz_need(void *memory)
 	return memory;
 }
 
+char *fuzz_text(const uint8_t *data, size_t size)
+{
+	char *text = fuzz_need(malloc(size + 1));
+
+	if (size > 0)
+		memcpy(text, data, size);
+	text[size] = '\0';
+	return text;
+}
+
 uint64_t fuzz_nasty(uint64_t *state)
 {
 	static const uint64_t values[] = {

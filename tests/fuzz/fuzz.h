@@ -68,6 +68,9 @@ static inline uint64_t fuzz_take(struct fuzz_cursor *c, size_t width)
 	return value;
 }
 
+/* The input as a text ended by NUL; the caller frees it. */
+char *fuzz_text(const uint8_t *data, size_t size);
+
 /* Memory or the end of the program. */
 void *fuzz_need(void *memory);
 

@@ -81,7 +81,8 @@ int __wrap_qcf_kdf_calibrate(const char *hash, size_t key_len, uint32_t time_ms,
 	(void)key_len;
 	(void)time_ms;
 	(void)errp;
-	*iterations = 1000;
+	/* The fewest that a header may have would do, too. */
+	*iterations = 10;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
  * touched are cleared: most inputs touch few.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "fuzz_disk.h"
@@ -17,6 +18,19 @@
  */
 #define MAX_BYTES_MOVED ((uint64_t)1 << 30)
 #define MAX_CALLS       ((uint64_t)1 << 20)
+
+/* Requests of qcow-io may run beside each other. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void unlock(pthread_mutex_t **mutex)
+{
+	(void)pthread_mutex_unlock(*mutex);
+}
+
+/* Until the end of the scope */
+#define ONE_AT_A_TIME                                              \
+	__attribute__((cleanup(unlock))) pthread_mutex_t *locked_ = &lock; \
+	(void)pthread_mutex_lock(locked_)
 
 static void count(struct fuzz_disk *disk, uint64_t len)
 {
@@ -109,6 +123,7 @@ static int64_t disk_pread(void *opaque, void *buffer, size_t len,
 	struct fuzz_disk *disk = opaque;
 	uint64_t left = offset < disk->size ? disk->size - offset : 0;
 
+	ONE_AT_A_TIME;
 	len = len < left ? len : (size_t)left;
 	count(disk, len);
 	if (len > 0)
@@ -121,6 +136,7 @@ static int disk_pwrite(void *opaque, const void *buffer, size_t len,
 {
 	struct fuzz_disk *disk = opaque;
 
+	ONE_AT_A_TIME;
 	count(disk, len);
 	disk->writes++;
 	return fuzz_disk_poke(disk, offset, buffer, len) ? 0 : -ENOSPC;
@@ -128,6 +144,7 @@ static int disk_pwrite(void *opaque, const void *buffer, size_t len,
 
 static int disk_flush(void *opaque)
 {
+	ONE_AT_A_TIME;
 	count(opaque, 0);
 	return 0;
 }
@@ -136,6 +153,7 @@ static int disk_get_size(void *opaque, uint64_t *size)
 {
 	struct fuzz_disk *disk = opaque;
 
+	ONE_AT_A_TIME;
 	count(disk, 0);
 	*size = disk->size;
 	return 0;
@@ -145,6 +163,7 @@ static int disk_truncate(void *opaque, uint64_t size)
 {
 	struct fuzz_disk *disk = opaque;
 
+	ONE_AT_A_TIME;
 	count(disk, 0);
 	disk->writes++;
 	return fuzz_disk_set_size(disk, size) ? 0 : -ENOSPC;
@@ -154,6 +173,7 @@ static int disk_zero(void *opaque, uint64_t offset, uint64_t len)
 {
 	struct fuzz_disk *disk = opaque;
 
+	ONE_AT_A_TIME;
 	count(disk, 0);
 	disk->writes++;
 	if (!fits(offset, len))
@@ -168,6 +188,7 @@ static int disk_discard(void *opaque, uint64_t offset, uint64_t len)
 {
 	struct fuzz_disk *disk = opaque;
 
+	ONE_AT_A_TIME;
 	count(disk, 0);
 	disk->writes++;
 	if (offset < disk->size)

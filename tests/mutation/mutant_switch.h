@@ -9,11 +9,11 @@
  * passed it is noted. */
 bool qcf_mutant_is_on(unsigned int number, bool *noted);
 
-#define qcf_mutant(number)                               \
-	(__extension__({                                 \
-		static bool noted_;                      \
-                                                         \
-		qcf_mutant_is_on(number, &noted_);       \
+#define qcf_mutant(number)                         \
+	(__extension__({                           \
+		static bool noted_;                \
+                                                   \
+		qcf_mutant_is_on(number, &noted_); \
 	}))
 
 #endif

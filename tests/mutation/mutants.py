@@ -97,8 +97,10 @@ class State:
 class Mutants:
     """All mutants of a library, and tests to show them to."""
 
-    def __init__(self, build_root, source_root, directory, suites=None):
+    def __init__(self, build_root, source_root, directory, suites=None,
+                 words=None):
         self.suites = set(suites or SUITES)
+        self.words = words or [""]
         self.build = relink.Build(build_root, source_root, directory)
         self.source_root = self.build.source_root
         self.state = State(self.build.directory / "state.json")
@@ -177,6 +179,8 @@ class Mutants:
         """The test with a program that has the mutants; None: not for us."""
         suites = {s.rsplit(":", 1)[-1] for s in entry["suite"]}
         program = pathlib.Path(entry["cmd"][0])
+        if not any(word in entry["name"] for word in self.words):
+            return None
         if not suites & self.suites or self.build.root not in program.parents or \
            not program.exists():
             return None
@@ -248,7 +252,7 @@ class Mutants:
                 (0.3 + known[test.name]["cpu"])
 
         chosen = [t for t in self.all_tests
-                  if known[t.name]["status"] == 0 and
+                  if known.get(t.name, {}).get("status") == 0 and
                   (site.number in known[t.name]["passed"] if traced
                    else near & set(known[t.name]["passed"]))]
         return sorted(chosen, key=promise, reverse=True)
@@ -287,7 +291,9 @@ class Mutants:
         """Show a mutant to tests; returns what became of it."""
         known = self.known_result(site) or {"shown": {}}
         shown = dict(known["shown"])
-        result = {"result": "survived", "file": self.file_keys[site.path]}
+        all_tests = self.suites == SUITES and self.words == [""]
+        result = {"result": "survived" if all_tests else "undecided",
+                  "file": self.file_keys[site.path]}
         spent = 0.0
         tests = self.tests_for(site)
         for thin, test in ((n, t) for n in ROUNDS for t in tests):

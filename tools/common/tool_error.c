@@ -76,13 +76,27 @@ void qcf_tool_usage_error(const char *fmt, ...)
 	fprintf(stderr, "Try '%s --help' for more information\n", program);
 }
 
+static const char *unfinished; /* what a command is making */
+
+void qcf_tool_making(const char *path)
+{
+	unfinished = path;
+}
+
+static _Noreturn void give_up(void)
+{
+	if (unfinished != NULL)
+		(void)unlink(unfinished);
+	exit(EXIT_FAILURE);
+}
+
 void *qcf_tool_alloc(size_t size)
 {
 	void *memory = calloc(1, size);
 
 	if (memory == NULL) {
 		qcf_tool_error("Cannot allocate %zu bytes of memory", size);
-		exit(EXIT_FAILURE);
+		give_up();
 	}
 	return memory;
 }
@@ -98,7 +112,7 @@ char *qcf_tool_printf(const char *fmt, ...)
 	va_end(args);
 	if (text == NULL) {
 		qcf_tool_error("Cannot allocate memory");
-		exit(EXIT_FAILURE);
+		give_up();
 	}
 	return text;
 }

@@ -16,6 +16,10 @@
 void qcf_tool_set_program(const char *argv0);
 const char *qcf_tool_program(void);
 
+/* The new file that a command is making: removed if the program has to end for want
+ * of memory.  NULL when it is whole or gone.  The path is not copied. */
+void qcf_tool_making(const char *path);
+
 /* Print "PROGRAM: text". */
 void qcf_tool_error(const char *fmt, ...) QCF_PRINTF(1, 2);
 

@@ -298,8 +298,9 @@ static int open_descriptor(const struct qcf_tool_file *file,
 
 	/* The name may stand for another file by now, but not for one that
 	 * hangs. */
-	own->fd = open(file->path, (file->writable ? O_RDWR : O_RDONLY) |
-	                                   O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	own->fd = qcf_open_fd(file->path, (file->writable ? O_RDWR : O_RDONLY) |
+	                                          O_CLOEXEC | O_NONBLOCK |
+	                                          O_NOCTTY);
 	if (own->fd < 0 || fstat(own->fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))

@@ -37,7 +37,7 @@ static void free_secret(struct secret *secret)
 	free(secret);
 }
 
-static void forget_all(void)
+void qcf_secret_forget_all(void)
 {
 	while (secrets != NULL) {
 		struct secret *next = secrets->next;
@@ -315,7 +315,7 @@ static ssize_t read_all(int fd, unsigned char *bytes, size_t room)
 
 static char *load_file(struct secret *secret, const char *path)
 {
-	QCF_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	QCF_AUTO_FD int fd = qcf_open_fd(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got;
 
 	/* The quotation marks are those of the C library GLib. */
@@ -365,7 +365,7 @@ static char *store(const struct definition *d)
 		return reason;
 	}
 	if (secrets == NULL)
-		(void)atexit(forget_all);
+		(void)atexit(qcf_secret_forget_all);
 	secret->id = qcf_tool_printf("%s", d->id);
 	secret->next = secrets;
 	secrets = secret;

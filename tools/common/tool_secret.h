@@ -23,4 +23,7 @@ bool qcf_secret_define(char *text);
  */
 char *qcf_secret_find(const char *id, const void **bytes, size_t *len);
 
+/* Wipe and forget them; the end of the program does it, too. */
+void qcf_secret_forget_all(void);
+
 #endif

@@ -8,6 +8,8 @@
 #ifndef QCF_TOOL_UTIL_H
 #define QCF_TOOL_UTIL_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -48,6 +50,17 @@ static inline void qcf_cleanup_fd(int *fd)
 #define QCF_AUTO_ERROR QCF_CLEANUP(qcf_cleanup_error)
 #define QCF_AUTO_IMAGE QCF_CLEANUP(qcf_cleanup_image)
 #define QCF_AUTO_FD    QCF_CLEANUP(qcf_cleanup_fd)
+
+/* open(), also if a signal comes in between. */
+static inline int qcf_open_fd(const char *path, int flags)
+{
+	int fd;
+
+	do {
+		fd = open(path, flags, 0644);
+	} while (fd < 0 && errno == EINTR);
+	return fd;
+}
 
 static inline uint64_t qcf_min(uint64_t a, uint64_t b)
 {

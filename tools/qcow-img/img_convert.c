@@ -499,6 +499,7 @@ static bool convert(struct img_convert_request *r, struct img_source *source)
 	/* Nobody should take half a copy for a whole one. */
 	if (!ok && created)
 		(void)unlink(r->target_path);
+	qcf_tool_making(NULL);
 	return ok;
 }
 

@@ -113,7 +113,7 @@ static uint64_t worst_case(uint64_t virtual_size)
 /* Reserve host space behind what the file has. */
 static char *reserve_space(struct img_convert_request *r, uint64_t virtual_size)
 {
-	QCF_AUTO_FD int fd = open(r->target_path, O_RDWR | O_CLOEXEC);
+	QCF_AUTO_FD int fd = qcf_open_fd(r->target_path, O_RDWR | O_CLOEXEC);
 
 	r->reserved = worst_case(virtual_size);
 	if (fd >= 0 &&
@@ -176,7 +176,10 @@ bool qcf_target_prepare(struct img_convert_request *r,
 	}
 	if (reason == NULL && !r->no_create) {
 		*created = stat(path, &st) < 0 && errno == ENOENT;
+		qcf_tool_making(*created ? path : NULL);
 		reason = create_target(r, &values, source);
+		if (*created && reason != NULL)
+			(void)unlink(path);
 		*created = *created && reason == NULL;
 	}
 	qcf_create_values_fini(&values);
@@ -233,7 +236,7 @@ void qcf_target_trim(const struct img_convert_request *r)
 
 	if (r->reserved == 0)
 		return;
-	fd = open(r->target_path, O_RDWR | O_CLOEXEC);
+	fd = qcf_open_fd(r->target_path, O_RDWR | O_CLOEXEC);
 	/* Cutting a file to the length it has frees what is behind its end. */
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		(void)ftruncate(fd, st.st_size);
@@ -241,7 +244,7 @@ void qcf_target_trim(const struct img_convert_request *r)
 
 bool qcf_target_pad(const char *path)
 {
-	QCF_AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC);
+	QCF_AUTO_FD int fd = qcf_open_fd(path, O_RDWR | O_CLOEXEC);
 	struct stat st;
 	off_t missing;
 

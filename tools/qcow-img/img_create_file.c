@@ -52,11 +52,11 @@ static bool make_file(const char *path, const struct img_create_values *values)
 	const struct img_create_value *hint =
 		qcf_create_value(values, "extent_size_hint");
 	QCF_AUTO_FD int fd =
-		open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+		qcf_open_fd(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC);
 	bool is_new = fd >= 0;
 
 	if (fd < 0)
-		fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		fd = qcf_open_fd(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	/* The library will say why. */
 	if (fd < 0)
 		return false;

@@ -301,16 +301,20 @@ static bool write_output(struct dd_request *r, struct img_source *source,
 	if (reason == NULL && qcf_source_uses_file(whole, c->target_path))
 		reason = qcf_tool_reason(-EAGAIN, NULL, c->target_path, true);
 	is_new = reason == NULL && stat(c->target_path, &st) < 0;
+	qcf_tool_making(is_new ? c->target_path : NULL);
 	if (reason == NULL)
 		reason = create_output(c, source->size);
 	if (reason != NULL) {
 		qcf_tool_error("%s: error while creating output image: %s",
 		               r->output, reason);
+		if (is_new)
+			(void)unlink(c->target_path);
 		return false;
 	}
 	ok = copy_to_output(c, source);
 	if (!ok && is_new)
 		(void)unlink(c->target_path);
+	qcf_tool_making(NULL);
 	return ok;
 }
 

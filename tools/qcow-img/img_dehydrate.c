@@ -56,6 +56,7 @@ static bool dehydrate(struct qcowfmt_storage *source, const char *target_path,
                       uint32_t flags)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	bool is_new = access(target_path, F_OK) < 0;
 	struct qcowfmt_storage *target =
 		open_storage(target_path, QCOWFMT_FILE_CREATE);
 	bool done;
@@ -66,6 +67,9 @@ static bool dehydrate(struct qcowfmt_storage *source, const char *target_path,
 	if (!done)
 		qcf_tool_error("%s", qcowfmt_error_message(error));
 	qcowfmt_storage_free(target);
+	/* Nobody should take a part for a copy. */
+	if (!done && is_new)
+		(void)unlink(target_path);
 	return done;
 }
 

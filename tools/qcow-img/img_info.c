@@ -152,6 +152,7 @@ static void print_human(const struct node *node)
 {
 	const struct qcowfmt_info *info = &node->facts.info;
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	int ret;
 	char text[QCF_SIZE_TEXT];
 
 	print_name("image", node, node->name);
@@ -165,7 +166,8 @@ static void print_human(const struct node *node)
 	if ((info->flags & QCOWFMT_INFO_DIRTY) != 0)
 		puts("cleanly shut down: no");
 	print_backing(info);
-	report(qcf_print_snapshots(node->image, &error), error);
+	ret = qcf_print_snapshots(node->image, &error);
+	report(ret, error);
 	qcf_print_format_info(&node->facts);
 	if (node->limits)
 		qcf_print_limits(info);
@@ -211,11 +213,13 @@ static void print_json(struct qcf_json *json, const struct node *node)
 {
 	const struct qcowfmt_info *info = &node->facts.info;
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
+	int ret;
 
 	qcf_json_begin_object(json, NULL);
 	json_file_node(json, info);
 	json_optional(json, "backing-filename-format", info->backing_format);
-	report(qcf_json_snapshots(json, node->image, &error), error);
+	ret = qcf_json_snapshots(json, node->image, &error);
+	report(ret, error);
 	qcf_json_number(json, "virtual-size", info->virtual_size);
 	qcf_json_string(json, "filename", node->name);
 	if (info->cluster_size != 0)
