@@ -451,8 +451,11 @@ def judge(bench, command, outcome, right, invisible):
 # --- the points
 
 def points(visits, wanted, seed):
-    """Which visits fail: all, or some that are spread over all."""
-    if LONG or visits <= wanted:
+    """Which visits fail: all, or some that are spread over all.  Deriving a key
+    allocates thousands of times, always alike."""
+    if LONG:
+        wanted = 500
+    if visits <= wanted:
         return range(1, visits + 1, THIN)
     step = visits / wanted
     return sorted({1 + int(i * step + seed * 7 % step)
