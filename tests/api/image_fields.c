@@ -154,7 +154,8 @@ static void add_rows(struct image_fields *f, const char *what, uint64_t base,
 
 		field->reach = rows[i].reach;
 		field->snapshots = rows[i].snapshots;
-		field->is_pointer = strstr(rows[i].name, "l1_") != NULL;
+		field->is_pointer = strstr(rows[i].name, "l1_") != NULL ||
+		                    strstr(rows[i].name, "_len") != NULL;
 		field->is_count = strstr(rows[i].name, "refcount_") != NULL;
 		(void)snprintf(field->name, sizeof(field->name), "%s %s", what,
 		               rows[i].name);

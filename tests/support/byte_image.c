@@ -157,8 +157,8 @@ static uint64_t hash_page(const struct byte_image *image, size_t page)
 
 static void set_hash(struct byte_image *image, size_t page, uint64_t hash)
 {
-	image->hash_sum -= image->hashes[page] == STALE ? 0
-	                                                : image->hashes[page];
+	image->hash_sum -=
+		image->hashes[page] == STALE ? 0 : image->hashes[page];
 	image->hash_sum += hash == STALE ? 0 : hash;
 	image->hashes[page] = hash;
 	if (hash == STALE && !image->listed[page]) {

@@ -211,8 +211,8 @@ static struct torn tear_up(struct walk *w, const struct item *item,
 {
 	size_t count = sector_count(item);
 	size_t first = item->offset / SECTOR / PAGE_SECTORS;
-	size_t pages = (item->offset / SECTOR + count - 1) / PAGE_SECTORS -
-	               first + 1;
+	size_t pages =
+		(item->offset / SECTOR + count - 1) / PAGE_SECTORS - first + 1;
 
 	return (struct torn){
 		.tear = tear,

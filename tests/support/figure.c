@@ -15,7 +15,7 @@ static struct figure {
 	char name[48];
 	char unit[16];
 	uint64_t count;
-} *figures;
+} * figures;
 
 void figure_init(void)
 {

@@ -215,8 +215,8 @@ START_TEST(torn_write)
 {
 	begin("abc");
 	put(0, "XYZ");
-	assert_states_are(log_, "abc", "XYZ", "Xbc", "aYZ", "abZ", "XYc",
-	                  "XbZ", "aYc");
+	assert_states_are(log_, "abc", "XYZ", "Xbc", "aYZ", "abZ", "XYc", "XbZ",
+	                  "aYc");
 	end();
 }
 
@@ -393,8 +393,8 @@ START_TEST(known_states_are_left_out)
 	put(1, "Y");
 	from = log_->count;
 	put(2, "Z");
-	totals = visit_with(
-		log_, &(struct crash_options){ .seed = 1, .from = from });
+	totals = visit_with(log_,
+	                    &(struct crash_options){ .seed = 1, .from = from });
 	ck_assert_uint_eq(totals.known, 2); /* "abc" and "Xbc" */
 	ck_assert(!has("abc"));
 	ck_assert(!has("Xbc"));

@@ -226,9 +226,8 @@ START_TEST(impossible_vectors)
 	if (SIZE_MAX == UINT64_MAX) {
 		assert_fails(qcf_storage_pwritev(&broken, iov, 2, 0, errp),
 		             EINVAL, QCOWFMT_ERR_USAGE);
-		assert_fails(
-			qcf_storage_preadv(&broken, iov, 2, 0, true, errp),
-			EINVAL, QCOWFMT_ERR_USAGE);
+		assert_fails(qcf_storage_preadv(&broken, iov, 2, 0, true, errp),
+		             EINVAL, QCOWFMT_ERR_USAGE);
 	}
 	assert_fails(qcf_storage_preadv(&broken, iov, -1, 0, true, errp),
 	             EINVAL, QCOWFMT_ERR_USAGE);
