@@ -33,7 +33,7 @@ static ssize_t transfer_once(transfer_fn fn, int fd, const struct iovec *iov,
 	return ret < 0 ? -errno : ret;
 }
 
-/* How often a read may stop at odd positions without getting on. */
+/* How often a transfer may stop at odd positions without getting on. */
 #define MAX_RESTARTS 8
 
 /*
@@ -50,11 +50,11 @@ static int is_at_end(int fd, uint64_t offset)
 	return !S_ISREG(st.st_mode) || (uint64_t)st.st_size <= offset;
 }
 
-/* Go back to where a block begins.  As is_at_end(). */
-static int step_back(int fd, uint64_t offset, uint64_t *done,
+/* Go back to where a block begins.  As is_at_end(): a write has no end. */
+static int step_back(transfer_fn fn, int fd, uint64_t offset, uint64_t *done,
                      uint32_t alignment, int *restarts)
 {
-	int ret = is_at_end(fd, offset + *done);
+	int ret = fn == preadv ? is_at_end(fd, offset + *done) : 0;
 
 	if (ret != 0)
 		return ret;
@@ -83,7 +83,7 @@ static int64_t transfer(transfer_fn fn, int fd, const struct iovec *iov,
 	while (ret > 0 && done < len) {
 		int stop = qcf_is_aligned(done, alignment)
 		                   ? 0
-		                   : step_back(fd, offset, &done, alignment,
+		                   : step_back(fn, fd, offset, &done, alignment,
 		                               &restarts);
 
 		if (stop != 0)
@@ -105,14 +105,15 @@ int64_t qcf_fd_preadv(int fd, const struct iovec *iov, int iovcnt,
 	return transfer(preadv, fd, iov, iovcnt, offset, alignment);
 }
 
-int qcf_fd_pwritev(int fd, const struct iovec *iov, int iovcnt, uint64_t offset)
+int qcf_fd_pwritev(int fd, const struct iovec *iov, int iovcnt, uint64_t offset,
+                   uint32_t alignment)
 {
 	uint64_t len;
 
 	if (!qcf_iov_len(iov, iovcnt, &len))
 		return -EINVAL;
 
-	int64_t done = transfer(pwritev, fd, iov, iovcnt, offset, 1);
+	int64_t done = transfer(pwritev, fd, iov, iovcnt, offset, alignment);
 
 	if (done < 0)
 		return (int)done;

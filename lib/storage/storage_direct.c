@@ -278,7 +278,7 @@ static int write_bounced(const struct qcf_direct *d, const struct iovec *iov,
 			                    start),
 		};
 
-		ret = qcf_fd_pwritev(d->fd, &blocks, 1, start);
+		ret = qcf_fd_pwritev(d->fd, &blocks, 1, start, d->alignment);
 		if (ret < 0)
 			return ret;
 		pos = stop;
@@ -387,7 +387,7 @@ int qcf_direct_pwritev(struct qcf_direct *d, const struct iovec *iov,
 	if (cut)
 		ret = write_and_cut(d, iov, iovcnt, offset, len);
 	else if (is_aligned(d, iov, iovcnt, offset))
-		ret = qcf_fd_pwritev(d->fd, iov, iovcnt, offset);
+		ret = qcf_fd_pwritev(d->fd, iov, iovcnt, offset, d->alignment);
 	else
 		ret = write_bounced(d, iov, iovcnt, offset, len);
 	qcf_direct_release(d, &claim);

@@ -164,7 +164,7 @@ static int file_pwritev(struct qcowfmt_storage *s, const struct iovec *iov,
 	if (f->is_direct)
 		ret = qcf_direct_pwritev(&f->direct, iov, iovcnt, offset);
 	else
-		ret = qcf_fd_pwritev(f->fd, iov, iovcnt, offset);
+		ret = qcf_fd_pwritev(f->fd, iov, iovcnt, offset, 1);
 	/* After the write, so that a flush that comes between cannot clear
 	 * what it did not cover. */
 	if (!atomic_load_explicit(&f->unsynced, memory_order_relaxed))

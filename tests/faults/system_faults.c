@@ -73,6 +73,25 @@ static bool fails(enum fault_site site)
 
 typedef ssize_t (*transfer_fn)(int, const struct iovec *, int, off_t);
 
+#define DIRECT_BLOCK 4096
+
+/* How much of direct I/O is done again and again, which has to be blocks; how much
+ * of it once, may be anything. */
+static ssize_t transfer_directly(const struct fault *fault, transfer_fn real,
+                                 int fd, const struct iovec *iov, int n,
+                                 off_t offset, size_t half)
+{
+	struct iovec part[MAX_VECTOR];
+	size_t blocks = half - half % DIRECT_BLOCK;
+	ssize_t ret;
+
+	if (fault->sticky && blocks > 0)
+		return real(fd, part, qcf_iov_slice(iov, n, 0, blocks, part),
+		            offset);
+	ret = real(fd, iov, n, offset);
+	return fault->sticky || ret < (ssize_t)half ? ret : (ssize_t)half;
+}
+
 /* With error 0 a part is done and nothing said; with half and an error the next
  * call, for the rest, would have failed. */
 static ssize_t transfer(enum fault_site site, transfer_fn real, int fd,
@@ -91,6 +110,8 @@ static ssize_t transfer(enum fault_site site, transfer_fn real, int fd,
 		errno = fault->error;
 		return -1;
 	}
+	if (fault->error == 0 && (fcntl(fd, F_GETFL) & O_DIRECT) != 0)
+		return transfer_directly(fault, real, fd, iov, n, offset, half);
 	n = qcf_iov_slice(iov, n, 0, half, part);
 
 	ssize_t ret = real(fd, part, n, offset);
