@@ -94,7 +94,10 @@ def check_by_qemu(directory, names):
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    makers = [[sys.argv[1]], sys.argv[2:]]
+    # They run in other directories.
+    words = [os.path.abspath(word) if os.path.exists(word) else word
+             for word in sys.argv[1:]]
+    makers = [words[:1], words[1:]]
     with tempfile.TemporaryDirectory(prefix="qcow-same-") as temporary:
         directories = [pathlib.Path(temporary) / name for name in "ab"]
         said = []
