@@ -125,20 +125,19 @@ static void count(const struct fault *fault)
 }
 
 /* One point in so many is looked at.  Keys take long to try. */
-static uint64_t stride(const struct fault *fault)
+static uint64_t stride(void)
 {
 	uint64_t every = getenv("QCF_LONG") != NULL ? 1 : 7;
 
-	(void)fault;
 	if (kind->encryption == QCOWFMT_ENCRYPTION_LUKS)
-		every *= 7;
+		every *= in_files ? 20 : 7;
 	return every * thin_factor();
 }
 
 static void sweep(struct trial *t, size_t scenario, size_t number,
                   const struct fault *fault)
 {
-	uint64_t every = stride(fault);
+	uint64_t every = stride();
 	uint64_t nth = 1 + (scenario * 5 + number * 3) % every;
 
 	for (; trial_run(t, fault, nth); nth += every)
