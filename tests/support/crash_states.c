@@ -356,7 +356,7 @@ static void visit(struct walk *w, bool torn)
 
 	uint64_t fingerprint = fingerprint_of(w);
 
-	if (!set_add(&w->seen, fingerprint + w->epoch)) {
+	if (!set_add(&w->seen, fingerprint + w->epoch + 1)) {
 		w->totals->duplicates++;
 	} else if (w->known) {
 		w->totals->known++;

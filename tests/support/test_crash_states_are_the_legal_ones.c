@@ -419,6 +419,17 @@ START_TEST(mark_begins_anew)
 
 END_TEST
 
+START_TEST(nothing_is_a_state_behind_a_mark_too)
+{
+	begin("");
+	rec_log_mark(log_);
+	visit_all(log_);
+	ck_assert_int_eq(seen.count, 2);
+	end();
+}
+
+END_TEST
+
 START_TEST(long_windows_are_sampled)
 {
 	struct crash_totals totals;
@@ -538,6 +549,7 @@ static void add(TCase *tcase)
 	tcase_add_test(tcase, size_and_bytes_are_ordered_in_any_way);
 	tcase_add_test(tcase, known_states_are_left_out);
 	tcase_add_test(tcase, mark_begins_anew);
+	tcase_add_test(tcase, nothing_is_a_state_behind_a_mark_too);
 	tcase_add_test(tcase, long_windows_are_sampled);
 	tcase_add_test(tcase, files_are_independent);
 	tcase_add_test(tcase, flush_is_of_one_file);
