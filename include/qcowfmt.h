@@ -1157,8 +1157,8 @@ struct qcowfmt_commit_options {
  * smaller.  Stable when it returns; the top is emptied only after that.  After a
  * failure or a power cut image and base together show the same disk.  -EINVAL if
  * the chain of image is not cut, or a file is in both chains; -ENOTSUP if base
- * cannot grow.  Guest I/O on base waits meanwhile, and on image if it is emptied.
- * Since 0.1.
+ * cannot grow; -EBUSY if either is resized just then.  Guest I/O on base waits
+ * meanwhile, and on image if it is emptied.  Since 0.1.
  */
 int qcowfmt_commit(struct qcowfmt_image *image, struct qcowfmt_image *base,
                    const struct qcowfmt_commit_options *options,

@@ -13,6 +13,7 @@
  * is emptied: a write between steps 2 and 4 would be lost.
  */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "checked.h"
 #include "commit.h"
@@ -210,11 +211,29 @@ static int grow_base(struct committing *c, struct qcowfmt_error **errp)
 	return qcf_resize(c->base, size, &how, errp);
 }
 
+/* Between growing the base and having both images, others had their turn. */
+static int check_sizes(const struct committing *c, struct qcowfmt_error **errp)
+{
+	uint64_t size = qcf_image_top(c->image)->virtual_size;
+	uint64_t room = qcf_image_top(c->base)->virtual_size;
+
+	if (size <= room)
+		return 0;
+	return qcf_fail(errp, EBUSY, QCOWFMT_ERR_IO,
+	                "the image is %" PRIu64
+	                " bytes long and the base %" PRIu64
+	                " after somebody resized one of them; commit again",
+	                size, room);
+}
+
+/* Both images are at our disposal. */
 static int copy_stable(struct committing *c, struct qcowfmt_error **errp)
 {
 	struct qcf_layer *base = qcf_image_top(c->base);
-	int ret = copy(c, errp);
+	int ret = check_sizes(c, errp);
 
+	if (ret == 0)
+		ret = copy(c, errp);
 	if (ret < 0)
 		return ret;
 	return base->meta != NULL

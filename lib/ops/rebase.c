@@ -85,15 +85,9 @@ static int check_image(const struct rebasing *r,
                        const struct qcowfmt_rebase_options *o,
                        struct qcowfmt_error **errp)
 {
-	const struct qcf_meta *meta = r->layer->meta;
-
-	if (meta == NULL)
+	if (r->layer->meta == NULL)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED,
 		                "a raw image cannot have a backing file");
-	if (o->backing_filename != NULL && (meta->header.autoclear_features &
-	                                    QCF_AUTOCLEAR_RAW_DATA_FILE) != 0)
-		return usage(errp, "an image whose data file is raw cannot "
-		                   "have a backing file");
 	if ((o->flags & QCOWFMT_REBASE_UNSAFE) == 0 &&
 	    r->request.image->incomplete)
 		return usage(errp, "the image has to be opened with its "
@@ -360,14 +354,29 @@ static int change_names(const struct rebasing *r,
 	return ret;
 }
 
+static int check_data_file(const struct rebasing *r,
+                           const struct qcowfmt_rebase_options *o,
+                           struct qcowfmt_error **errp)
+{
+	const struct qcf_header *h = &r->layer->meta->header;
+
+	if (o->backing_filename == NULL ||
+	    (h->autoclear_features & QCF_AUTOCLEAR_RAW_DATA_FILE) == 0)
+		return 0;
+	return usage(errp, "an image whose data file is raw cannot have a "
+	                   "backing file");
+}
+
 /* The images are at our disposal.  Copying can move the refcount table: the
  * header is made after it. */
 static int rebase(struct rebasing *r, struct qcowfmt_image *new_base,
                   const struct qcowfmt_rebase_options *o,
                   struct qcowfmt_error **errp)
 {
-	int ret = check_names_fit(r, o, errp);
+	int ret = check_data_file(r, o, errp);
 
+	if (ret == 0)
+		ret = check_names_fit(r, o, errp);
 	if (ret == 0 && (o->flags & QCOWFMT_REBASE_UNSAFE) == 0)
 		ret = copy(r, new_base, errp);
 	return ret < 0 ? ret : change_names(r, o, errp);

@@ -73,7 +73,8 @@ int qcf_act_plain(struct qcowfmt_image *image, const struct qcf_act *act,
 
 /*
  * A call may fail if the failure was put in and came to this thread, or ended all
- * writing, or left a change of the whole image to be repaired; if another thread changed the size; or if snapshot "base" is gone.
+ * writing, or left a change of the whole image to be repaired; if another thread
+ * changed the size; or if snapshot "base" is gone.
  */
 static bool may_fail(const struct qcf_acting *a, const struct qcf_act *act,
                      int ret, const struct qcowfmt_error *error)
