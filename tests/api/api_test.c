@@ -301,3 +301,22 @@ uint64_t api_block_at(const char *path)
 {
 	return api_get(path, api_reftable_at(path), 8);
 }
+
+bool api_is_beyond_repair(const bool ids[API_MAX_ID])
+{
+	static const struct {
+		uint32_t id;
+		const char *repair;
+	} kinds[] = {
+
+#define QCF_CHECK(number, name, repair, text) { (number), #repair },
+#include "checks.def"
+#undef QCF_CHECK
+	};
+
+	for (size_t i = 0; i < QCF_ARRAY_LEN(kinds); i++) {
+		if (ids[kinds[i].id] && strcmp(kinds[i].repair, "NONE") == 0)
+			return true;
+	}
+	return false;
+}

@@ -58,6 +58,11 @@ extern struct qcowfmt_error *api_error;
 
 void api_error_reset(void);
 
+#define API_MAX_ID 256 /* no corruption has it */
+
+/* Whether there is one among the ids of corruptions that no repair mends. */
+bool api_is_beyond_repair(const bool ids[API_MAX_ID]);
+
 /* main() of a test program; argv may hold the paths of qemu-img and qemu-io. */
 int api_main(const char *promise, void (*add)(TCase *), int argc, char **argv);
 

@@ -328,7 +328,7 @@ static void expect_kept(const struct views *before, const struct views *after)
 }
 
 struct found {
-	bool ids[256];
+	bool ids[API_MAX_ID];
 	struct qcowfmt_check_result result;
 };
 
@@ -365,20 +365,8 @@ static int check(struct api_disk *disk, uint32_t open_flags, uint32_t flags,
  * not written to for that reason. */
 static bool excused(const struct image_field *field, const struct found *f)
 {
-	static const struct {
-		uint32_t id;
-		const char *repair;
-	} ids[] = {
-
-#define QCF_CHECK(number, name, repair, text) { (number), #repair },
-#include "checks.def"
-#undef QCF_CHECK
-	};
-
-	for (size_t i = 0; i < QCF_ARRAY_LEN(ids); i++) {
-		if (f->ids[ids[i].id] && strcmp(ids[i].repair, "NONE") == 0)
-			return true;
-	}
+	if (api_is_beyond_repair(f->ids))
+		return true;
 	if (field->is_pointer &&
 	    (f->ids[QCF_CHECK_DATA_COPIED] || f->ids[QCF_CHECK_L2_COPIED]))
 		return true;

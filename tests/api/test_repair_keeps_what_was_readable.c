@@ -457,7 +457,7 @@ static void expect_same(const struct views *before, const struct views *after,
 /* ---------------------------------------------------------------- repairing */
 
 struct found {
-	bool ids[256];
+	bool ids[API_MAX_ID];
 	uint64_t first_leak; /* host offset */
 	struct qcowfmt_check_result result;
 };
@@ -500,20 +500,8 @@ static int check(size_t kind, struct api_disk *disk, uint32_t open_flags,
  * few bits cannot hold. */
 static bool excused(size_t kind, const struct found *f)
 {
-	static const struct {
-		uint32_t id;
-		const char *repair;
-	} ids[] = {
-
-#define QCF_CHECK(number, name, repair, text) { (number), #repair },
-#include "checks.def"
-#undef QCF_CHECK
-	};
-
-	for (size_t i = 0; i < QCF_ARRAY_LEN(ids); i++) {
-		if (f->ids[ids[i].id] && strcmp(ids[i].repair, "NONE") == 0)
-			return true;
-	}
+	if (api_is_beyond_repair(f->ids))
+		return true;
 	return f->ids[QCF_CHECK_REFCOUNT_LOW] &&
 	       kinds[kind].refcount_bits - 1 < 4;
 }

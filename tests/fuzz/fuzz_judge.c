@@ -47,18 +47,8 @@ bool fuzz_is_sound(const struct fuzz_findings *f)
 
 bool fuzz_is_excused(const struct fuzz_image *fi, const struct fuzz_findings *f)
 {
-	static const struct {
-		uint32_t id;
-		const char *repair;
-	} ids[] = {
-
-#define QCF_CHECK(number, name, repair, text) { (number), #repair },
-#include "checks.def"
-#undef QCF_CHECK
-	};
-
-	for (size_t i = 0; i < QCF_ARRAY_LEN(ids); i++) {
-		if (f->ids[ids[i].id] && strcmp(ids[i].repair, "NONE") == 0)
+	for (uint32_t id = 1; id < QCF_ARRAY_LEN(f->ids); id++) {
+		if (f->ids[id] && qcf_check_repair(id) == QCF_REPAIR_NONE)
 			return true;
 	}
 	/* So few bits, whatever they were before, cannot hold every count. */
