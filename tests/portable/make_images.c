@@ -191,29 +191,23 @@ static void one_write(struct qcowfmt_image *image, const struct kind *kind)
 	uint64_t unit = kind->create.cluster_size;
 
 	fill(bytes, len);
-	switch (draw_below(5)) {
-	case 0:
+	uint64_t way = draw_below(5);
+	uint64_t cluster = unit == 0 ? 0 : offset / unit * unit;
+
+	if (way == 0)
 		must(qcowfmt_write_zeroes(image, offset, len,
 		                          (uint32_t)draw_below(2), &error),
 		     "write_zeroes");
-		break;
-	case 1:
+	else if (way == 1)
 		must(qcowfmt_discard(image, offset, len, &error), "discard");
-		break;
-	case 2:
-		if (kind->compressed && unit != 0 && len >= unit &&
-		    offset / unit * unit + unit <= size) {
-			must(qcowfmt_pwrite_compressed(image, bytes, unit,
-			                               offset / unit * unit,
-			                               &error),
-			     "pwrite_compressed");
-			break;
-		}
-		/* fall through */
-	default:
+	else if (way == 2 && kind->compressed && unit != 0 && len >= unit &&
+	         cluster + unit <= size)
+		must(qcowfmt_pwrite_compressed(image, bytes, unit, cluster,
+		                               &error),
+		     "pwrite_compressed");
+	else
 		must(qcowfmt_pwrite(image, bytes, len, offset, &error),
 		     "pwrite");
-	}
 	free(bytes);
 }
 
