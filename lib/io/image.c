@@ -2,11 +2,14 @@
 /* image.c - the handle that applications hold */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #include "alloc.h"
 #include "checked.h"
 #include "image.h"
 #include "writeback.h"
+
+static atomic_uint_fast64_t images_made;
 
 int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 {
@@ -15,7 +18,9 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 
 	if (new_image == NULL)
 		return qcf_fail_oom(errp);
-	*new_image = (struct qcowfmt_image){ 0 };
+	*new_image = (struct qcowfmt_image){
+		.serial = atomic_fetch_add(&images_made, 1),
+	};
 	qcf_gate_init(&new_image->gate);
 	qcf_inflight_init(&new_image->inflight);
 	qcf_decoded_cache_init(&new_image->decoded);

@@ -16,6 +16,7 @@
 #include "layer.h"
 
 struct qcowfmt_image {
+	uint64_t serial; /* in which order images of the process were made */
 	struct qcf_layer **layers;
 	uint32_t layer_count;
 	bool incomplete;  /* the last layer names a backing file that was not
@@ -83,7 +84,7 @@ void qcf_request_end(struct qcf_request *request);
 static inline bool qcf_image_comes_first(const struct qcowfmt_image *image,
                                          const struct qcowfmt_image *other)
 {
-	return (uintptr_t)image < (uintptr_t)other;
+	return image->serial < other->serial;
 }
 
 /* Enter two images, which may be the same, for reading. */
