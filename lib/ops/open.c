@@ -244,9 +244,9 @@ int qcf_open(struct qcowfmt_storage *storage,
 	image->keep_snapshot_space =
 		(o->flags & QCOWFMT_OPEN_KEEP_SNAPSHOT_SPACE) != 0;
 	image->no_data = (o->flags & QCOWFMT_OPEN_NO_DATA) != 0;
-	image->budget.limit = QCF_MIN(
-		o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE,
-		MOST_CACHE);
+	image->budget.limit =
+		QCF_MIN(o->cache_size != 0 ? o->cache_size : DEFAULT_CACHE_SIZE,
+	                MOST_CACHE);
 	ret = open_chain(image, storage, o, errp);
 	if (ret == 0 && qcf_image_top(image)->meta != NULL)
 		qcf_image_top(image)->meta->discard_other =
