@@ -1514,7 +1514,8 @@ struct qcowfmt_check_result {
 
 /*
  * Receives each finding of a check: its stable number, where, and one line of
- * text without a newline.  It must not use the image, which waits for its end.
+ * text without a newline.  After 262144 of them comes one that says that there are
+ * more, and no other: the result counts them all.  It must not use the image, which waits for its end.
  */
 typedef void (*qcowfmt_finding_callback)(void *opaque, uint32_t corruption_id,
                                          uint64_t host_offset,

@@ -30,8 +30,11 @@
 #define RESERVE_SIZE  128u
 #define RESERVE_COUNT 64u
 
+/* For anything, as malloc()'s. */
+#define BLOCK_ALIGNMENT 16
+
 static struct {
-	_Alignas(16) uint8_t blocks[RESERVE_COUNT][RESERVE_SIZE];
+	_Alignas(BLOCK_ALIGNMENT) uint8_t blocks[RESERVE_COUNT][RESERVE_SIZE];
 	atomic_bool taken[RESERVE_COUNT];
 } reserve;
 
@@ -55,9 +58,11 @@ static size_t reserve_index(const void *memory)
 
 static void *new_memory(size_t size)
 {
-	void *memory = malloc(size);
+	void *memory = NULL;
 
-	return memory != NULL ? memory : take_reserve(size);
+	return posix_memalign(&memory, BLOCK_ALIGNMENT, size) == 0
+	               ? memory
+	               : take_reserve(size);
 }
 
 static void free_memory(void *memory)
@@ -79,7 +84,7 @@ static void *resize_memory(void *memory, size_t size)
 
 	if (i == RESERVE_COUNT)
 		return realloc(memory, size);
-	moved = malloc(size);
+	moved = new_memory(size);
 	if (moved == NULL)
 		return NULL;
 	memcpy(moved, memory, size < RESERVE_SIZE ? size : RESERVE_SIZE);

@@ -5,8 +5,8 @@
  * Whoever writes to an image asks first: guest data that an image with wrong
  * tables places upon them must not destroy them.
  */
-#include "check_id.h"
 #include "meta_protect.h"
+#include "check_id.h"
 #include "checked.h"
 #include "snapshot_table.h"
 

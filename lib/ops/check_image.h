@@ -40,6 +40,7 @@ struct qcf_checker {
 	const struct qcf_geometry *geometry;
 	struct qcowfmt_check_result *result;
 	qcowfmt_finding_callback callback;
+	uint64_t told; /* findings so far */
 	void *opaque;
 	uint64_t file_size;
 	uint64_t file_clusters; /* rounded up */
@@ -78,7 +79,8 @@ struct qcf_checker {
 	uint64_t slice_count;
 };
 
-/* Tell the callback about a finding; counting it is up to the caller. */
+/* Tell the callback about a finding, but not about more of them than anybody can
+ * read; counting it is up to the caller. */
 void qcf_finding(struct qcf_checker *checker, enum qcf_check id,
                  uint64_t host_offset, const char *fmt, ...) QCF_PRINTF(4, 5);
 

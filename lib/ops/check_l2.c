@@ -374,6 +374,34 @@ static uint64_t run_of_tables(const struct qcf_l2_reader *r,
 	return len;
 }
 
+/*
+ * An image can name more tables than anybody can read that are all in one hole of
+ * its file.  What storage says about holes is a hint, which a repair does not rely
+ * on, nor a check of any image with a reasonable number of tables.
+ */
+#define ASK_FOR_HOLES_FROM (UINT64_C(256) << 20)
+
+static bool is_in_hole(struct qcf_l2_reader *r, uint64_t offset)
+{
+	struct qcf_checker *c = r->checker;
+	uint64_t size = c->geometry->cluster_size;
+	uint64_t max = (c->file_clusters << c->geometry->cluster_bits) - offset;
+
+	r->total += size;
+	if (r->total < ASK_FOR_HOLES_FROM || c->meta != NULL)
+		return false;
+	if (offset < r->hole || offset >= r->hole_end) {
+		uint64_t run = 0;
+
+		if (qcf_storage_extent(c->storage, offset, max, &run, NULL) !=
+		    QCOWFMT_STORAGE_HOLE)
+			return false;
+		r->hole = offset;
+		r->hole_end = offset + run;
+	}
+	return r->hole_end - offset >= size;
+}
+
 /* Several tables at once; quietly, because one bad sector among them says nothing
  * about the first. */
 static bool read_ahead(struct qcf_l2_reader *r, uint64_t offset, uint64_t len)
@@ -414,7 +442,7 @@ int qcf_l2_reader_get(struct qcf_l2_reader *r, struct qcf_l2_ref *const *refs,
 	int ret = 0;
 
 	*words = NULL;
-	if (!qcf_check_in_file(r->checker, offset))
+	if (!qcf_check_in_file(r->checker, offset) || is_in_hole(r, offset))
 		return 0;
 	if (!holds(r, offset)) {
 		uint64_t len = run_of_tables(r, refs, count);

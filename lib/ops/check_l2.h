@@ -36,6 +36,10 @@ struct qcf_l2_reader {
 	uint64_t room;          /* bytes */
 	uint64_t first;         /* host offset of its first byte */
 	uint64_t len;           /* 0 = it holds nothing */
+	uint64_t total;         /* bytes of all tables so far */
+	/* A hole of the file that was met last: tables in it are empty. */
+	uint64_t hole;
+	uint64_t hole_end;
 };
 
 int qcf_l2_reader_init(struct qcf_l2_reader *reader,

@@ -13,9 +13,9 @@
 #include "image_storage.h"
 #include "wrap_storage.h"
 
-#define CAPACITY ((size_t)16 << 20)
 #define CLUSTER  ((uint64_t)65536)
 #define SIZE     (64 * CLUSTER)
+#define CAPACITY ((size_t)(48 * CLUSTER))
 
 static struct byte_image *bytes;
 static struct qcowfmt_image *image;
@@ -154,10 +154,36 @@ START_TEST(until_readers_have_ended)
 
 END_TEST
 
+/* The request that needs the space is no reader of it. */
+START_TEST(but_not_for_who_needs_it)
+{
+	uint8_t bytes_of[CLUSTER] = { 'n' };
+	uint64_t cluster = 10;
+	uint64_t written_to = 0;
+
+	make_image();
+	atomic_store(&watched, false);
+	for (; cluster < 60; cluster++) {
+		if (qcowfmt_pwrite(image, bytes_of, CLUSTER, cluster * CLUSTER,
+		                   NULL) != 0)
+			break;
+		written_to = cluster;
+	}
+	ck_assert_uint_gt(written_to, 10);
+	ck_assert_uint_lt(written_to, 59);
+	API_OK(qcowfmt_discard(image, 0, 2 * CLUSTER, &api_error));
+	api_write(image, cluster * CLUSTER, CLUSTER, 'm');
+	api_expect(image, cluster * CLUSTER, CLUSTER, 'm');
+	finish();
+}
+
+END_TEST
+
 static void add(TCase *tcase)
 {
 	tcase_add_test(tcase, until_it_is_stable);
 	tcase_add_test(tcase, until_readers_have_ended);
+	tcase_add_test(tcase, but_not_for_who_needs_it);
 }
 
 int main(int argc, char **argv)

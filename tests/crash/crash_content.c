@@ -291,7 +291,25 @@ bool world_traits_are_legal(const struct world *w,
 	return false;
 }
 
-bool world_keys_are_legal(struct world *w, const struct crash_state *state)
+/* A key slot is not in use as long as its key does not open the image. */
+static bool slots_are_legal(struct qcowfmt_image *image, uint64_t keys)
+{
+	struct qcowfmt_encryption_info info = { .struct_size = sizeof(info) };
+	int wanted = (keys & KEY_FIRST) != 0 ? 1 : 0;
+	int active = 0;
+
+	wanted += (keys & KEY_OTHER) != 0 ? 1 : 0;
+	if (qcowfmt_get_encryption_info(image, 0, &info, NULL) < 0)
+		return false;
+	for (int i = 0; i < QCOWFMT_KEY_SLOT_COUNT; i++)
+		active += info.slots[i].active != 0 ? 1 : 0;
+	if (active != wanted)
+		printf("%d key slots are in use\n", active);
+	return active == wanted;
+}
+
+bool world_keys_are_legal(struct world *w, struct qcowfmt_image *image,
+                          const struct crash_state *state)
 {
 	uint64_t keys = 0;
 
@@ -303,7 +321,7 @@ bool world_keys_are_legal(struct world *w, const struct crash_state *state)
 	                       CRASH_OTHER_SECRET))
 		keys |= KEY_OTHER;
 	if (is_legal_value(w, &w->keys, keys, state->position))
-		return true;
+		return slots_are_legal(image, keys);
 	printf("keys %" PRIu64 " open it at position %zu\n", keys,
 	       state->position);
 	return false;

@@ -28,7 +28,8 @@ bool world_traits_are_legal(const struct world *w,
                             const struct qcowfmt_info *info, size_t position);
 
 /* The secrets that must open it do, and no others. */
-bool world_keys_are_legal(struct world *w, const struct crash_state *state);
+bool world_keys_are_legal(struct world *w, struct qcowfmt_image *image,
+                          const struct crash_state *state);
 
 /* After the content was looked at: dirty bitmaps know what was written, or say
  * that they do not. */

@@ -348,11 +348,13 @@ static bool preallocates(const struct geometry *g)
 	return g->version > 1 && !g->backing;
 }
 
-/* Clusters in the middle of the file become free. */
+/* Clusters in the middle of the file become free while tables and clusters of data
+ * lie at its end. */
 static void compact(struct world *w)
 {
+	write_cross_l2(w);
 	overwrite_part(w);
-	world_discard(w, at(w, 2), 2 * w->sectors_per_cluster);
+	world_discard(w, 0, at(w, 4));
 	world_compact(w);
 }
 

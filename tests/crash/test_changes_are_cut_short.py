@@ -67,7 +67,8 @@ COPIES = {
 # Change nothing that is stored.
 READERS = set('''
     qcowfmt_bitmap_list qcowfmt_bitmap_list_count qcowfmt_bitmap_list_free
-    qcowfmt_bitmap_list_get qcowfmt_bitmap_next qcowfmt_compare
+    qcowfmt_bitmap_list_get qcowfmt_bitmap_next qcowfmt_clean_text
+    qcowfmt_compare
     qcowfmt_error_code qcowfmt_error_corruption_id qcowfmt_error_errno
     qcowfmt_error_free qcowfmt_error_guest_offset qcowfmt_error_host_offset
     qcowfmt_error_message qcowfmt_format_from_name qcowfmt_format_name

@@ -61,12 +61,17 @@ static void name_sequence(char *text, size_t size, const size_t *ops, int count)
 		         i > 0 ? " " : "", crash_ops[ops[i]].name);
 }
 
+/* So many clusters take as long as many other states. */
+static bool has_long_file(void)
+{
+	return crash_arguments.geometry->file_clusters > 1000;
+}
+
 /* Opening such an image, or checking it, takes as long as looking at many
  * others. */
 static bool is_slow(const struct geometry *g)
 {
-	return g->encryption == QCOWFMT_ENCRYPTION_LUKS ||
-	       g->file_clusters > 1000;
+	return g->encryption == QCOWFMT_ENCRYPTION_LUKS || has_long_file();
 }
 
 /* Operations before new_from are the beginning of a sequence that was tried
@@ -80,7 +85,7 @@ static void try_sequence(struct tour *t, const size_t *ops, int count,
 		.exhaustive = slow ? 6 : 10,
 		.samples = slow ? 16 : 64,
 		.torn_stride = slow ? 16 : 3,
-		.thin = thin * thin_factor(),
+		.thin = thin * thin_factor() * (has_long_file() ? 10 : 1),
 	};
 	char text[160];
 
@@ -150,6 +155,11 @@ static void try_all(struct tour *t)
 	for (size_t first = 0; first < crash_op_count; first++) {
 		if (!applies(first))
 			continue;
+		printf("%s: %" PRIu64 " sequences, %" PRIu64
+		       " states; now those that begin with %s\n",
+		       crash_arguments.geometry->name, t->sequences,
+		       t->totals.states + t->judge.second.states,
+		       crash_ops[first].name);
 		for (size_t second = 0; second < crash_op_count; second++) {
 			if (!applies(second))
 				continue;
@@ -254,7 +264,9 @@ START_TEST(sequences)
 		.qemu_every = crash_arguments.qemu_img == NULL
 		                      ? 0
 		                      : qemu_stride(g, budget),
-		.second_every = is_slow(g) ? SECOND_EVERY_SLOW : SECOND_EVERY,
+		.second_every = is_slow(g) && !has_long_file()
+		                        ? SECOND_EVERY_SLOW
+		                        : SECOND_EVERY,
 	};
 	if (named != NULL)
 		try_named(&t, named);

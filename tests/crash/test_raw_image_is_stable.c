@@ -63,6 +63,9 @@ static void work(struct trial *t)
 	};
 	struct qcowfmt_storage *storage = rec_storage_new(t->log);
 
+	/* What was there before. */
+	ck_assert_int_eq(qcf_storage_pwrite(storage, "old", 3, 0, NULL), 0);
+	rec_log_restart(t->log);
 	ck_assert_int_eq(qcowfmt_create(storage, &create, NULL), 0);
 	promise(t, SIZE, 0, 0);
 	ck_assert_int_eq(qcowfmt_open(storage, &options, &t->image, NULL), 0);

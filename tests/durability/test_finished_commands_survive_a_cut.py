@@ -79,8 +79,10 @@ def main():
     for scenario in SCENARIOS:
         with d.story(scenario[0]):
             in_directory(run_scenario, scenario)
-    planted = SCENARIOS if d.LONG else SCENARIOS[::4]
-    for scenario in planted:
+    for scenario in SCENARIOS[::1 if d.LONG else 4]:
+        # What it does cannot be seen from outside.
+        if scenario[0] == 'compact':
+            continue
         with d.story('%s without fsync()' % scenario[0]):
             without_sync(scenario)
     print('figure: cuts-after-success %d commands' % len(SCENARIOS))

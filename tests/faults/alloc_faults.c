@@ -20,6 +20,7 @@ void *__real_realloc(void *memory, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
 char *__real_strdup(const char *text);
 char *__real_strndup(const char *text, size_t size);
+int __real_posix_memalign(void **memory, size_t alignment, size_t size);
 char *__real_realpath(const char *path, char *resolved);
 void __real_free(void *memory);
 int __real_vasprintf(char **text, const char *fmt, va_list args)
@@ -31,6 +32,7 @@ void *__wrap_realloc(void *memory, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t size);
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t size);
 char *__wrap_realpath(const char *path, char *resolved);
 void __wrap_free(void *memory);
 int __wrap_vasprintf(char **text, const char *fmt, va_list args)
@@ -123,6 +125,15 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
 	return is_refused() ? NULL
 	                    : counted(__real_aligned_alloc(alignment, size));
+}
+
+/* Of libgcrypt, thousands of times for each key: only counted, to be given back. */
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t size)
+{
+	int err = __real_posix_memalign(memory, alignment, size);
+
+	live += err == 0;
+	return err;
 }
 
 char *__wrap_strdup(const char *text)

@@ -221,6 +221,7 @@ static void ask_errors(struct trial *t)
 		.format = 77,
 	};
 	struct qcowfmt_image *image = NULL;
+	char name[] = "a\033b\nc";
 	int code, number;
 
 	TRY_VALUE(t, qcowfmt_open_file, "", &options, &image, &error);
@@ -239,6 +240,8 @@ static void ask_errors(struct trial *t)
 	    code != 0)
 		trial_put_text(t, "an offset");
 	TRY_VOID(t, qcowfmt_error_free, error);
+	TRY_VOID(t, qcowfmt_clean_text, name);
+	trial_put_text(t, name);
 	/* Without memory there is another error than in the rehearsal. */
 	if (number == ENOMEM)
 		t->digest = t->rehearsed_digest;

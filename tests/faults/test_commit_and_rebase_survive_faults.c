@@ -11,6 +11,7 @@
 #include "auto.h"
 #include "chain_world.h"
 #include "fail_storage.h"
+#include "figure.h"
 #include "image_storage.h"
 #include "thin.h"
 #include "unit.h"
@@ -288,6 +289,7 @@ static void run(attempt try_it, int other, int index)
 		points += fail_every_call(&w, try_it, other, &manners[i]);
 	}
 	printf("%s: %" PRIu64 " faults, ", w.row->name, points);
+	figure_add("storage-faults", "points", points);
 	ck_assert_uint_gt(points, 10);
 	printf("%" PRIu64 " times cancelled\n", cancel_every_time(&w, try_it));
 	free_world(&w);
@@ -316,5 +318,10 @@ static void add(TCase *tcase)
 
 int main(void)
 {
-	return unit_run("commit_and_rebase_survive_faults", add);
+	int status;
+
+	figure_init();
+	status = unit_run("commit_and_rebase_survive_faults", add);
+	figure_print();
+	return status;
 }

@@ -13,12 +13,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "auto.h"
+#include "figure.h"
 #include "qcowfmt.h"
 #include "scratch.h"
 #include "thin.h"
@@ -55,8 +55,6 @@ static uint64_t steps(void)
 {
 	return getenv("QCF_LONG") != NULL ? 48 : 4;
 }
-
-static uint64_t *fullness; /* how often the disk was full, in all processes */
 
 static const char *image_path(void)
 {
@@ -172,7 +170,7 @@ static int write_chunk(struct qcowfmt_image *image, size_t chunk)
 	if (ret < 0) {
 		ck_assert_msg(qcowfmt_error_code(error) == QCOWFMT_ERR_NO_SPACE,
 		              "%s", qcowfmt_error_message(error));
-		++*fullness;
+		figure_add("full-disk-failures", "calls", 1);
 	}
 	qcowfmt_error_free(error);
 	return ret;
@@ -211,7 +209,7 @@ static void flush_on_full_disk(struct qcowfmt_image *image)
 	ck_assert_msg(ret == 0 ||
 	                      qcowfmt_error_code(error) == QCOWFMT_ERR_NO_SPACE,
 	              "%s", qcowfmt_error_message(error));
-	*fullness += ret < 0;
+	figure_add("full-disk-failures", "calls", ret < 0);
 	qcowfmt_error_free(error);
 }
 
@@ -337,7 +335,7 @@ static void operate(const struct full_kind *k, operation operate_once)
 	              "%s: %s", k->name, qcowfmt_error_message(error));
 	qcowfmt_error_free(error);
 	error = NULL;
-	*fullness += ret < 0;
+	figure_add("full-disk-failures", "calls", ret < 0);
 	check(image, k);
 	expect_chunks(image, 20, k->name);
 	take_space(0);
@@ -376,10 +374,7 @@ int main(void)
 	int status;
 
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-	fullness = mmap(NULL, sizeof(*fullness), PROT_READ | PROT_WRITE,
-	                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (fullness == MAP_FAILED)
-		return EXIT_FAILURE;
+	figure_init();
 	scratch_init();
 	status = make_space();
 	if (status < 0) {
@@ -391,6 +386,6 @@ int main(void)
 	status = unit_run("full_disk_is_survived", add);
 	(void)umount2(scratch_path("small"), MNT_DETACH);
 	scratch_fini();
-	printf("figure: full-disk-failures %" PRIu64 " calls\n", *fullness);
+	figure_print();
 	return status;
 }

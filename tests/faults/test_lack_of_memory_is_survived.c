@@ -19,6 +19,7 @@
 #include "crash_judge.h"
 #include "crash_main.h"
 #include "crash_ops.h"
+#include "figure.h"
 #include "image_storage.h"
 #include "thin.h"
 
@@ -305,6 +306,7 @@ START_TEST(each_allocation)
 	       crash_arguments.geometry->name, t.sticky ? ", sticky" : "",
 	       t.runs, t.failed_operations);
 	ck_assert_uint_gt(t.runs, 50 / thin_factor());
+	figure_add("allocation-faults", "points", t.runs);
 	world_free(t.world);
 }
 
@@ -364,5 +366,10 @@ static void add(TCase *tcase)
 
 int main(int argc, char **argv)
 {
-	return crash_main("lack_of_memory_is_survived", add, argc, argv);
+	int status;
+
+	figure_init();
+	status = crash_main("lack_of_memory_is_survived", add, argc, argv);
+	figure_print();
+	return status;
 }

@@ -437,9 +437,12 @@ def judge(bench, command, outcome, right, invisible):
     assert not invisible or outcome.status == right.status, \
         'status %d for what should go unnoticed' % outcome.status
     expect_files(bench, command, outcome, right)
-    # "compare" also says with 1 that disks differ.
-    if outcome.status == right.status and not (
-            command.args[1] == 'compare' and outcome.err.strip()):
+    # A status such as 1 may be right, too; asynchronous requests that fail say so
+    # and do not end the program, as with QEMU's.
+    if outcome.status == right.status and \
+            (right.status == 0 or outcome.err == right.err) and \
+            b'aio_write failed' not in outcome.out and \
+            b'aio_read failed' not in outcome.out:
         expect_success(bench, command, outcome, right)
     else:
         expect_failure(bench, command, outcome, right)
@@ -448,8 +451,11 @@ def judge(bench, command, outcome, right, invisible):
 # --- the points
 
 def points(visits, wanted, seed):
-    """Which visits fail: all, or some that are spread over all."""
-    if LONG or visits <= wanted:
+    """Which visits fail: all, or some that are spread over all.  Deriving a key
+    allocates thousands of times, always alike."""
+    if LONG:
+        wanted = 500
+    if visits <= wanted:
         return range(1, visits + 1, THIN)
     step = visits / wanted
     return sorted({1 + int(i * step + seed * 7 % step)

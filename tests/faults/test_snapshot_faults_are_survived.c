@@ -10,6 +10,7 @@
 
 #include "auto.h"
 #include "fail_storage.h"
+#include "figure.h"
 #include "image_storage.h"
 #include "scratch.h"
 #include "snapshot_trial.h"
@@ -104,6 +105,7 @@ START_TEST(operations_fail)
 	       trial.kind->name, trial.action->name, tour.runs, tour.failures,
 	       tour.usable);
 	ck_assert_uint_gt(tour.failures, 10 / thin_factor());
+	figure_add("storage-faults", "points", tour.runs);
 	ck_assert_uint_gt(tour.usable, 10 / thin_factor());
 	byte_image_free(tour.start);
 	byte_image_free(tour.bytes);
@@ -122,9 +124,11 @@ int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	scratch_init();
+	figure_init();
 
 	int status = unit_run("snapshot_faults_are_survived", add);
 
 	scratch_fini();
+	figure_print();
 	return status;
 }

@@ -9,6 +9,7 @@
 
 #include "alloc_faults.h"
 #include "auto.h"
+#include "figure.h"
 #include "image_storage.h"
 #include "scratch.h"
 #include "snapshot_trial.h"
@@ -68,6 +69,7 @@ START_TEST(memory_is_refused)
 	printf("%s, %s: %" PRIu64 " runs, %" PRIu64 " failed\n",
 	       trial.kind->name, trial.action->name, n, tour.failures);
 	ck_assert_uint_gt(tour.failures, 10 / thin_factor());
+	figure_add("allocation-faults", "points", n);
 	byte_image_free(tour.start);
 	byte_image_free(tour.bytes);
 	rec_log_free(log);
@@ -85,9 +87,11 @@ int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	scratch_init();
+	figure_init();
 
 	int status = unit_run("snapshots_without_memory", add);
 
 	scratch_fini();
+	figure_print();
 	return status;
 }

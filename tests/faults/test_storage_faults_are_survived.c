@@ -18,6 +18,7 @@
 #include "crash_judge.h"
 #include "crash_main.h"
 #include "crash_ops.h"
+#include "figure.h"
 #include "image_storage.h"
 #include "thin.h"
 
@@ -249,6 +250,7 @@ START_TEST(each_call)
 	       crash_arguments.geometry->name, storage_verb_name(t.fault->verb),
 	       sticky ? ", sticky" : "", t.runs, t.failed_operations, t.retries,
 	       t.totals.states);
+	figure_add("storage-faults", "points", t.runs);
 	world_free(t.world);
 }
 
@@ -336,6 +338,7 @@ START_TEST(each_call_of_create)
 	}
 	printf("%s, preallocation %d: created %" PRIu64 " times\n", g->name, _i,
 	       t.runs);
+	figure_add("storage-faults", "points", t.runs);
 	byte_image_free(t.bytes);
 	byte_image_free(t.data);
 }
@@ -359,5 +362,10 @@ static void add(TCase *tcase)
 
 int main(int argc, char **argv)
 {
-	return crash_main("storage_faults_are_survived", add, argc, argv);
+	int status;
+
+	figure_init();
+	status = crash_main("storage_faults_are_survived", add, argc, argv);
+	figure_print();
+	return status;
 }

@@ -35,15 +35,16 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1,
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
 /* Not through stderr, which may be closed. */
-#define FUZZ_ASSERT(condition, ...)                                          \
-	do {                                                                 \
-		if (!(condition)) {                                          \
-			dprintf(STDERR_FILENO, "%s:%d: broken promise: %s: ", \
-			        __FILE__, __LINE__, #condition);             \
-			dprintf(STDERR_FILENO, __VA_ARGS__);                 \
-			dprintf(STDERR_FILENO, "\n");                        \
-			abort();                                             \
-		}                                                            \
+#define FUZZ_ASSERT(condition, ...)                                      \
+	do {                                                             \
+		if (!(condition)) {                                      \
+			dprintf(STDERR_FILENO,                           \
+			        "%s:%d: broken promise: %s: ", __FILE__, \
+			        __LINE__, #condition);                   \
+			dprintf(STDERR_FILENO, __VA_ARGS__);             \
+			dprintf(STDERR_FILENO, "\n");                    \
+			abort();                                         \
+		}                                                        \
 	} while (0)
 
 /* Takes numbers from an input, and zeros behind its end. */
@@ -63,8 +64,7 @@ static inline uint64_t fuzz_take(struct fuzz_cursor *c, size_t width)
 	uint64_t value = 0;
 
 	for (size_t i = 0; i < width; i++)
-		value = value << 8 |
-		        (fuzz_is_done(c) ? 0 : c->bytes[c->pos++]);
+		value = value << 8 | (fuzz_is_done(c) ? 0 : c->bytes[c->pos++]);
 	return value;
 }
 

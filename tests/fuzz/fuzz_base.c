@@ -198,7 +198,8 @@ static void create(struct fuzz_image *fi)
 		.refcount_bits = kind->refcount_bits,
 		.flags = kind->flags,
 		.compression_type = kind->compression,
-		.backing_filename = kind->backing_format != NULL ? "base" : NULL,
+		.backing_filename =
+			kind->backing_format != NULL ? "base" : NULL,
 		.backing_format = kind->backing_format,
 		.data_filename = kind->data_file ? "data" : NULL,
 	};

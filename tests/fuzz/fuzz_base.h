@@ -24,7 +24,7 @@ struct fuzz_kind {
 	uint32_t flags;         /* of creating */
 	uint32_t compression;   /* the type */
 	uint32_t snapshots;
-	int32_t encryption; /* enum qcowfmt_encryption */
+	int32_t encryption;         /* enum qcowfmt_encryption */
 	const char *backing_format; /* NULL: no backing file */
 	bool compressed;            /* some clusters are */
 	bool bitmaps;

@@ -54,9 +54,8 @@ static void check_entry(const struct qcf_bitmap_entry *entry,
 	            "%u", entry->granularity_bits);
 	if ((entry->flags & QCF_BITMAP_IN_USE) != 0)
 		return;
-	FUZZ_ASSERT(qcf_bitmap_table_entries_for(g, virtual_size,
-	                                         entry->granularity_bits,
-	                                         &want) &&
+	FUZZ_ASSERT(qcf_bitmap_table_entries_for(
+			    g, virtual_size, entry->granularity_bits, &want) &&
 	                    want == entry->table_entries,
 	            "%" PRIu32 " entries", entry->table_entries);
 }

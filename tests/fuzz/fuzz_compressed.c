@@ -38,8 +38,8 @@ static void decompress(struct qcf_compressor *c, uint32_t type,
 	free(longer);
 }
 
-static void compress(struct qcf_compressor *c, uint32_t type,
-                     const uint8_t *in, size_t len, size_t room)
+static void compress(struct qcf_compressor *c, uint32_t type, const uint8_t *in,
+                     size_t len, size_t room)
 {
 	uint8_t *out = fuzz_need(malloc(room));
 	uint8_t *again = fuzz_need(malloc(len));

@@ -28,7 +28,7 @@ static void unlock(pthread_mutex_t **mutex)
 }
 
 /* Until the end of the scope */
-#define ONE_AT_A_TIME                                              \
+#define ONE_AT_A_TIME                                                      \
 	__attribute__((cleanup(unlock))) pthread_mutex_t *locked_ = &lock; \
 	(void)pthread_mutex_lock(locked_)
 

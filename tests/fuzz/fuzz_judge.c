@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_judge.c - what a check says of an image */
-#include "check_id.h"
 #include "fuzz_judge.h"
+#include "check_id.h"
 
 #define AT_VERSION        4u
 #define AT_REFCOUNT_ORDER 96u

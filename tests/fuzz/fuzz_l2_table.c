@@ -18,8 +18,8 @@ static bool choose_geometry(struct qcf_geometry *g, struct fuzz_cursor *in)
 	bool extended = choice >= 128 && version == 3;
 
 	if (version == 1)
-		return qcf_geometry_init_v1(g, bits, (uint32_t)(6 + choice / 16),
-		                            NULL) == 0;
+		return qcf_geometry_init_v1(
+			       g, bits, (uint32_t)(6 + choice / 16), NULL) == 0;
 	if (qcf_geometry_init(g, (uint32_t)version, bits, 4, extended, NULL) <
 	    0)
 		return false;
@@ -98,8 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct qcf_l2_raw *entry = &entries[count];
 
 		entry->word = qcf_be64_encode(fuzz_take(&in, 8));
-		entry->bitmap = qcf_be64_encode(
-			g.extended_l2 ? fuzz_take(&in, 8) : 0);
+		entry->bitmap =
+			qcf_be64_encode(g.extended_l2 ? fuzz_take(&in, 8) : 0);
 		check_l1(&g, entry->word);
 		check_entry(&g, *entry);
 	}

@@ -29,7 +29,8 @@ static void check_slots(const struct qcf_luks_header *h, uint64_t area_len)
 			uint64_t other = (uint64_t)h->slots[j].key_sector *
 			                 QCF_LUKS_SECTOR;
 
-			FUZZ_ASSERT(other + len <= start || start + len <= other,
+			FUZZ_ASSERT(other + len <= start ||
+			                    start + len <= other,
 			            "slots %" PRIu32 " and %" PRIu32, i, j);
 		}
 	}

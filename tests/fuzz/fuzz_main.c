@@ -183,8 +183,8 @@ static void run_variants(const uint8_t *data, size_t size, struct totals *t)
 		memcpy(bytes, data, size);
 		variant = bytes;
 		if (LLVMFuzzerCustomMutator != NULL)
-			variant_len = LLVMFuzzerCustomMutator(
-				bytes, size, INPUT_ROOM, seed);
+			variant_len = LLVMFuzzerCustomMutator(bytes, size,
+			                                      INPUT_ROOM, seed);
 		else
 			variant_len = mutate(bytes, size, INPUT_ROOM);
 		run_one(bytes, variant_len);
@@ -281,7 +281,8 @@ int main(int argc, char **argv)
 		t.mutations *= 100;
 	for (int i = first; i < argc; i++)
 		ok = run_path(argv[i], &t) && ok;
-	fprintf(out, "figure: %s %" PRIu64 " inputs, %" PRIu64 " of them kept\n",
+	fprintf(out,
+	        "figure: %s %" PRIu64 " inputs, %" PRIu64 " of them kept\n",
 	        crash_name + strlen("crash-"), t.inputs, t.files);
 	(void)fclose(out);
 	return ok && t.inputs > 0 ? EXIT_SUCCESS : EXIT_FAILURE;

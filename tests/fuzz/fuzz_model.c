@@ -41,7 +41,11 @@ static void read_range(struct qcowfmt_image *image, uint8_t *bytes,
                        uint64_t offset, uint64_t len, const char *why)
 {
 	struct qcowfmt_error *error = NULL;
-	int ret = qcowfmt_pread(image, bytes, (size_t)len, offset, &error);
+	int ret;
+
+	/* What is not filled in shows. */
+	memset(bytes, 0xa5, (size_t)len);
+	ret = qcowfmt_pread(image, bytes, (size_t)len, offset, &error);
 
 	FUZZ_ASSERT(ret == 0, "%s: reading 0x%" PRIx64 ": %s", why, offset,
 	            qcowfmt_error_message(error));

@@ -110,8 +110,8 @@ static void set_size(const struct fuzz_layout *layout)
 	struct fuzz_patch *patch = new_patch();
 	uint64_t size = below(3) == 0
 	                        ? below(image.image.size + 70000)
-	                        : image.image.size + layout->cluster_size *
-	                                                     (below(5) - 2);
+	                        : image.image.size +
+	                                  layout->cluster_size * (below(5) - 2);
 
 	patch->len = 0;
 	patch->offset = (uint32_t)(size & (FUZZ_PATCH_BACKING - 1));

@@ -165,8 +165,8 @@ static void do_snapshot_create(struct fuzz_world *w, const struct op *op)
 static void do_snapshot_apply(struct fuzz_world *w, const struct op *op)
 {
 	uint32_t id;
-	int ret = qcowfmt_snapshot_apply(w->image, some_id(op, &id), NULL,
-	                                 NULL);
+	int ret =
+		qcowfmt_snapshot_apply(w->image, some_id(op, &id), NULL, NULL);
 	const struct fuzz_array *disk;
 
 	if (w->model == NULL)
@@ -182,8 +182,8 @@ static void do_snapshot_apply(struct fuzz_world *w, const struct op *op)
 static void do_snapshot_delete(struct fuzz_world *w, const struct op *op)
 {
 	uint32_t id;
-	int ret = qcowfmt_snapshot_delete(w->image, some_id(op, &id), NULL,
-	                                  NULL);
+	int ret =
+		qcowfmt_snapshot_delete(w->image, some_id(op, &id), NULL, NULL);
 
 	if (w->model == NULL)
 		return;
@@ -253,8 +253,8 @@ static void do_amend(struct fuzz_world *w, const struct op *op)
 	struct qcowfmt_amend_options o = {
 		.struct_size = sizeof(o),
 		.version = op->choice % 4,
-		.refcount_bits = op->offset % 2 == 0 ? 1u << op->choice / 4 % 7
-		                                     : 0,
+		.refcount_bits =
+			op->offset % 2 == 0 ? 1u << op->choice / 4 % 7 : 0,
 		.lazy_refcounts = (int32_t)(op->offset / 2 % 3) - 1,
 	};
 	int ret;
@@ -306,12 +306,23 @@ static void do_reopen(struct fuzz_world *w, const struct op *op)
 typedef void (*operation)(struct fuzz_world *w, const struct op *op);
 
 static const operation operations[] = {
-	do_write,         do_write,           do_write_compressed,
-	do_zero,          do_discard,         do_read,
-	do_flush,         do_snapshot_create, do_snapshot_apply,
-	do_snapshot_delete, do_resize,        do_bitmap,
-	do_reopen,        do_vm_state,        do_compact,
-	do_amend,         do_check,
+	do_write,
+	do_write,
+	do_write_compressed,
+	do_zero,
+	do_discard,
+	do_read,
+	do_flush,
+	do_snapshot_create,
+	do_snapshot_apply,
+	do_snapshot_delete,
+	do_resize,
+	do_bitmap,
+	do_reopen,
+	do_vm_state,
+	do_compact,
+	do_amend,
+	do_check,
 };
 
 static const operation metadata_operations[] = {

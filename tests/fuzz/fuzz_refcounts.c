@@ -72,8 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		uint64_t value = fuzz_take(&in, 8);
 		struct qcf_be64 raw = qcf_be64_encode(value);
 
-		FUZZ_ASSERT(qcf_reftable_entry_decode(raw) % 512 == 0, "%" PRIx64,
-		            value);
+		FUZZ_ASSERT(qcf_reftable_entry_decode(raw) % 512 == 0,
+		            "%" PRIx64, value);
 		if (kind % 3 == 0) {
 			model[slot] = value & mask;
 			qcf_refcount_set(block, slot, order, value & mask);

@@ -31,8 +31,8 @@ static void try_size(const char *text)
 	(void)snprintf(number, sizeof(number), "%" PRIu64, size);
 	FUZZ_ASSERT(qcf_parse_size(number, &again) == 0 && again == size, "%s",
 	            number);
-	FUZZ_ASSERT(strlen(qcf_format_size(shown, size)) < QCF_SIZE_TEXT,
-	            "%s", shown);
+	FUZZ_ASSERT(strlen(qcf_format_size(shown, size)) < QCF_SIZE_TEXT, "%s",
+	            shown);
 	FUZZ_ASSERT(strlen(qcf_format_size_long(shown, (double)size)) <
 	                    QCF_SIZE_TEXT,
 	            "%s", shown);

@@ -7,9 +7,11 @@ static void read_at_once(struct qcowfmt_image *image,
                          const struct fuzz_view *view, uint64_t len)
 {
 	static uint8_t bytes[FUZZ_DISK_SIZE];
-	int ret = qcowfmt_pread(image, bytes, (size_t)len, 0, NULL);
 	bool all = true;
+	int ret;
 
+	memset(bytes, 0x5a, (size_t)len);
+	ret = qcowfmt_pread(image, bytes, (size_t)len, 0, NULL);
 	for (uint64_t i = 0; i < len / FUZZ_VIEW_PIECE; i++)
 		all = all && view->is_readable[i];
 	FUZZ_ASSERT((ret == 0) == all, "%d, and the pieces %s", ret,
@@ -26,10 +28,11 @@ void fuzz_view_read(struct qcowfmt_image *image, struct fuzz_view *view)
 	view->size = qcowfmt_get_size(image);
 	len = view->size < FUZZ_DISK_SIZE ? view->size : FUZZ_DISK_SIZE;
 	len -= len % FUZZ_VIEW_PIECE;
+	/* What is not filled in shows, and in a long read differently. */
+	memset(view->bytes, 0xa5, (size_t)len);
 	for (uint64_t i = 0; i < len / FUZZ_VIEW_PIECE; i++)
 		view->is_readable[i] =
-			qcowfmt_pread(image,
-		                      view->bytes + i * FUZZ_VIEW_PIECE,
+			qcowfmt_pread(image, view->bytes + i * FUZZ_VIEW_PIECE,
 		                      FUZZ_VIEW_PIECE, i * FUZZ_VIEW_PIECE,
 		                      NULL) == 0;
 	if (len > 0)
@@ -86,18 +89,16 @@ void fuzz_views_expect(const struct fuzz_view *before,
 		FUZZ_ASSERT(!b->is_there || a->is_there, "%s: disk %zu is lost",
 		            why, i);
 		for (uint64_t j = 0; b->is_there && j < FUZZ_VIEW_PIECES; j++)
-			FUZZ_ASSERT(!b->is_readable[j] ||
-			                    (a->is_readable[j] &&
-			                     memcmp(a->bytes +
-			                                    j * FUZZ_VIEW_PIECE,
-			                            b->bytes +
-			                                    j * FUZZ_VIEW_PIECE,
-			                            FUZZ_VIEW_PIECE) == 0),
-			            "%s: disk %zu is not the same at 0x%" PRIx64
-			            "%s",
-			            why, i, j * FUZZ_VIEW_PIECE,
-			            a->is_readable[j] ? ""
-			                              : ": it is unreadable");
+			FUZZ_ASSERT(
+				!b->is_readable[j] ||
+					(a->is_readable[j] &&
+			                 memcmp(a->bytes + j * FUZZ_VIEW_PIECE,
+			                        b->bytes + j * FUZZ_VIEW_PIECE,
+			                        FUZZ_VIEW_PIECE) == 0),
+				"%s: disk %zu is not the same at 0x%" PRIx64
+				"%s",
+				why, i, j * FUZZ_VIEW_PIECE,
+				a->is_readable[j] ? "" : ": it is unreadable");
 	}
 }
 

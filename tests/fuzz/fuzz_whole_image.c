@@ -39,8 +39,8 @@ static struct qcowfmt_create_options new_image(struct fuzz_cursor *script,
 		.virtual_size = size,
 		.format = choice % 4 == 0 ? QCOWFMT_FORMAT_RAW
 		                          : QCOWFMT_FORMAT_QCOW2,
-		.cluster_size = choice % 4 == 0 ? 0 : UINT64_C(512)
-		                                              << choice / 4 % 6,
+		.cluster_size =
+			choice % 4 == 0 ? 0 : UINT64_C(512) << choice / 4 % 6,
 		.flags = choice >= 240 ? QCOWFMT_CREATE_LAZY_REFCOUNTS : 0,
 	};
 }
@@ -79,11 +79,13 @@ static void expect_equal(struct qcowfmt_image *a, struct qcowfmt_image *b)
 
 static void do_convert(struct work *w, struct qcowfmt_image *image)
 {
-	static const uint32_t flags[] = {
-		0, QCOWFMT_CONVERT_COMPRESS, QCOWFMT_CONVERT_OUT_OF_ORDER,
-		QCOWFMT_CONVERT_IN_ORDER, QCOWFMT_CONVERT_SALVAGE,
-		QCOWFMT_CONVERT_TARGET_IS_ZERO, QCOWFMT_CONVERT_COPY_RANGE
-	};
+	static const uint32_t flags[] = { 0,
+		                          QCOWFMT_CONVERT_COMPRESS,
+		                          QCOWFMT_CONVERT_OUT_OF_ORDER,
+		                          QCOWFMT_CONVERT_IN_ORDER,
+		                          QCOWFMT_CONVERT_SALVAGE,
+		                          QCOWFMT_CONVERT_TARGET_IS_ZERO,
+		                          QCOWFMT_CONVERT_COPY_RANGE };
 	uint64_t size = qcowfmt_get_size(image);
 	struct qcowfmt_create_options create = new_image(w->script, size);
 	uint64_t choice = fuzz_take(w->script, 1);

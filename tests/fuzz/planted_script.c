@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* planted_script.c - a fault to be found: zeros are not filled in when reading */
-#include "storage.h"
+/* planted_script.c - a fault to be found: resizing says yes and does nothing */
+#include "resize.h"
 
-void __wrap_qcf_iov_zero(const struct iovec *iov, int iovcnt, uint64_t skip,
-                         uint64_t len);
+int __wrap_qcf_resize(struct qcowfmt_image *image, uint64_t virtual_size,
+                      const struct qcowfmt_resize_options *options,
+                      struct qcowfmt_error **errp);
 
-void __wrap_qcf_iov_zero(const struct iovec *iov, int iovcnt, uint64_t skip,
-                         uint64_t len)
+int __wrap_qcf_resize(struct qcowfmt_image *image, uint64_t virtual_size,
+                      const struct qcowfmt_resize_options *options,
+                      struct qcowfmt_error **errp)
 {
-	(void)iov;
-	(void)iovcnt;
-	(void)skip;
-	(void)len;
+	(void)image;
+	(void)virtual_size;
+	(void)options;
+	(void)errp;
+	return 0;
 }

@@ -104,12 +104,18 @@ PLANTED = [
             "(void)fill_clusters(request, p, to, &range, NULL);",
             "storage_faults_v3_512", env={"QCF_THIN": "16"}),
     Planted("short transfer taken for a whole one", "lib/storage/fd_io.c",
-            "while (ret > 0 && done < len &&",
-            "while (false && done < len &&",
+            "while (ret > 0 && done < len) {",
+            "while (false && ret > 0 && done < len) {",
             "test_transfers_are_complete"),
     Planted("interrupted call not repeated", "lib/storage/fd_io.c",
-            "} while (ret < 0 && errno == EINTR);",
-            "} while (false);",
+            """, (off_t)offset);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : ret;
+""",
+            """, (off_t)offset);
+	} while (false);
+	return ret < 0 ? -errno : ret;
+""",
             "test_transfers_are_complete"),
     Planted("reference policy bypassed", "lib/io/reference.c",
             "	if (w->name[0] == '/' || is_file_protocol(w->name))\n",

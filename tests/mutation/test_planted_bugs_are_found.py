@@ -87,6 +87,15 @@ class Planter:
         return None
 
 
+def is_sanitized(planter):
+    """Whether the build has a sanitizer already; two do not mix."""
+    build = relink.Build(planter.build_root, planter.source_root,
+                         planter.directory)
+    return any(word.startswith("-fsanitize")
+               for command in build.compile_commands.values()
+               for word in command)
+
+
 def main():
     """Plant everything that is asked for."""
     word = sys.argv[3] if len(sys.argv) > 3 else ""
@@ -95,6 +104,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="planted-") as directory, \
             concurrent.futures.ThreadPoolExecutor(2) as pool:
         planter = Planter(sys.argv[1], sys.argv[2], directory)
+        if is_sanitized(planter):
+            print("skipped: mistakes are planted in a build without "
+                  "sanitizers")
+            return mutants.SKIPPED
         for number, why in zip(numbers, pool.map(planter.judge, numbers)):
             print(f"{PLANTED[number].kind}: {why or 'found'}", flush=True)
             missed += why is not None

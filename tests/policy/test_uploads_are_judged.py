@@ -53,6 +53,28 @@ def aligned_tail(data, mark, back):
 
 PLAIN = v3(data=b'x')
 
+
+def with_long_l1_table():
+    """More than 4 MiB of it, at the end of the file."""
+    at = -(-len(PLAIN) // forge.CLUSTER) * forge.CLUSTER
+    entries = (4 << 20) // 8 + 1
+    return v3((36, '>I', entries), (40, '>Q', at), data=b'x').ljust(
+        at + entries * 8, b'\0')
+
+
+def with_long_snapshots():
+    """40 snapshots whose L1 tables have 2^27 entries together, which is more than
+    a check looks at; all of them at the end of the file."""
+    image = bytearray(v3(snapshots=[(b'%d' % i, b's') for i in range(40)]))
+    table, = struct.unpack_from('>Q', image, 64)
+    end = -(-len(image) // forge.CLUSTER) * forge.CLUSTER
+    for _ in range(40):
+        id_len, name_len = struct.unpack_from('>HH', image, table + 12)
+        struct.pack_into('>QI', image, table, end, 1 << 22)
+        table += -(-(56 + id_len + name_len) // 8) * 8
+    return bytes(image).ljust(end + (32 << 20), b'\0')
+
+
 # name, image, status, reasons
 UPLOADS = [
     ('version 3', PLAIN, SAFE, []),
@@ -85,6 +107,9 @@ UPLOADS = [
      ['cannot-open', 'incomplete', 'corrupt']),
     ('L1 table large', v3((24, '>Q', 1 << 42), (36, '>I', 1 << 21)), UNSAFE,
      ['cannot-open', 'incomplete', 'corrupt', 'large-tables']),
+    ('L1 table long', with_long_l1_table(), UNSAFE,
+     ['corrupt', 'large-tables']),
+    ('more than is checked', with_long_snapshots(), UNSAFE, ['unchecked']),
     ('GUID partitions', marked(PLAIN, 512, b'EFI PART'), UNSAFE,
      ['polyglot']),
     ('ISO 9660', marked(PLAIN, 32769, b'CD001'), UNSAFE, ['polyglot']),
@@ -146,6 +171,11 @@ class Uploads(PolicyTest):
                 else:
                     self.assertEqual(said['reasons'], reasons, said)
                 self.same_as_library(said['reasons'])
+
+    def test_every_reason_has_an_upload(self):
+        """The last is made where keys are."""
+        shown = {reason for *_, reasons in UPLOADS for reason in reasons or ()}
+        self.assertEqual(shown | {'expensive-keys'}, set(REASONS))
 
     def same_as_library(self, reasons):
         traced = self.traced(POLICY_OPEN, 'inspect', '-', 'img/a')

@@ -2,7 +2,8 @@
 /*
  * test_writers_outlast_whole_image_changes.c - writes, discards and flushes of
  * several threads all arrive while another thread takes and deletes snapshots,
- * changes bitmaps and compacts the image
+ * changes bitmaps, the size and the width of counts, compacts and checks the image
+ * and converts it into a neighbour that it closes
  *
  * Each writer owns sectors of the disk and knows what they hold.  In the first
  * half writers own whole clusters, which they also discard; in the second half
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "approve.h"
 #include "harness.h"
 #include "rig.h"
 #include "team.h"
@@ -110,6 +112,25 @@ static bool look_at_one(struct qcf_member *m)
 	                 "writer %d: other bytes at %" PRIu64, m->number, at);
 }
 
+/* What the header says, while it changes. */
+static bool ask(struct qcf_member *m)
+{
+	const struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+	};
+	struct qcowfmt_measure_result result = { .struct_size =
+		                                         sizeof(result) };
+	struct qcowfmt_bitmap_list *list = NULL;
+	struct job *job = m->job;
+	struct qcowfmt_error *error = NULL;
+	int ret = qcowfmt_measure(job->rig.image, &options, &result, &error);
+
+	if (ret == 0)
+		ret = qcowfmt_bitmap_list(job->rig.image, 0, &list, &error);
+	qcowfmt_bitmap_list_free(list);
+	return ret == 0 || qcf_found_error(&m->finding, "asking", ret, error);
+}
+
 static bool write_on(struct qcf_member *m)
 {
 	struct job *job = m->job;
@@ -117,6 +138,8 @@ static bool write_on(struct qcf_member *m)
 
 	while (good && qcf_team_leaders_work(m)) {
 		good = change_one(m) && look_at_one(m);
+		if (good && qcf_rng_percent(&m->rng, 2))
+			good = ask(m);
 		if (good && qcf_rng_percent(&m->rng, 3))
 			good = qcf_rig_flush(&job->rig, &m->finding);
 		atomic_fetch_add(&job->writes, 1);
@@ -204,11 +227,85 @@ static bool compact(struct qcf_member *m)
 	       qcf_found_error(&m->finding, "compacting", ret, error);
 }
 
+static bool set_size(struct qcf_member *m, uint64_t size)
+{
+	const struct qcowfmt_resize_options options = {
+		.struct_size = sizeof(options),
+		.flags = QCOWFMT_RESIZE_SHRINK,
+	};
+	struct job *job = m->job;
+	struct qcowfmt_error *error = NULL;
+	int ret = qcowfmt_resize(job->rig.image, size, &options, &error);
+
+	return ret == 0 || qcf_found_error(&m->finding, "resize", ret, error);
+}
+
+/* Nobody uses what comes and goes.  Version 2 cannot with snapshots. */
+static bool breathe(struct qcf_member *m)
+{
+	struct job *job = m->job;
+	uint64_t size = job->rig.shape.size;
+
+	return job->rig.shape.version < 3 ||
+	       (set_size(m, size * 9) && set_size(m, size));
+}
+
+static bool amend(struct qcf_member *m)
+{
+	struct qcowfmt_amend_options options = {
+		.struct_size = sizeof(options),
+		.refcount_bits = 16u << qcf_rng_below(&m->rng, 3),
+		.lazy_refcounts = qcf_rng_percent(&m->rng, 50) ? 1 : -1,
+	};
+	struct job *job = m->job;
+	struct qcowfmt_error *error = NULL;
+	int ret;
+
+	if (job->rig.shape.version < 3)
+		return true;
+	ret = qcowfmt_amend(job->rig.image, &options, &error);
+	return ret == 0 || qcf_found_error(&m->finding, "amend", ret, error);
+}
+
+static bool check(struct qcf_member *m)
+{
+	struct job *job = m->job;
+
+	return qcf_check_is_clean(job->rig.image, true, &m->finding);
+}
+
+static bool convert_to(struct qcf_member *m, struct qcowfmt_image *target)
+{
+	const struct qcowfmt_convert_options options = {
+		.struct_size = sizeof(options),
+		.threads = 2,
+	};
+	struct job *job = m->job;
+	struct qcowfmt_error *error = NULL;
+	int ret = qcowfmt_convert(&job->rig.image, 1, target, &options, &error);
+
+	return ret == 0 || qcf_found_error(&m->finding, "convert", ret, error);
+}
+
+static bool convert(struct qcf_member *m)
+{
+	struct job *job = m->job;
+	struct qcf_rig_shape shape = job->rig.shape;
+	struct qcf_rig target;
+
+	shape.in_memory = true;
+	return qcf_rig_init(&target, &shape, &m->finding) &&
+	       convert_to(m, target.image) &&
+	       qcf_rig_fini(&target, &m->finding);
+}
+
 static bool change_image(struct qcf_member *m)
 {
 	static bool (*const changes[])(struct qcf_member * m) = {
-		take, take, delete_oldest, delete_oldest, pass_a_bitmap, compact
+		take,    take,  delete_oldest, delete_oldest, pass_a_bitmap,
+		compact, amend, breathe,       convert,       check,
 	};
+	const uint64_t kinds = sizeof(changes) / sizeof(changes[0]);
 	struct job *job = m->job;
 	unsigned int count = qcf_team_rounds(CHANGES);
 	uint64_t seen = 0;
@@ -220,7 +317,7 @@ static bool change_image(struct qcf_member *m)
 		       qcf_team_goes_on(m))
 			usleep(100);
 		seen = atomic_load(&job->writes);
-		if (!changes[qcf_rng_below(&m->rng, 6)](m))
+		if (!changes[qcf_rng_below(&m->rng, kinds)](m))
 			return false;
 		if (job->names - job->oldest > 4 && !delete_oldest(m))
 			return false;

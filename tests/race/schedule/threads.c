@@ -5,12 +5,13 @@
  * Outside of a run there is one thread: what would wait there would wait for
  * ever, which is a finding.
  */
+#include "threads.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "schedule.h"
-#include "shim/pthread.h"
 
 #define MAX_THREADS QCF_MAX_FIBERS
 

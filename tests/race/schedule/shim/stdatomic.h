@@ -23,12 +23,12 @@
 #undef atomic_load_explicit
 #undef atomic_store_explicit
 
-#define QCF_SHIM_LOAD(kind, object)         \
-	__extension__({                     \
-		__auto_type at_ = (object); \
-		qcf_point((kind), at_);     \
-		__auto_type value_ = *at_;  \
-		value_;                     \
+#define QCF_SHIM_LOAD(kind, object)                      \
+	__extension__({                                  \
+		__auto_type at_ = (object);              \
+		qcf_point((kind), at_);                  \
+		__typeof__((void)0, *at_) value_ = *at_; \
+		value_;                                  \
 	})
 #define QCF_SHIM_STORE(kind, object, value)   \
 	__extension__({                       \
@@ -39,14 +39,14 @@
 		(void)0;                      \
 	})
 /* old_ may be used in the new value. */
-#define QCF_SHIM_CHANGE(object, operand, value)   \
-	__extension__({                           \
-		__auto_type at_ = (object);       \
-		__auto_type operand_ = (operand); \
-		qcf_point(QCF_POINT_CHANGE, at_); \
-		__auto_type old_ = *at_;          \
-		*at_ = (value);                   \
-		old_;                             \
+#define QCF_SHIM_CHANGE(object, operand, value)        \
+	__extension__({                                \
+		__auto_type at_ = (object);            \
+		__auto_type operand_ = (operand);      \
+		qcf_point(QCF_POINT_CHANGE, at_);      \
+		__typeof__((void)0, *at_) old_ = *at_; \
+		*at_ = (value);                        \
+		old_;                                  \
 	})
 
 #define atomic_load(object) QCF_SHIM_LOAD(QCF_POINT_LOAD, object)
@@ -72,7 +72,7 @@
 		__auto_type at_ = (object);                     \
 		__auto_type expected_ = (expected);             \
 		qcf_point(QCF_POINT_CHANGE, at_);               \
-		__auto_type old_ = *at_;                        \
+		__typeof__((void)0, *at_) old_ = *at_;          \
 		bool same_ = old_ == *expected_;                \
 		if (same_)                                      \
 			*at_ = (value);                         \
