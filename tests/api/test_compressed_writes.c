@@ -6,6 +6,7 @@
  */
 #include <sys/stat.h>
 
+#include "built_with.h"
 #include "compressed_data.h"
 
 struct shape {
@@ -35,6 +36,11 @@ static const struct shape shapes[] = {
 
 static struct qcowfmt_image *image;
 static struct shape shape;
+
+static bool can_be_made(void)
+{
+	return shape.compression_type == 0 || built_with_zstd();
+}
 
 /* Of any version. */
 static void open_image(const char *name, uint32_t flags)
@@ -117,6 +123,8 @@ START_TEST(every_geometry)
 	uint64_t count;
 
 	shape = shapes[_i];
+	if (!can_be_made())
+		return;
 	count = cluster_count();
 	create("g.qcow2", count * cs);
 	for (uint64_t i = 0; i < count; i++)
@@ -251,6 +259,8 @@ START_TEST(noise_is_stored_as_it_is)
 	struct unit_random random = unit_random_init();
 
 	shape = (struct shape){ 3, 65536, 16, (uint32_t)_i, 0 };
+	if (!can_be_made())
+		return;
 	create("n.qcow2", 4 * 65536);
 	for (size_t i = 0; i < sizeof(noise); i++)
 		noise[i] = (uint8_t)unit_random_u64(&random);
@@ -378,6 +388,8 @@ START_TEST(random_operations)
 
 	memset(flat, 0, sizeof(flat));
 	shape = kinds[_i];
+	if (!can_be_made())
+		return;
 	random.state += (uint64_t)_i;
 	create("r.qcow2", count * cs);
 	for (int i = 0; i < 1500; i++) {

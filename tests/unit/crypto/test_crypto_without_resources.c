@@ -7,6 +7,7 @@
  * calls fails in turn, until there is none left to fail.  Leaks are found where
  * the program is built with AddressSanitizer.
  */
+#include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
@@ -201,7 +202,9 @@ static bool fail_nth(size_t index, uint64_t nth, bool sticky)
 
 	bool reached = faults.failures > 0;
 
-	ck_assert((ret < 0) == reached);
+	ck_assert_msg((ret < 0) == reached,
+	              "call %zu, fault %" PRIu64 ": %d, %s", index, nth, ret,
+	              qcowfmt_error_message(error));
 	ck_assert((error != NULL) == reached);
 	if (reached)
 		ck_assert(ret == -ENOMEM || ret == -ENOSYS);
