@@ -301,6 +301,12 @@ class FileSystem(CliTest):
         status = os.statvfs(self.directory)
         return status.f_bavail * status.f_frsize
 
+    def give_back(self, filler):
+        os.remove(filler)
+        # On btrfs removed files hold their space until then, and at times
+        # somewhat longer.
+        subprocess.run(['sync', '-f', self.directory], check=True)
+
     def test_full_while_converting(self):
         # The source is somewhere else, and not touched.
         outside = os.path.join(os.environ[MOUNTED + '_PARENT'], 'source')
@@ -317,7 +323,7 @@ class FileSystem(CliTest):
             self.assertIn('No space left', result.err)
             if os.path.exists(self.our_path('copy')):
                 os.remove(self.our_path('copy'))
-        os.remove(filler)
+        self.give_back(filler)
         self.ok('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', outside,
                 'copy')
         self.is_sound('copy')
@@ -342,10 +348,7 @@ class FileSystem(CliTest):
                 answer = self.answer(session)
                 (wrote if 'wrote 1048576' in answer else refused).append(i)
             self.ask(session, 'flush')
-            os.remove(filler)
-            # On btrfs removed files hold their space until then, and at times
-            # somewhat longer.
-            subprocess.run(['sync', '-f', self.directory], check=True)
+            self.give_back(filler)
             self.assertTrue(refused, 'everything fitted')
             again = [i for i in refused if self.write_again(session, i)]
         finally:
