@@ -320,3 +320,25 @@ bool api_is_beyond_repair(const bool ids[API_MAX_ID])
 	}
 	return false;
 }
+
+void api_take_snapshot(struct qcowfmt_image *image, const char *name)
+{
+	struct qcowfmt_snapshot_options o = {
+		.struct_size = sizeof(o),
+		.name = name,
+	};
+
+	API_OK(qcowfmt_snapshot_create(image, &o, &api_error));
+}
+
+void api_add_bitmap(struct qcowfmt_image *image, const char *name)
+{
+	struct qcowfmt_bitmap_action action = {
+		.struct_size = sizeof(action),
+		.image = image,
+		.kind = QCOWFMT_BITMAP_ADD,
+		.name = name,
+	};
+
+	API_OK(qcowfmt_bitmap_change(&action, 1, NULL, &api_error));
+}

@@ -58,6 +58,11 @@ extern struct qcowfmt_error *api_error;
 
 void api_error_reset(void);
 
+void api_take_snapshot(struct qcowfmt_image *image, const char *name);
+
+/* An enabled one of the usual granularity. */
+void api_add_bitmap(struct qcowfmt_image *image, const char *name);
+
 #define API_MAX_ID 256 /* no corruption has it */
 
 /* Whether there is one among the ids of corruptions that no repair mends. */

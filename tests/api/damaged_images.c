@@ -82,40 +82,18 @@ int damage_open(enum damage_base base, struct api_disk *disk, uint32_t flags,
 	return ret;
 }
 
-static void take_snapshot(struct qcowfmt_image *image, const char *name)
-{
-	struct qcowfmt_snapshot_options o = {
-		.struct_size = sizeof(o),
-		.name = name,
-	};
-
-	API_OK(qcowfmt_snapshot_create(image, &o, &api_error));
-}
-
-static void add_bitmap(struct qcowfmt_image *image, const char *name)
-{
-	struct qcowfmt_bitmap_action action = {
-		.struct_size = sizeof(action),
-		.image = image,
-		.kind = QCOWFMT_BITMAP_ADD,
-		.name = name,
-	};
-
-	API_OK(qcowfmt_bitmap_change(&action, 1, NULL, &api_error));
-}
-
 static void fill(enum damage_base base, struct qcowfmt_image *image)
 {
 	if (base == BITMAPS) {
-		add_bitmap(image, "one");
-		add_bitmap(image, "two");
+		api_add_bitmap(image, "one");
+		api_add_bitmap(image, "two");
 	}
 	write_range(image, 0, 8 * 16384, base == COMPRESSED);
 	if (base != SNAPSHOTS)
 		return;
-	take_snapshot(image, "first");
+	api_take_snapshot(image, "first");
 	write_range(image, 0, CLUSTER_SIZE, false);
-	take_snapshot(image, "second");
+	api_take_snapshot(image, "second");
 	write_range(image, 2 * CLUSTER_SIZE, CLUSTER_SIZE, false);
 }
 

@@ -140,16 +140,6 @@ static void write_range(struct qcowfmt_image *image, uint64_t at, uint64_t len,
 		API_OK(qcowfmt_pwrite(image, bytes, len, at, &api_error));
 }
 
-static void take_snapshot(struct qcowfmt_image *image)
-{
-	struct qcowfmt_snapshot_options o = {
-		.struct_size = sizeof(o),
-		.name = "taken",
-	};
-
-	API_OK(qcowfmt_snapshot_create(image, &o, &api_error));
-}
-
 static void add_bitmap(struct qcowfmt_image *image, const char *name)
 {
 	struct qcowfmt_bitmap_action action = {
@@ -181,7 +171,7 @@ static void fill(struct qcowfmt_image *image)
 		                            &api_error));
 	API_OK(qcowfmt_discard(image, 9 * c, c, &api_error));
 	for (uint32_t i = 0; i < kind->snapshots; i++) {
-		take_snapshot(image);
+		api_take_snapshot(image, "taken");
 		write_range(image, i * c, c, false, (uint8_t)(90 + i));
 	}
 	write_range(image, known_at(), 4 * c, false, 3);

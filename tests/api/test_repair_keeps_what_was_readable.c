@@ -158,25 +158,9 @@ static void write_some(size_t kind, struct qcowfmt_image *image, uint32_t salt)
 static void take_snapshot(struct qcowfmt_image *image, uint32_t number)
 {
 	char name[32];
-	struct qcowfmt_snapshot_options o = {
-		.struct_size = sizeof(o),
-		.name = name,
-	};
 
 	(void)snprintf(name, sizeof(name), "taken %" PRIu32, number);
-	API_OK(qcowfmt_snapshot_create(image, &o, &api_error));
-}
-
-static void add_bitmap(struct qcowfmt_image *image, const char *name)
-{
-	struct qcowfmt_bitmap_action action = {
-		.struct_size = sizeof(action),
-		.image = image,
-		.kind = QCOWFMT_BITMAP_ADD,
-		.name = name,
-	};
-
-	API_OK(qcowfmt_bitmap_change(&action, 1, NULL, &api_error));
+	api_take_snapshot(image, name);
 }
 
 static void make_image(size_t kind)
@@ -206,8 +190,8 @@ static void make_image(size_t kind)
 	qcowfmt_storage_free(storage);
 	API_OK(try_open(kind, &sound[kind], API_RW, NULL, &image));
 	if (k->bitmaps) {
-		add_bitmap(image, "one");
-		add_bitmap(image, "two");
+		api_add_bitmap(image, "one");
+		api_add_bitmap(image, "two");
 	}
 	write_some(kind, image, 0);
 	for (uint32_t i = 0; i < k->snapshots; i++) {
