@@ -5,6 +5,7 @@ what they were or what they were to become, and what was only read is as it was.
 
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,6 @@ from cut_commands import SCENARIOS, prepare, qcow_img  # noqa: E402
 import power  # noqa: E402
 
 ROUNDS = 10 if d.LONG else 1
-# Commands take some hundredths of a second.
-LONGEST = 0.06
 
 
 def is_same(directory, raw, name):
@@ -70,6 +69,14 @@ def judge_new(name, directory):
         qcow_img(['check', '-q', '-f', 'qcow2', 'new'], directory)
 
 
+def duration(words, directory, rehearsal):
+    """How long the command takes here when nothing is cut, in seconds."""
+    shutil.copytree(directory, rehearsal)
+    start = time.monotonic()
+    qcow_img(words, rehearsal)
+    return time.monotonic() - start
+
+
 def cut(scenario, root, chance):
     """Returns whether the command was still at work."""
     name, (words,), _, _ = scenario
@@ -77,12 +84,13 @@ def cut(scenario, root, chance):
     directory.mkdir()
     with power.Disk('ext4', directory) as disk:
         prepare(directory, root)
+        longest = duration(words, directory, root / 'rehearsal')
         with subprocess.Popen([d.QCOW_IMG, *words], cwd=directory,
                               stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL) as command:
-            time.sleep(chance.random() * LONGEST)
-            disk.cut()
+            time.sleep(chance.random() * longest)
             was_busy = command.poll() is None
+            disk.cut()
             command.kill()
         disk.start_again()
         judge(name, directory, root)
