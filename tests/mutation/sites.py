@@ -19,8 +19,8 @@ import zlib
 CALLS = [
     # A wrapper that does more than to flush has the flush inside.
     ("", r"\w+_and_flush|\w*settle_size|qcf_writeback_is_due", None),
-    ("flush", r"\w*(?:flush|fsync|fdatasync|syncfs|sync_file\w*)(?:_or_poison)?",
-     "0"),
+    ("flush", r"\w*(?:flush|fsync|fdatasync|syncfs|sync_file\w*)(?:_or_poison)?|"
+              r"qcf_fd_sync|sync_directory", "0"),
     ("commit", r"qcf_writeback_\w+|\w*drain\w*|qcf_bitmaps_settle|"
                r"copy_stable", "0"),
     ("flag", r"qcf_flags_\w+|set_dirty_bit|begin_use|qcf_bitmaps_write_flags|"
