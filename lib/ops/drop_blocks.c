@@ -36,8 +36,8 @@ static int counts_only_itself(struct qcf_meta *meta, uint64_t index,
 
 /*
  * A block that lies in the range it describes ceases to be counted with it; one
- * that does not is freed, which waits for the commit that makes the table stable.
- * Then what counts it may be needless, too: *again.
+ * that does not is freed when the table no longer names it (CS-4), and the block
+ * that counted it may be needless now: *again.
  */
 static int drop_block(struct qcf_meta *meta, uint64_t index, bool *again,
                       struct qcowfmt_error **errp)
@@ -60,7 +60,8 @@ static int drop_block(struct qcf_meta *meta, uint64_t index, bool *again,
 	if (ret < 0 || !only || qcf_block_index(g, own) == index)
 		return ret;
 	*again = true;
-	return qcf_alloc_free(meta, own, 1, errp);
+	ret = qcf_writeback_drain(meta, errp);
+	return ret < 0 ? ret : qcf_alloc_free(meta, own, 1, errp);
 }
 
 int qcf_drop_blocks(struct qcf_meta *meta, struct qcowfmt_error **errp)

@@ -846,16 +846,14 @@ static void add(TCase *tcase)
 	tcase_add_loop_test(tcase, survives_faults, 0, (int)suite.count);
 }
 
-/* "2/6": the second of six parts. */
-static void choose_part(const char *words)
+/* "2/6": the second of six parts; false if the words make no sense. */
+static bool choose_part(const char *words)
 {
 	suite.parts = 1;
 	if (words == NULL)
-		return;
-	ck_assert_int_eq(sscanf(words, "%zu/%zu", &suite.part, &suite.parts),
-	                 2);
-	ck_assert(suite.part >= 1 && suite.part <= suite.parts);
-	suite.part--;
+		return true;
+	return sscanf(words, "%zu/%zu", &suite.part, &suite.parts) == 2 &&
+	       suite.part-- >= 1 && suite.part < suite.parts;
 }
 
 int whole_image_main(int argc, char **argv, const char *name,
@@ -868,12 +866,15 @@ int whole_image_main(int argc, char **argv, const char *name,
 		printf("skipped: qemu-img and qemu-io are needed\n");
 		return UNIT_SKIPPED;
 	}
+	if (!choose_part(argc > 3 ? argv[3] : NULL)) {
+		fprintf(stderr, "'%s' is no part of the kinds\n", argv[3]);
+		return EXIT_FAILURE;
+	}
 	qemu_img = argv[1];
 	qemu_io = argv[2];
 	suite.kinds = kinds;
 	suite.count = count;
 	suite.operation = operation;
-	choose_part(argc > 3 ? argv[3] : NULL);
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	scratch_init();
 	status = unit_run(name, add);
