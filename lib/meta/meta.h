@@ -14,6 +14,7 @@
 #include "feature.h"
 #include "gate.h"
 #include "header.h"
+#include "l2_bounds.h"
 #include "l2_entry.h"
 #include "overlap.h"
 #include "poison.h"
@@ -105,6 +106,7 @@ struct qcf_meta {
 	struct qcf_budget *budget; /* of the chain; not owned */
 
 	struct qcf_l1 l1;
+	struct qcf_l2_bounds l2_bounds;
 	struct qcf_cache l2_cache;       /* words change under map_lock */
 	struct qcf_cache refcount_cache; /* words change under refcounts.lock */
 	struct qcf_refcounts refcounts;
