@@ -9,10 +9,10 @@
 #ifndef QCF_CHAIN_WORLD_H
 #define QCF_CHAIN_WORLD_H
 
-#include <check.h>
 #include <stdbool.h>
 
 #include "byte_image.h"
+#include "check_once.h"
 #include "crash_states.h"
 #include "qcowfmt.h"
 #include "rec_storage.h"

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include <check.h>
+#include "check_once.h"
 
 /*
  * Print the seed, make the scratch directory, run the suite, clean up.

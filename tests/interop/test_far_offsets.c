@@ -7,7 +7,6 @@
  * stamps, one in each of equal slots of the disk, and everything near a stamp
  * must be zeros.
  */
-#include <check.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

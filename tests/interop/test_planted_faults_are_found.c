@@ -6,7 +6,6 @@
  * First a disk that misbehaves now and then must be told from the flat array;
  * then an image damaged behind everybody's back must not be approved of.
  */
-#include <check.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>

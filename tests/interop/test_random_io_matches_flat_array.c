@@ -11,7 +11,6 @@
  *
  * An argument "K/N" runs only every N-th image, from number K on.
  */
-#include <check.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -6,7 +6,6 @@
  * block of 4096 / refcount_bits counts.  Filling more than 64 of those makes
  * the table move and grow, more than once for wide counts.
  */
-#include <check.h>
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -3,11 +3,12 @@
 #ifndef QCF_TEST_UNIT_H
 #define QCF_TEST_UNIT_H
 
-#include <check.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "check_once.h"
 
 /* Exit status that tells the test runner that a test was skipped. */
 #define UNIT_SKIPPED 77
