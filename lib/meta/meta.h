@@ -65,8 +65,6 @@ struct qcf_commit_state {
 	struct qcf_mutex lock;
 	_Atomic uint64_t started; /* commits begun so far */
 	uint64_t last_complete;   /* the last one that succeeded */
-	bool links_uncertain;     /* a commit failed while L1 entries were being
-			       * written: they may be on storage */
 	bool dirty_bit_set;       /* stable in the header */
 };
 

@@ -35,7 +35,7 @@ CALLS = [
 ]
 
 # Facts that ordering depends on, each taken for false and for true.
-FACTS = r"links_uncertain|dirty_bit_set|flags_uncertain|(?<!_)in_use"
+FACTS = r"dirty_bit_set|flags_uncertain|(?<!_)in_use"
 
 # What reaches storage; who calls one of these writes.
 WRITES = re.compile(
