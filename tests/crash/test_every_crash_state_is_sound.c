@@ -74,6 +74,12 @@ static bool is_slow(const struct geometry *g)
 	return g->encryption == QCOWFMT_ENCRYPTION_LUKS || has_long_file();
 }
 
+/* One state in so many of a sequence that nobody asked for by name. */
+static unsigned int usual_thin(void)
+{
+	return has_long_file() ? 10 : 1;
+}
+
 /* Operations before new_from are the beginning of a sequence that was tried
  * before. */
 static void try_sequence(struct tour *t, const size_t *ops, int count,
@@ -85,7 +91,7 @@ static void try_sequence(struct tour *t, const size_t *ops, int count,
 		.exhaustive = slow ? 6 : 10,
 		.samples = slow ? 16 : 64,
 		.torn_stride = slow ? 16 : 3,
-		.thin = thin * thin_factor() * (has_long_file() ? 10 : 1),
+		.thin = thin * thin_factor(),
 	};
 	char text[160];
 
@@ -130,7 +136,7 @@ static void try_random(struct tour *t, uint64_t budget)
 			count = MAX_OPS;
 		for (int i = 0; i < count; i++)
 			ops[i] = any_op(t);
-		try_sequence(t, ops, count, 1, 1);
+		try_sequence(t, ops, count, 1, usual_thin());
 	}
 }
 
@@ -164,7 +170,7 @@ static void try_all(struct tour *t)
 			if (!applies(second))
 				continue;
 			try_sequence(t, (size_t[]){ first, second }, 2, 1,
-			             PAIRS_THIN);
+			             PAIRS_THIN * usual_thin());
 			try_triples(t, first, second);
 		}
 	}
@@ -230,7 +236,7 @@ static void try_everything(struct tour *t, bool long_run, uint64_t budget)
 {
 	for (size_t op = 0; op < crash_op_count; op++) {
 		if (applies(op))
-			try_sequence(t, &op, 1, 0, 1);
+			try_sequence(t, &op, 1, 0, usual_thin());
 	}
 	if (long_run && crash_arguments.geometry->triples)
 		try_all(t);

@@ -32,6 +32,9 @@ static struct wrap_storage *of(struct qcowfmt_storage *s)
 	return qcf_container_of(s, struct wrap_storage, base);
 }
 
+/* No length of a call. */
+#define NOT_SAID UINT64_MAX
+
 static int ask(struct qcowfmt_storage *s, enum storage_verb verb,
                uint64_t offset, uint64_t len, uint64_t *done_len)
 {
@@ -40,12 +43,14 @@ static int ask(struct qcowfmt_storage *s, enum storage_verb verb,
 		.verb = verb,
 		.offset = offset,
 		.len = len,
-		.done_len = len,
+		.done_len = NOT_SAID,
 	};
 	int ret = w->hook(w->opaque, &call);
 
 	/* A call that fails has done nothing unless the hook says so. */
-	*done_len = ret < 0 && call.done_len == len ? 0 : call.done_len;
+	*done_len = call.done_len;
+	if (call.done_len == NOT_SAID)
+		*done_len = ret < 0 ? 0 : len;
 	return ret;
 }
 

@@ -40,8 +40,9 @@ struct storage_call {
 	enum storage_verb verb;
 	uint64_t offset; /* the new size of a truncation */
 	uint64_t len;
-	/* What the hook may change: how much of it is done.  For a read less
-	 * than len is a short read; for a write that fails, what arrives. */
+	/* What the hook may set: how much of it is done.  For a read less than
+	 * len is a short read; for a write that fails, what arrives: nothing, if
+	 * the hook does not say. */
 	uint64_t done_len;
 };
 
