@@ -602,6 +602,8 @@ static void whole_image_init(struct whole_image *w,
 		w->base = load("base");
 	if (kind->old_snapshots)
 		age_snapshots(w->image);
+	if (kind->far_block)
+		extras_move_block(w->image);
 	if (kind->late_bitmaps)
 		empty_front(w);
 	if (kind->bitmaps)
