@@ -302,10 +302,7 @@ int qcf_new_counts_prepare(struct qcf_amending *a, struct qcf_new_counts *n,
 		calloc(n->geometry.max_reftable_entry_count, sizeof(*n->table));
 	if (n->table == NULL)
 		return qcf_fail_oom(errp);
-	/* Windows look at storage. */
-	ret = qcf_writeback_drain(meta, errp);
-	if (ret == 0)
-		ret = qcf_window_init(&n->window, meta, false, errp);
+	ret = qcf_window_init(&n->window, meta, false, errp);
 	if (ret == 0)
 		ret = look_at_counts(a, n, errp);
 	if (ret == 0)

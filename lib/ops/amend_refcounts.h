@@ -19,8 +19,9 @@ struct qcf_new_counts {
 };
 
 /*
- * Write counts of a width to new blocks, and make them stable.  Nothing points
- * to them yet.  -EOVERFLOW if a count does not fit; nothing is written then.
+ * Write counts of a width to new blocks, and make them stable.  The present ones are
+ * read from storage: there is nothing that has not been written back.  Nothing points
+ * to the new ones yet.  -EOVERFLOW if a count does not fit; nothing is written then.
  * *n needs qcf_new_counts_fini() in any case.
  */
 int qcf_new_counts_prepare(struct qcf_amending *a, struct qcf_new_counts *n,

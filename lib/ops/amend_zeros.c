@@ -37,7 +37,8 @@ struct drop {
 struct expanding {
 	struct qcf_amending *amending;
 	struct qcf_meta *meta;
-	uint8_t *zeros; /* one cluster, of an encrypted image; owned */
+	uint8_t *zeros;   /* one cluster, of an encrypted image; owned */
+	uint64_t covered; /* bytes that the file has, or more */
 	struct drop drops[MAX_DROPS];
 	size_t drop_count;
 };
@@ -85,6 +86,23 @@ static uint64_t guest_offset_of(const struct qcf_meta *meta,
 	       (index << g->cluster_bits);
 }
 
+/* What is zeros because nobody wrote there has to be inside the file before an
+ * entry names it. */
+static int cover(struct expanding *x, uint64_t end, struct qcowfmt_error **errp)
+{
+	struct qcowfmt_storage *storage = x->meta->storage;
+	int ret = 0;
+
+	if (end > x->covered)
+		ret = qcf_storage_get_size(storage, &x->covered, errp);
+	if (ret < 0 || storage->fixed_size || end <= x->covered)
+		return ret;
+	ret = qcf_storage_truncate(storage, end, errp);
+	if (ret == 0)
+		x->covered = end;
+	return ret;
+}
+
 /* Make a host cluster hold what the guest reads as zeros. */
 static int write_zeros(struct expanding *x, const struct qcf_l2_name *table,
                        uint64_t index, uint64_t host_offset, bool fresh,
@@ -95,7 +113,7 @@ static int write_zeros(struct expanding *x, const struct qcf_l2_name *table,
 	int ret;
 
 	if (meta->crypto == NULL)
-		return fresh ? 0
+		return fresh ? cover(x, host_offset + size, errp)
 		             : qcf_storage_zero(meta->storage, host_offset,
 		                                size, true, errp);
 	/* What encrypts to zeros at one place does not at another. */
@@ -236,19 +254,6 @@ static int expand_slice(void *opaque, const struct qcf_l2_name *table,
 	return ret;
 }
 
-/* What is zeros because nobody wrote there has to be inside the file. */
-static int cover_clusters(struct qcf_meta *meta, struct qcowfmt_error **errp)
-{
-	uint64_t end =
-		qcf_host_offset(&meta->geometry, meta->refcounts.fresh_from);
-	uint64_t size = 0;
-	int ret = qcf_storage_get_size(meta->storage, &size, errp);
-
-	if (ret < 0 || meta->storage->fixed_size || size >= end)
-		return ret;
-	return qcf_storage_truncate(meta->storage, end, errp);
-}
-
 static int expand_tables(struct expanding *x, const struct qcf_l2_list *list,
                          struct qcowfmt_error **errp)
 {
@@ -266,8 +271,7 @@ static int expand_tables(struct expanding *x, const struct qcf_l2_list *list,
 		(void)settle(x, NULL);
 		return ret;
 	}
-	ret = cover_clusters(x->meta, errp);
-	return ret < 0 ? ret : settle(x, errp);
+	return settle(x, errp);
 }
 
 int qcf_amend_expand_zeros(struct qcf_amending *a, struct qcowfmt_error **errp)

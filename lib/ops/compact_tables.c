@@ -131,10 +131,10 @@ static int free_table(struct qcf_meta *meta, const struct qcf_table_place *t,
 	return qcf_alloc_free(meta, t->first, t->count, errp);
 }
 
-/* Writeback knows how to move the refcount table, also to where it is told. */
-static int move_refcount_table(struct qcf_meta *meta,
-                               const struct qcf_table_place *t,
-                               struct qcowfmt_error **errp)
+/* Writeback knows how to move the refcount table, also to where it is told: the next
+ * commit does it. */
+static void move_refcount_table(struct qcf_meta *meta,
+                                const struct qcf_table_place *t)
 {
 	struct qcf_refcounts *r = &meta->refcounts;
 
@@ -142,7 +142,6 @@ static int move_refcount_table(struct qcf_meta *meta,
 	r->moving_to = qcf_host_offset(&meta->geometry, t->to);
 	r->moving_clusters = t->count;
 	qcf_mutex_unlock(&r->lock);
-	return qcf_writeback_drain(meta, errp);
 }
 
 /* A new snapshot table, at first if that is not 0, with the new places of L1
@@ -239,7 +238,7 @@ int qcf_compact_move_tables(struct qcf_compaction *c,
 		if (t->kind == QCF_TABLE_L1 && t->to != 0)
 			ret = qcf_l1_move(c->meta, t->to, errp);
 		if (t->kind == QCF_TABLE_REFCOUNTS && t->to != 0)
-			ret = move_refcount_table(c->meta, t, errp);
+			move_refcount_table(c->meta, t);
 		if ((t->kind == QCF_TABLE_BITMAPS ||
 		     t->kind == QCF_TABLE_BITMAP) &&
 		    ret == 0 && t->to != 0)

@@ -138,14 +138,13 @@ static int drop_references(struct emptying *e, struct qcowfmt_error **errp)
 	                                            : free_all(e, errp));
 }
 
+/* The header that names another one is stable. */
 static int free_old_table(struct emptying *e, struct qcowfmt_error **errp)
 {
 	struct qcf_area area = e->old_l1;
-	int ret;
 
 	e->old_l1 = (struct qcf_area){ 0 };
-	ret = qcf_area_free(e->meta, &area, errp);
-	return ret < 0 ? ret : qcf_writeback_drain(e->meta, errp);
+	return qcf_area_free(e->meta, &area, errp);
 }
 
 /* Nothing in the data file is referred to any more.  It is a hint. */

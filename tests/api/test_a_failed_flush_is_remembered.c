@@ -2,7 +2,8 @@
 /*
  * Promise: after a flush of the storage has failed nothing that depends on it
  * succeeds any more: not another flush, not one that was under way in another
- * thread, and not closing, although the storage says that all is well.
+ * thread, no change of the image or its keys, and not closing, although the storage
+ * says that all is well.  Such a change writes nothing.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 
 #define CAPACITY ((size_t)4 << 20)
 #define SIZE     ((uint64_t)1 << 20)
+#define SECRET   "open sesame"
 
 static struct byte_image *bytes;
 static struct qcowfmt_image *image;
@@ -30,9 +32,13 @@ static void pause_a_moment(void)
 	nanosleep(&moment, NULL);
 }
 
+static atomic_bool changed; /* storage was */
+
 static int fail_a_flush(void *opaque, struct storage_call *call)
 {
 	(void)opaque;
+	if ((VERB_BIT(call->verb) & VERB_CHANGES) != 0)
+		atomic_store(&changed, true);
 	if (call->verb != VERB_FLUSH || !atomic_exchange(&armed, false))
 		return 0;
 	atomic_store(&failing, true);
@@ -40,17 +46,21 @@ static int fail_a_flush(void *opaque, struct storage_call *call)
 	return -EIO;
 }
 
-static void make_image(int32_t format)
+static void make_image_with(int32_t format,
+                            const struct qcowfmt_encryption_options *encryption)
 {
 	struct qcowfmt_create_options create = {
 		.struct_size = sizeof(create),
 		.format = format,
 		.virtual_size = SIZE,
+		.encryption = encryption,
 	};
 	struct qcowfmt_open_options options = {
 		.struct_size = sizeof(options),
 		.format = format,
 		.flags = API_RW,
+		.secret = encryption == NULL ? NULL : SECRET,
+		.secret_len = encryption == NULL ? 0 : strlen(SECRET),
 	};
 	struct qcowfmt_storage *storage;
 
@@ -60,6 +70,11 @@ static void make_image(int32_t format)
 	API_OK(qcowfmt_create(storage, &create, &api_error));
 	API_OK(qcowfmt_open(storage, &options, &image, &api_error));
 	api_write(image, 0, 65536, 'x');
+}
+
+static void make_image(int32_t format)
+{
+	make_image_with(format, NULL);
 }
 
 static const int32_t formats[] = { QCOWFMT_FORMAT_RAW, QCOWFMT_FORMAT_QCOW2 };
@@ -113,8 +128,60 @@ START_TEST(by_one_that_waits)
 
 END_TEST
 
+static void fail_and_forget(void)
+{
+	atomic_store(&armed, true);
+	ck_assert_int_lt(qcowfmt_flush(image, NULL), 0);
+	atomic_store(&changed, false);
+}
+
+static void expect_nothing_written(void)
+{
+	ck_assert(!atomic_load(&changed));
+	ck_assert_int_lt(qcowfmt_close(image, NULL), 0);
+	byte_image_free(bytes);
+}
+
+START_TEST(by_resizing)
+{
+	make_image(formats[_i]);
+	fail_and_forget();
+	API_FAILS(qcowfmt_resize(image, 2 * SIZE, NULL, &api_error), EIO,
+	          QCOWFMT_ERR_POISONED);
+	expect_nothing_written();
+}
+
+END_TEST
+
+START_TEST(by_changing_keys)
+{
+	const struct qcowfmt_encryption_options encryption = {
+		.struct_size = sizeof(encryption),
+		.encryption = QCOWFMT_ENCRYPTION_LUKS,
+		.iter_time_ms = 1,
+		.secret = SECRET,
+		.secret_len = strlen(SECRET),
+	};
+	const struct qcowfmt_key_options key = {
+		.struct_size = sizeof(key),
+		.secret = "another word",
+		.secret_len = strlen("another word"),
+		.iter_time_ms = 1,
+	};
+
+	make_image_with(QCOWFMT_FORMAT_QCOW2, &encryption);
+	fail_and_forget();
+	API_FAILS(qcowfmt_add_key(image, &key, &api_error), EIO,
+	          QCOWFMT_ERR_POISONED);
+	expect_nothing_written();
+}
+
+END_TEST
+
 static void add(TCase *tcase)
 {
+	tcase_add_loop_test(tcase, by_resizing, 0, 2);
+	tcase_add_test(tcase, by_changing_keys);
 	tcase_add_loop_test(tcase, by_the_next_ones, 0, 2);
 	tcase_add_loop_test(tcase, by_closing, 0, 2);
 	tcase_add_test(tcase, by_one_that_waits);

@@ -116,6 +116,22 @@ static bool wants(const struct whole_kind *kind, const char *word)
 	return strstr(kind->amend, word) != NULL;
 }
 
+/* Write zeros where there is a zero cluster: with lazy counts the dirty bit is set
+ * then. */
+static int make_dirty(struct qcowfmt_image *image,
+                      const struct whole_kind *kind,
+                      struct qcowfmt_error **errp)
+{
+	static const uint8_t zeros[512];
+	uint64_t unit = (uint64_t)kind->kib * 1024 / 16;
+	int ret;
+
+	if (strstr(kind->options, "lazy") == NULL)
+		return 0;
+	ret = qcowfmt_pwrite(image, zeros, sizeof(zeros), 13 * unit, errp);
+	return ret < 0 ? ret : qcowfmt_flush(image, errp);
+}
+
 static int amend(struct qcowfmt_image *image, const struct whole_kind *kind,
                  struct qcowfmt_error **errp)
 {
@@ -133,7 +149,9 @@ static int amend(struct qcowfmt_image *image, const struct whole_kind *kind,
 		.data_filename = wants(kind, "name=") ? "data" : NULL,
 	};
 
-	return qcowfmt_amend(image, &o, errp);
+	int ret = make_dirty(image, kind, errp);
+
+	return ret < 0 ? ret : qcowfmt_amend(image, &o, errp);
 }
 
 int main(int argc, char **argv)

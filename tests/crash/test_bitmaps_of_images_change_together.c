@@ -164,11 +164,19 @@ static void note_moment(void)
 	moment_count++;
 }
 
+/* The header of the first image is written, and nobody says so. */
+static bool header_write_fails;
+
 /* Sees each call before it is made; opaque tells which image. */
 static int watch(void *opaque, struct storage_call *call)
 {
 	size_t i = (size_t)(uintptr_t)opaque;
 
+	if (header_write_fails && i == 0 && call->verb == VERB_WRITE &&
+	    call->offset == 0) {
+		call->done_len--; /* the last byte is a zero in any header */
+		return -EIO;
+	}
 	if (!recording ||
 	    (VERB_BIT(call->verb) & (VERB_CHANGES | VERB_BIT(VERB_FLUSH))) == 0)
 		return 0;
@@ -457,6 +465,34 @@ START_TEST(a_cut_journal_means_nothing)
 
 END_TEST
 
+/* Then only the journal says what the other images are to be. */
+START_TEST(the_journal_stays_if_nobody_knows)
+{
+	struct qcowfmt_image *images[IMAGES];
+	struct qcowfmt_error *error = NULL;
+
+	for (size_t i = 0; i < IMAGES; i++) {
+		make_image(i);
+		images[i] = open_watched(i);
+	}
+	header_write_fails = true;
+	ck_assert_int_eq(change_all(images, journal_path(), &error), -EIO);
+	header_write_fails = false;
+	ck_assert_ptr_nonnull(
+		strstr(qcowfmt_error_message(error), journal_path()));
+	qcowfmt_error_free(error);
+	for (size_t i = 0; i < IMAGES; i++)
+		(void)qcowfmt_close(images[i], NULL);
+	ck_assert_int_eq(access(journal_path(), F_OK), 0);
+	ck_assert_int_eq(qcowfmt_bitmap_recover(journal_path(), NULL), 0);
+	for (size_t i = 0; i < IMAGES; i++) {
+		ck_assert_int_eq(side_of(i), 1);
+		expect_no_corruption(i, false);
+	}
+}
+
+END_TEST
+
 START_TEST(an_image_that_changed_since_is_left_alone)
 {
 	const struct moment *m = with_journal();
@@ -530,6 +566,7 @@ static void add(TCase *tcase)
 	tcase_set_timeout(tcase, 0);
 	tcase_add_test(tcase, all_or_none);
 	tcase_add_test(tcase, a_cut_journal_means_nothing);
+	tcase_add_test(tcase, the_journal_stays_if_nobody_knows);
 	tcase_add_test(tcase, an_image_that_changed_since_is_left_alone);
 	tcase_add_test(tcase, other_files_are_no_journals);
 	tcase_add_test(tcase, a_journal_is_needed_and_must_be_new);

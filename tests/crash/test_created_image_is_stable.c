@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Promise: when creating an image has returned, a power cut cannot take it
- * away; before that, what there is either is the whole image or no image.
+ * away; before that, what there is either is the whole image or no image.  A
+ * dehydrated copy is stable, too, when it has been made.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,8 +191,76 @@ START_TEST(create)
 
 END_TEST
 
+/* ------------------------------------------------------------- a dehydrated copy */
+
+#define DISK (UINT64_C(64) * 4096)
+
+/* All clusters of the disk are there. */
+static bool is_clean_copy(struct byte_image *bytes)
+{
+	struct qcowfmt_open_options options = {
+		.struct_size = sizeof(options),
+		.format = QCOWFMT_FORMAT_QCOW2,
+	};
+	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
+	struct qcowfmt_storage *storage = image_storage_new(bytes, false);
+	struct qcowfmt_image *image = NULL;
+
+	if (qcowfmt_open(storage, &options, &image, NULL) < 0) {
+		qcowfmt_storage_free(storage);
+		return false;
+	}
+
+	int ret = qcowfmt_check(image, 0, NULL, NULL, &result, NULL);
+
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
+	return ret == 0 && result.corruptions == 0 && result.leaks == 0 &&
+	       result.check_errors == 0 &&
+	       result.allocated_clusters == DISK / 4096;
+}
+
+static bool is_the_copy(void *opaque, const struct crash_state *state)
+{
+	const size_t *returned = opaque;
+
+	return state->position < *returned || is_clean_copy(state->image);
+}
+
+START_TEST(dehydrate)
+{
+	struct crash_options crash = { .seed = 1 };
+	struct crash_totals totals = { 0 };
+	struct rec_log *log = rec_log_new(CAPACITY);
+	struct byte_image *bytes = byte_image_new(CAPACITY);
+	struct qcowfmt_storage *source = image_storage_new(bytes, true);
+	struct qcowfmt_storage *target = rec_storage_new(log);
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.cluster_size = 4096,
+		.virtual_size = DISK,
+		.preallocation = QCOWFMT_PREALLOCATION_METADATA,
+	};
+	size_t returned;
+
+	ck_assert_int_eq(qcowfmt_create(source, &options, NULL), 0);
+	put_something(target);
+	rec_log_restart(log);
+	ck_assert_int_eq(qcowfmt_dehydrate(source, target, 0, NULL), 0);
+	rec_log_mark(log);
+	returned = log->count;
+	ck_assert(crash_states_visit(log, &crash, is_the_copy, &returned,
+	                             &totals));
+	qcowfmt_storage_free(source);
+	qcowfmt_storage_free(target);
+	byte_image_free(bytes);
+	rec_log_free(log);
+}
+
+END_TEST
+
 static void add(TCase *tcase)
 {
+	tcase_add_test(tcase, dehydrate);
 	tcase_add_loop_test(tcase, create, 0,
 	                    (int)crash_geometry_count +
 	                            (int)QCF_ARRAY_LEN(variants));

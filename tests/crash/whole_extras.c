@@ -96,6 +96,39 @@ void extras_mark_in_use(struct byte_image *image, const char *name)
 	ck_abort_msg("no bitmap '%s'", name);
 }
 
+/* ----------------------------------------------------------- refcount blocks */
+
+#define CLUSTER   512u
+#define PER_BLOCK 64u
+
+static void put(struct byte_image *image, size_t at, uint64_t value)
+{
+	uint8_t bytes[8];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(value >> (56 - 8 * i));
+	byte_image_poke(image, at, bytes, sizeof(bytes));
+}
+
+void extras_move_block(struct byte_image *image)
+{
+	const uint8_t *bytes = byte_image_bytes(image);
+	size_t table = (size_t)extras_get(bytes, 48, 8);
+	size_t from = (size_t)extras_get(bytes, table, 8);
+	size_t to = (byte_image_size(image) + CLUSTER - 1) / CLUSTER;
+	size_t other = (size_t)extras_get(bytes, table + to / PER_BLOCK * 8, 8);
+	uint8_t block[CLUSTER];
+
+	ck_assert_uint_eq(extras_get(bytes, 20, 4), 9);
+	ck_assert_uint_eq(extras_get(bytes, 96, 4), 6);
+	ck_assert(other != 0 && other != from && from / CLUSTER < PER_BLOCK);
+	memcpy(block, bytes + from, CLUSTER);
+	ck_assert(byte_image_write(image, to * CLUSTER, block, CLUSTER));
+	put(image, to * CLUSTER + from / CLUSTER * 8, 0);
+	put(image, other + to % PER_BLOCK * 8, 1);
+	put(image, table, to * CLUSTER);
+}
+
 /* ----------------------------------------------------------------- VM state */
 
 static void make_state(uint8_t state[VM_STATE_SIZE])

@@ -21,6 +21,10 @@ void extras_describe_bitmaps(struct qcowfmt_image *image,
 /* Mark a bitmap as one that was in use when the power went. */
 void extras_mark_in_use(struct byte_image *image, const char *name);
 
+/* Move the first refcount block to the end of the file, where another block counts
+ * it, of an image with clusters of 512 bytes and counts of 64 bits. */
+void extras_move_block(struct byte_image *image);
+
 /* Give an image VM state, and take a snapshot that has it. */
 void extras_add_vm_state(struct qcowfmt_image *image);
 

@@ -509,6 +509,18 @@ static bool is_promised(const struct whole_image *w,
 	       memcmp(bytes, w->new_header, sizeof(w->new_header)) == 0;
 }
 
+/* Only lazy counts leave the dirty bit set. */
+static void expect_clean(const struct whole_image *w,
+                         struct qcowfmt_image *image)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+
+	ck_assert_int_eq(qcowfmt_get_info(image, 0, &info, NULL), 0);
+	ck_assert_msg((info.flags & QCOWFMT_INFO_DIRTY) == 0 ||
+	                      (info.flags & QCOWFMT_INFO_LAZY_REFCOUNTS) != 0,
+	              "%s: still dirty", w->kind->name);
+}
+
 /* The operation has returned: there is nothing left to do. */
 static void expect_settled(struct whole_image *w,
                            const struct crash_state *state)
@@ -519,6 +531,7 @@ static void expect_settled(struct whole_image *w,
 	              "%s: it has returned and is undone", w->kind->name);
 	opened = must_open(w, state->image, state->data, false);
 	expect_no_leaks(w, opened);
+	expect_clean(w, opened);
 	ck_assert_int_eq(qcowfmt_close(opened, NULL), 0);
 }
 
@@ -589,6 +602,8 @@ static void whole_image_init(struct whole_image *w,
 		w->base = load("base");
 	if (kind->old_snapshots)
 		age_snapshots(w->image);
+	if (kind->far_block)
+		extras_move_block(w->image);
 	if (kind->late_bitmaps)
 		empty_front(w);
 	if (kind->bitmaps)

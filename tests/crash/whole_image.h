@@ -35,6 +35,7 @@ struct whole_kind {
 			    * file has to get much shorter */
 	bool vm_state;     /* a snapshot has some */
 	bool resized;      /* it was much larger once: tables are far behind */
+	bool far_block;    /* the first refcount block is at the end */
 	bool emptied;      /* most of the front is free in the end */
 	const char *recount; /* change of refcount_bits before; NULL = none */
 	bool old_snapshots;  /* whose entries do not say how large the disk
