@@ -4,7 +4,30 @@
 #include "check_id.h"
 
 #define AT_VERSION        4u
+#define AT_CLUSTER_BITS   20u
+#define AT_REFTABLE       48u
 #define AT_REFCOUNT_ORDER 96u
+
+/* The count of the cluster of a host offset, by what is stored. */
+static uint64_t count_of(const struct fuzz_disk *disk, uint64_t at)
+{
+	bool is_v2 = fuzz_disk_get(disk, AT_VERSION, 4) == 2;
+	uint64_t order = is_v2 ? 4 : fuzz_disk_get(disk, AT_REFCOUNT_ORDER, 4);
+	uint64_t bits = fuzz_disk_get(disk, AT_CLUSTER_BITS, 4);
+	uint64_t slot = at >> bits;
+	uint64_t per_block_bits = bits + 3 - order;
+	uint64_t index = slot >> per_block_bits;
+	uint64_t block = fuzz_disk_get(
+		disk, fuzz_disk_get(disk, AT_REFTABLE, 8) + 8 * index, 8);
+
+	slot &= (UINT64_C(1) << per_block_bits) - 1;
+	if (order >= 3)
+		return fuzz_disk_get(disk, block + (slot << (order - 3)),
+		                     UINT64_C(1) << (order - 3));
+	return fuzz_disk_get(disk, block + (slot << order) / 8, 1) >>
+	               (slot << order) % 8 &
+	       ((1u << (1u << order)) - 1);
+}
 
 static void note(void *opaque, uint32_t id, uint64_t host_offset,
                  const char *message)
@@ -14,6 +37,9 @@ static void note(void *opaque, uint32_t id, uint64_t host_offset,
 	FUZZ_ASSERT(id < QCF_ARRAY_LEN(f->ids) && message[0] != '\0',
 	            "finding %" PRIu32, id);
 	f->ids[id] = true;
+	if (id == QCF_CHECK_DATA_COPIED || id == QCF_CHECK_L2_COPIED)
+		f->bad_flag = f->bad_flag ||
+		              count_of(&f->fi->image, host_offset) <= 1;
 	if (id == QCF_CHECK_LEAK && host_offset < f->first_leak)
 		f->first_leak = host_offset;
 	if (getenv("QCF_FUZZ_SHOW") != NULL)
@@ -28,6 +54,7 @@ void fuzz_judge(struct fuzz_image *fi, uint32_t open_flags,
 
 	*f = (struct fuzz_findings){
 		.first_leak = UINT64_MAX,
+		.fi = fi,
 		.result = { .struct_size = sizeof(f->result) },
 	};
 	if (ret == 0)
@@ -51,6 +78,10 @@ bool fuzz_is_excused(const struct fuzz_image *fi, const struct fuzz_findings *f)
 		if (f->ids[id] && qcf_check_repair(id) == QCF_REPAIR_NONE)
 			return true;
 	}
+	/* What is something else, too, is not written to. */
+	if ((f->ids[QCF_CHECK_DATA_COPIED] || f->ids[QCF_CHECK_L2_COPIED]) &&
+	    !f->bad_flag)
+		return true;
 	/* So few bits, whatever they were before, cannot hold every count. */
 	return f->ids[QCF_CHECK_REFCOUNT_LOW] &&
 	       fuzz_disk_get(&fi->image, AT_VERSION, 4) == 3 &&

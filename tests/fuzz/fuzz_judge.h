@@ -8,6 +8,9 @@
 struct fuzz_findings {
 	int ret; /* of opening and checking */
 	bool ids[256];
+	bool bad_flag; /* COPIED is wrong in a table that is nothing else,
+			      * and so can be mended */
+	const struct fuzz_image *fi;
 	uint64_t first_leak; /* host offset */
 	uint64_t end;        /* of the image file */
 	struct qcowfmt_check_result result;

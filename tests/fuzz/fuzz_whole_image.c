@@ -4,7 +4,8 @@
  * amended, resized, committed, rebased, streamed, measured, compared
  *
  * Input: fuzz_input.h; the script says which of these and how.  A conversion that
- * succeeds has made an image with the same disk.
+ * succeeds has made an image with the same disk.  In the end the image is repaired:
+ * what reads right still does, and nothing is found but what is beyond repair.
  */
 #include "fuzz_input.h"
 #include "fuzz_judge.h"
@@ -270,6 +271,29 @@ static void do_commit(struct work *w)
 	fuzz_close(base);
 }
 
+/* ---------------------------------------------------------------------- repairing */
+
+static void repair(struct fuzz_image *fi)
+{
+	const uint32_t rw = QCOWFMT_OPEN_READ_WRITE | QCOWFMT_OPEN_REPAIR;
+	static struct fuzz_views before;
+	static struct fuzz_views after;
+	struct fuzz_findings f;
+
+	fuzz_views_read(fi, QCOWFMT_OPEN_REPAIR, before.disks);
+	fuzz_views_keep_right(&before, fi->base);
+	fuzz_judge(fi, rw, QCOWFMT_CHECK_REPAIR_ALL, &f);
+	fuzz_views_read(fi, QCOWFMT_OPEN_REPAIR, after.disks);
+	fuzz_views_expect(before.disks, after.disks, 0, "repair in the end");
+	if (f.ret != 0)
+		return;
+	fuzz_judge(fi, QCOWFMT_OPEN_REPAIR, 0, &f);
+	FUZZ_ASSERT(fuzz_is_sound(&f) || fuzz_is_excused(fi, &f),
+	            "repaired in the end: %d, %" PRIu64 " corruptions, %" PRIu64
+	            " leaks",
+	            f.ret, f.result.corruptions, f.result.leaks);
+}
+
 /* ------------------------------------------------------------------------ choosing */
 
 static void look(struct work *w,
@@ -328,5 +352,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	script = (struct fuzz_cursor){ in.script, in.script_len, 0 };
 	for (int i = 0; i < 3; i++)
 		run(&work);
+	repair(&fi);
 	return 0;
 }

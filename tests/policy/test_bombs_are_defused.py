@@ -4,6 +4,7 @@ of memory and 10 s, with an exit code; and chains that lead back are refused."""
 
 import os
 import struct
+import subprocess
 import zlib
 
 import forge
@@ -15,10 +16,11 @@ COMPRESSED = 1 << 62
 
 EXT_BITMAPS = 0x23852875
 
-# What goes through the whole disk or all of its tables takes time by their size,
-# whatever is in the file: who takes images from strangers sets a limit for that
-# (inspect --max-size).
+# What goes through the whole disk takes time by the data that is mapped, also where
+# many clusters lead to the same data: who takes images from strangers sets a limit
+# for that (inspect --max-size).  Tables that repeat or lie in holes cost nothing.
 WHOLE_DISK = ('convert', 'compare', 'map', 'measure', 'dehydrate')
+WHOLE = [c for c in READING if c[0] in WHOLE_DISK]
 METADATA = [c for c in READING if c[0] not in WHOLE_DISK and
             '--output=json' not in c[1:2]]
 
@@ -406,6 +408,43 @@ class Bombs(CeilingTest):
 
     def test_large(self):
         self.explode(LARGE, FEW)
+
+    def test_whole_disks(self):
+        """Tables that claim to be more than anybody can go through."""
+        self.explode([one_l2_for_all, l2_tables_in_a_hole,
+                      l2_tables_here_and_there, l2_tables_of_2_mib,
+                      l1_is_its_own_l2], WHOLE)
+
+    def test_repeats_are_refused_by_name(self):
+        one_l2_for_all().write(self.path('bomb'))
+        for command in (['map'], ['measure', '-O', 'qcow2']):
+            done = subprocess.run([QCOW_IMG, *command, 'bomb'], cwd=self.dir,
+                                  capture_output=True, check=False)
+            self.assertEqual(done.returncode, 1, done)
+            self.assertIn(b'1048576 guest clusters', done.stderr)
+
+    def test_large_is_not_hostile(self):
+        """64 TiB of nothing; 1 TiB and 128 MiB of tables; a table of data behind
+        more zeros than are read."""
+        self.run_program([QCOW_IMG, 'create', '-q', '-f', 'qcow2', 'empty',
+                          '64T'])
+        self.run_program([QCOW_IMG, 'create', '-q', '-f', 'qcow2', '-o',
+                          'preallocation=metadata', 'tables', '1T'])
+        for image in ('empty', 'tables'):
+            for command in (['map', 'A'], ['compare', 'A', 'A'],
+                            ['convert', '-O', 'qcow2', 'A', 'OUT'],
+                            ['measure', '-O', 'qcow2', 'A']):
+                self.assertEqual(self.command(command, image), 0, command)
+        self.assertEqual(self.command(['dehydrate', 'A', 'OUT'], 'empty'), 0)
+        s = l2_tables_in_a_hole()
+        at = s.length
+        s.pieces[s.l1] = s.pieces[s.l1][:-8] + words([at | COPIED])
+        s.put(at, words([(at + s.cluster) | COPIED]))
+        s.put(at + s.cluster, b'there it is' * 5000)
+        s.length += 2 * s.cluster
+        s.write(self.path('behind'))
+        found = self.run_program([QCOW_IMG, 'map', 'behind'])
+        self.assertEqual(len(found.splitlines()), 2, found)
 
     def test_snapshots(self):
         self.explode([lambda: many_snapshots(65536)],
