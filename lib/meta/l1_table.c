@@ -432,14 +432,6 @@ int qcf_l1_reload(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 /* ---------------------------------------------------------------- writeback */
 
-static int by_l2_offset(const void *left, const void *right)
-{
-	const struct qcf_l1_change *a = left;
-	const struct qcf_l1_change *b = right;
-
-	return (a->l2_offset > b->l2_offset) - (a->l2_offset < b->l2_offset);
-}
-
 int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
                    size_t *count, struct qcowfmt_error **errp)
 {
@@ -456,16 +448,12 @@ int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
 		(*changes)[i] = (struct qcf_l1_change){
 			.host_offset = meta->header.l1_table_offset +
 			               (uint64_t)index * 8,
-			.l2_offset = qcf_l1_entry_decode(&meta->geometry, raw)
-			                     .l2_offset,
 			.raw = raw,
 			.index = index,
 		};
 	}
 	*count = l1->dirty_count;
 	l1->dirty_count = 0;
-	if (*count > 1)
-		qsort(*changes, *count, sizeof(**changes), by_l2_offset);
 	return 0;
 }
 

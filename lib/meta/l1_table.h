@@ -75,15 +75,12 @@ int qcf_l1_set_copied(struct qcf_meta *meta, uint64_t l1_index, bool copied,
 /* A dirty L1 entry on its way to storage. */
 struct qcf_l1_change {
 	uint64_t host_offset; /* of the entry */
-	uint64_t l2_offset;   /* of the table it points to */
 	struct qcf_be64 raw;
 	uint32_t index;
 };
 
-/*
- * Copy the dirty entries and mark them clean.  *changes is sorted by l2_offset
- * and freed by the caller.  map_lock is held.
- */
+/* Copy the dirty entries and mark them clean.  *changes is freed by the caller;
+ * map_lock is held. */
 int qcf_l1_collect(struct qcf_meta *meta, struct qcf_l1_change **changes,
                    size_t *count, struct qcowfmt_error **errp);
 

@@ -77,6 +77,27 @@ static int check_data_file(struct qcf_meta *meta, uint64_t guest_offset,
 	                        run->host_offset, errp);
 }
 
+/* Whether the run begins in a hole, which is as long as can be told. */
+static bool is_hole(struct qcf_meta *meta, uint64_t l2_offset,
+                    uint64_t guest_offset, uint64_t len, struct qcf_run *run)
+{
+	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t l2_index = qcf_l2_index(g, guest_offset);
+	uint64_t slice = l2_offset + qcf_slice_offset(g, l2_index);
+	uint64_t end = 0;
+	uint64_t entries;
+
+	if (!qcf_l2_is_in_hole(meta, slice, g->slice_size, &end))
+		return false;
+	entries = QCF_MIN((end - l2_offset) / g->l2_entry_size,
+	                  g->l2_entry_count) -
+	          l2_index;
+	run->length =
+		QCF_MIN(len, (entries << g->cluster_bits) -
+	                             qcf_offset_in_cluster(g, guest_offset));
+	return true;
+}
+
 /* The run inside one L2 table, in at most MAX_ENTRIES entries of one slice. */
 static int lookup_in_table(struct qcf_meta *meta, uint64_t l2_offset,
                            uint64_t guest_offset, uint64_t len,
@@ -115,7 +136,8 @@ static int lookup_piece(struct qcf_meta *meta, uint64_t guest_offset,
 
 	len = QCF_MIN(len, qcf_left_in_l2_table(g, guest_offset));
 	*run = (struct qcf_run){ .kind = QCF_UNALLOCATED, .length = len };
-	if (ret == 0 && l2_offset != 0)
+	if (ret == 0 && l2_offset != 0 &&
+	    !is_hole(meta, l2_offset, guest_offset, len, run))
 		ret = lookup_in_table(meta, l2_offset, guest_offset, len, run,
 		                      errp);
 	if (ret < 0)

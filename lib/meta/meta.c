@@ -54,9 +54,11 @@ static int check_compression(const struct qcf_header *h,
 static int load_l2_slice(void *owner, uint64_t host_offset, void *buffer,
                          size_t len, struct qcowfmt_error **errp)
 {
-	return qcf_wrap(
-		errp, "reading an L2 table",
-		qcf_meta_read_table(owner, host_offset, buffer, len, errp));
+	int ret = qcf_meta_read_table(owner, host_offset, buffer, len, errp);
+
+	if (ret == 0)
+		qcf_l2_note_zeros(owner, host_offset, buffer, len);
+	return qcf_wrap(errp, "reading an L2 table", ret);
 }
 
 static int load_refcount_slice(void *owner, uint64_t host_offset, void *buffer,

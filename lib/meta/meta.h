@@ -14,6 +14,7 @@
 #include "feature.h"
 #include "gate.h"
 #include "header.h"
+#include "l2_bounds.h"
 #include "l2_entry.h"
 #include "overlap.h"
 #include "poison.h"
@@ -64,8 +65,6 @@ struct qcf_commit_state {
 	struct qcf_mutex lock;
 	_Atomic uint64_t started; /* commits begun so far */
 	uint64_t last_complete;   /* the last one that succeeded */
-	bool links_uncertain;     /* a commit failed while L1 entries were being
-			       * written: they may be on storage */
 	bool dirty_bit_set;       /* stable in the header */
 };
 
@@ -105,6 +104,7 @@ struct qcf_meta {
 	struct qcf_budget *budget; /* of the chain; not owned */
 
 	struct qcf_l1 l1;
+	struct qcf_l2_bounds l2_bounds;
 	struct qcf_cache l2_cache;       /* words change under map_lock */
 	struct qcf_cache refcount_cache; /* words change under refcounts.lock */
 	struct qcf_refcounts refcounts;

@@ -69,28 +69,20 @@ static int write_run(const struct qcf_write_set *set, size_t first, size_t n,
 
 int qcf_write_set_write(struct qcf_write_set *set,
                         struct qcowfmt_storage *storage,
-                        bool (*wanted)(const void *opaque,
-                                       uint64_t host_offset),
-                        const void *opaque, struct qcowfmt_error **errp)
+                        struct qcowfmt_error **errp)
 {
 	if (set->count > 1)
 		qsort(set->pieces, set->count, sizeof(set->pieces[0]),
 		      by_host_offset);
 	for (size_t i = 0; i < set->count;) {
 		uint64_t at = set->pieces[i].host_offset;
-		size_t n = 0;
+		size_t n = 1;
 		int ret;
 
 		while (i + n < set->count && n < MAX_PIECES_PER_WRITE &&
 		       set->pieces[i + n].host_offset ==
-		               at + n * set->piece_len &&
-		       (wanted == NULL ||
-		        wanted(opaque, set->pieces[i + n].host_offset)))
+		               at + n * set->piece_len)
 			n++;
-		if (n == 0) {
-			i++;
-			continue;
-		}
 		ret = write_run(set, i, n, storage, errp);
 		if (ret < 0)
 			return ret;

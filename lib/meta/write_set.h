@@ -8,7 +8,6 @@
 #ifndef QCF_WRITE_SET_H
 #define QCF_WRITE_SET_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,14 +36,9 @@ int qcf_write_set_reserve(struct qcf_write_set *set, size_t count,
 void qcf_write_set_add(struct qcf_write_set *set, uint64_t host_offset,
                        const void *bytes, void *source);
 
-/*
- * Write the pieces for which wanted(opaque, host_offset) is true (all, if
- * wanted is NULL), in order of their host offset, neighbours in one call.
- */
+/* Write the pieces in order of their host offset, neighbours in one call. */
 int qcf_write_set_write(struct qcf_write_set *set,
                         struct qcowfmt_storage *storage,
-                        bool (*wanted)(const void *opaque,
-                                       uint64_t host_offset),
-                        const void *opaque, struct qcowfmt_error **errp);
+                        struct qcowfmt_error **errp);
 
 #endif

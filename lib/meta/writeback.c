@@ -8,13 +8,12 @@
  * what is dirty and writes it in stages with a flush after each, so that at every
  * instant CS-1 to CS-8 hold:
  *
- *   1. counts    refcount blocks; slices of L2 tables that no stable L1 entry
- *                points to yet
- *      flush     now guest data, counts and new tables are stable
+ *   1. counts    refcount blocks
+ *      flush     now guest data, counts and what new tables hold are stable
  *   2. blocks    refcount table entries, or a whole new refcount table and then
  *                the header that points to it
  *      flush     now every count of stage 1 can be found
- *   3. mappings  slices of other L2 tables; L1 entries
+ *   3. mappings  slices of L2 tables; L1 entries
  *      flush
  *
  * Stage 2 is rare, and an empty stage costs no flush: a batch of allocating
@@ -26,6 +25,10 @@
  *     mapped, so counts copied later cover every mapping copied (CS-2).
  *   - Data was written before its mapping was published, so the flush after
  *     stage 1 covers it (CS-3).  A mapping published later is not in the copy.
+ *   - A new L2 table got zeros, or the entries of the one it replaces, before
+ *     its L1 entry changed in memory, and that flush covers them, too.  So
+ *     slices and L1 entries may arrive in any order: where a slice is missing
+ *     the table says what was true before (CS-3).
  *   - A count is lowered in memory only after the commit that removed the
  *     reference has completed (quarantine.c), so what stage 1 writes is never
  *     too low (CS-1, CS-4).
@@ -35,9 +38,6 @@
  * one (CS-7).
  *
  * If writing fails, everything copied is dirty again and nothing was promised.
- * If L1 entries were being written at that moment, tables they point to might
- * be reachable on storage; from then on slices are never written early and L1
- * entries get a stage of their own.
  */
 #include <errno.h>
 
@@ -52,10 +52,8 @@
 /* What one commit copied. */
 struct batch {
 	struct qcf_write_set mappings;
-	struct qcf_l1_change *links; /* sorted by l2_offset */
+	struct qcf_l1_change *links;
 	size_t link_count;
-	uint64_t l2_table_size;
-	bool links_uncertain;
 
 	bool with_counts;
 	struct qcf_write_set counts;
@@ -166,42 +164,11 @@ static int collect_mappings(struct qcf_meta *meta, struct batch *batch,
 
 /* ----------------------------------------------------------------- writing */
 
-/* Whether a slice belongs to a table that no L1 entry on storage points to. */
-static bool is_unlinked(const void *opaque, uint64_t host_offset)
-{
-	const struct batch *batch = opaque;
-	size_t low = 0;
-	size_t high = batch->link_count;
-
-	if (batch->links_uncertain)
-		return false;
-	/* The first table behind host_offset: what counts is the one before. */
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (batch->links[middle].l2_offset <= host_offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low > 0 && host_offset - batch->links[low - 1].l2_offset <
-	                          batch->l2_table_size;
-}
-
-static bool is_linked(const void *opaque, uint64_t host_offset)
-{
-	return !is_unlinked(opaque, host_offset);
-}
-
 static int write_counts(struct qcf_meta *meta, struct batch *batch,
                         struct qcowfmt_error **errp)
 {
-	int ret = qcf_write_set_write(&batch->counts, meta->storage, NULL, NULL,
-	                              errp);
+	int ret = qcf_write_set_write(&batch->counts, meta->storage, errp);
 
-	if (ret == 0)
-		ret = qcf_write_set_write(&batch->mappings, meta->storage,
-		                          is_unlinked, batch, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "writing refcount blocks", ret);
 	return qcf_meta_flush(meta, errp);
@@ -274,10 +241,8 @@ static int write_links(struct qcf_meta *meta, struct batch *batch,
 		                             sizeof(link->raw),
 		                             link->host_offset, errp);
 
-		if (ret < 0) {
-			meta->commit.links_uncertain = true;
+		if (ret < 0)
 			return qcf_wrap(errp, "writing the L1 table", ret);
-		}
 	}
 	return 0;
 }
@@ -289,14 +254,10 @@ static int write_mappings(struct qcf_meta *meta, struct batch *batch,
 
 	if (batch->mappings.count == 0 && batch->link_count == 0)
 		return 0;
-	ret = qcf_write_set_write(&batch->mappings, meta->storage, is_linked,
-	                          batch, errp);
+	ret = qcf_write_set_write(&batch->mappings, meta->storage, errp);
 	if (ret < 0)
 		return qcf_wrap(errp, "writing L2 tables", ret);
-	if (batch->links_uncertain && batch->link_count > 0)
-		ret = qcf_meta_flush(meta, errp);
-	if (ret == 0)
-		ret = write_links(meta, batch, errp);
+	ret = write_links(meta, batch, errp);
 	return ret < 0 ? ret : qcf_meta_flush(meta, errp);
 }
 
@@ -369,8 +330,6 @@ static int commit_locked(struct qcf_meta *meta, bool with_counts,
                          struct qcowfmt_error **errp)
 {
 	struct batch batch = {
-		.l2_table_size = meta->geometry.l2_table_size,
-		.links_uncertain = meta->commit.links_uncertain,
 		.with_counts = with_counts,
 	};
 	int ret = collect_mappings(meta, &batch, errp);

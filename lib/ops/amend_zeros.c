@@ -267,9 +267,7 @@ static int expand_tables(struct expanding *x, const struct qcf_l2_list *list,
 		return ret;
 	}
 	ret = cover_clusters(x->meta, errp);
-	if (ret == 0)
-		ret = settle(x, errp);
-	return ret < 0 ? ret : qcf_writeback_drain(x->meta, errp);
+	return ret < 0 ? ret : settle(x, errp);
 }
 
 int qcf_amend_expand_zeros(struct qcf_amending *a, struct qcowfmt_error **errp)

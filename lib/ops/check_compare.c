@@ -272,6 +272,7 @@ static int report_mismatch(struct qcf_checker *c, uint64_t cluster,
 	c->result->corruptions++;
 	c->count_errors++;
 	c->uncounted = c->uncounted || stored == 0;
+	c->overflow = c->overflow || found > c->geometry->refcount_max;
 	return 0;
 }
 

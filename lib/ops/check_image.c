@@ -124,12 +124,28 @@ int qcf_checker_look(struct qcf_checker *c, struct qcowfmt_error **errp)
 	               : qcf_check_compare_counts(c, errp);
 }
 
+uint64_t qcf_checker_count_for_flag(const struct qcf_checker *c,
+                                    uint64_t stored, uint64_t found)
+{
+	return found > c->geometry->refcount_max ? found : stored;
+}
+
+static int count_for_flag(struct qcf_checker *c, uint64_t cluster,
+                          uint64_t *count, struct qcowfmt_error **errp)
+{
+	int ret = qcf_check_stored_count(c, cluster, count, errp);
+
+	*count = qcf_checker_count_for_flag(
+		c, *count, qcf_counts_get(&c->counts, cluster));
+	return ret;
+}
+
 /* The flags follow what is stored, right or wrong. */
 int qcf_checker_look_at_flags(struct qcf_checker *c,
                               struct qcowfmt_error **errp)
 {
 	const struct qcf_copied_rules rules = {
-		.count = qcf_check_stored_count,
+		.count = count_for_flag,
 		.as_found = !c->mismatch,
 	};
 
@@ -149,7 +165,7 @@ static int begin(struct qcf_checker *c, struct qcf_meta *meta,
 
 /* What there is, told to nobody. */
 static int look_quietly(struct qcf_meta *meta,
-                        struct qcowfmt_check_result *result,
+                        struct qcowfmt_check_result *result, bool *overflow,
                         struct qcowfmt_error **errp)
 {
 	struct qcf_checker c;
@@ -159,8 +175,23 @@ static int look_quietly(struct qcf_meta *meta,
 		ret = qcf_checker_look(&c, errp);
 	if (ret == 0)
 		ret = qcf_checker_look_at_flags(&c, errp);
+	*overflow = c.overflow;
 	qcf_checker_fini(&c);
 	return ret;
+}
+
+/* Counts that cannot say how many references there are would let a cluster be freed
+ * while it is in use: nothing is written any more.  Version 2 has no bit for it, so
+ * there that ends with closing. */
+static int give_up_writing(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	uint64_t bits = atomic_load(&meta->incompatible);
+
+	atomic_store(&meta->unusable, true);
+	if (meta->header.version < 3 || (bits & QCF_INCOMPAT_CORRUPT) != 0)
+		return 0;
+	QCF_GUARD(&meta->commit.lock);
+	return qcf_flags_set_incompatible(meta, QCF_INCOMPAT_CORRUPT, errp);
 }
 
 static int clear_flags(struct qcf_meta *meta, struct qcowfmt_error **errp)
@@ -184,11 +215,14 @@ static int look_again(struct qcf_meta *meta,
 		.corruptions_fixed = result->corruptions_fixed,
 		.leaks_fixed = result->leaks_fixed,
 	};
-	int ret = look_quietly(meta, &after, errp);
+	bool overflow = false;
+	int ret = look_quietly(meta, &after, &overflow, errp);
 
 	if (ret < 0)
 		return ret;
 	*result = after;
+	if (overflow)
+		return give_up_writing(meta, errp);
 	if (after.corruptions > 0 || after.check_errors > 0)
 		return 0;
 	ret = qcf_meta_now_usable(meta, errp);

@@ -74,6 +74,8 @@ struct qcf_checker {
 	/* --- what comparing has found --- */
 	bool mismatch;         /* some stored count is wrong */
 	bool uncounted;        /* a cluster in use has a count of zero */
+	bool overflow;         /* a cluster has more references than a count
+			     * of so few bits can say */
 	uint64_t count_errors; /* corruptions of counts and their tables */
 	struct qcf_block_slice *slices; /* of refcount blocks; check_stored.h */
 	uint64_t slice_count;
@@ -109,6 +111,11 @@ int qcf_checker_walk(struct qcf_checker *checker, struct qcowfmt_error **errp);
 
 /* Walk all tables, and compare what is stored with what was found. */
 int qcf_checker_look(struct qcf_checker *checker, struct qcowfmt_error **errp);
+
+/* The count that a COPIED flag has to agree with, when a cluster has so many
+ * references, and so many are stored: references that do not fit are still many. */
+uint64_t qcf_checker_count_for_flag(const struct qcf_checker *checker,
+                                    uint64_t stored, uint64_t found);
 
 /* Hold the COPIED flags against the stored counts. */
 int qcf_checker_look_at_flags(struct qcf_checker *checker,

@@ -14,6 +14,7 @@
 #include "check_l2.h"
 #include "check_refs.h"
 #include "checked.h"
+#include "l2_bounds.h"
 
 /* The walk through one table. */
 struct walk {
@@ -379,8 +380,6 @@ static uint64_t run_of_tables(const struct qcf_l2_reader *r,
  * its file.  What storage says about holes is a hint, which a repair does not rely
  * on, nor a check of any image with a reasonable number of tables.
  */
-#define ASK_FOR_HOLES_FROM (UINT64_C(256) << 20)
-
 static bool is_in_hole(struct qcf_l2_reader *r, uint64_t offset)
 {
 	struct qcf_checker *c = r->checker;
@@ -388,7 +387,7 @@ static bool is_in_hole(struct qcf_l2_reader *r, uint64_t offset)
 	uint64_t max = (c->file_clusters << c->geometry->cluster_bits) - offset;
 
 	r->total += size;
-	if (r->total < ASK_FOR_HOLES_FROM || c->meta != NULL)
+	if (r->total < QCF_ASK_FOR_HOLES_FROM || c->meta != NULL)
 		return false;
 	if (offset < r->hole || offset >= r->hole_end) {
 		uint64_t run = 0;

@@ -54,9 +54,8 @@ static int move_window(struct qcf_compaction *c, struct qcowfmt_error **errp)
 
 	if (ret == 0)
 		ret = qcf_compact_plan_window(c, errp);
-	if (ret == 0 && c->moving > 0)
-		ret = qcf_compact_move_window(c, errp);
-	return ret < 0 ? ret : qcf_writeback_drain(c->meta, errp);
+	return ret < 0 || c->moving == 0 ? ret
+	                                 : qcf_compact_move_window(c, errp);
 }
 
 /* From the end to the beginning, until something cannot move. */
@@ -207,8 +206,6 @@ static int compact(struct qcf_compaction *c, struct qcowfmt_error **errp)
 		ret = cut_file(c, end, errp);
 	if (ret == 0)
 		ret = punch_free(c, end, errp);
-	if (ret == 0)
-		ret = qcf_meta_flush(c->meta, errp);
 	if (ret == 0)
 		ret = qcf_storage_get_size(c->meta->storage,
 		                           &c->result->new_size, errp);

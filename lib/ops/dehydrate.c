@@ -21,6 +21,7 @@
 #include "dehydrate.h"
 #include "dehydrate_names.h"
 #include "inspect.h"
+#include "l2_bounds.h"
 #include "luks_header.h"
 #include "probe.h"
 
@@ -31,13 +32,37 @@ struct dehydrating {
 	struct qcowfmt_storage *target;
 	bool no_names;
 	struct qcf_checker c;
-	struct qcf_counts data; /* guest data, by sector */
-	uint8_t *buffer;        /* PIECE bytes; owned */
+	struct qcf_counts data;   /* guest data, by sector */
+	struct qcf_counts copied; /* tables, by cluster: many may name one */
+	uint64_t tables_len;      /* bytes of all tables so far */
+	uint64_t hole;            /* a hole of the source: bytes */
+	uint64_t hole_end;        /* [hole, hole_end) */
+	uint8_t *buffer;          /* PIECE bytes; owned */
 };
 
 /* Changes bytes on their way. */
 typedef int (*masker)(uint32_t count, uint8_t *bytes, size_t len,
                       struct qcowfmt_error **errp);
+
+/* Whether a table is in a hole.  Nobody is asked before there have been more
+ * tables than an image has that is of use to anybody (l2_bounds.h). */
+static bool is_in_hole(struct dehydrating *d, uint64_t offset, uint64_t len)
+{
+	uint64_t max = d->c.file_size - offset;
+	uint64_t run = 0;
+
+	d->tables_len += len;
+	if (d->tables_len < QCF_ASK_FOR_HOLES_FROM)
+		return false;
+	if (offset < d->hole || offset >= d->hole_end) {
+		if (qcf_storage_extent(d->source, offset, max, &run, NULL) !=
+		    QCOWFMT_STORAGE_HOLE)
+			return false;
+		d->hole = offset;
+		d->hole_end = offset + run;
+	}
+	return d->hole_end - offset >= QCF_MIN(len, max);
+}
 
 /* -------------------------------------------------------------- guest data */
 
@@ -70,7 +95,7 @@ static int note_table(struct dehydrating *d, uint64_t offset,
 	QCF_AUTO_FREE struct qcf_be64 *words = NULL;
 	int ret = 0;
 
-	if (offset < d->c.file_size)
+	if (offset < d->c.file_size && !is_in_hole(d, offset, g->l2_table_size))
 		ret = qcf_check_read_table(&d->c, "L2 table", offset,
 		                           g->l2_table_size, &words, errp);
 	for (uint64_t i = 0; ret == 0 && words != NULL && i < g->l2_entry_count;
@@ -138,12 +163,35 @@ static int copy(struct dehydrating *d, uint64_t offset, uint64_t len,
 	return ret;
 }
 
+/* Whether all clusters of a table were copied before. */
+static bool is_copied(struct dehydrating *d, uint64_t first, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		if (qcf_counts_get(&d->copied, first + i) == 0)
+			return false;
+	}
+	return true;
+}
+
 static int copy_table(struct dehydrating *d, uint64_t offset, uint64_t len,
                       struct qcowfmt_error **errp)
 {
-	if (offset >= d->c.file_size || is_data(d, offset, len))
+	const struct qcf_geometry *g = d->c.geometry;
+	uint64_t first = qcf_host_cluster(g, offset);
+	uint64_t count;
+	int ret;
+
+	if (offset >= d->c.file_size)
 		return 0;
-	return copy(d, offset, len, errp);
+	len = QCF_MIN(len, d->c.file_size - offset);
+	count = qcf_clusters_for(g, qcf_offset_in_cluster(g, offset) + len);
+	if (is_in_hole(d, offset, len) || is_copied(d, first, count) ||
+	    is_data(d, offset, len))
+		return 0;
+	ret = copy(d, offset, len, errp);
+	return ret < 0 || !qcf_is_aligned(offset | len, g->cluster_size)
+	               ? ret
+	               : qcf_counts_add(&d->copied, first, count, 1, errp);
 }
 
 /* A table that has names in it, all at once. */
@@ -383,6 +431,7 @@ int qcf_dehydrate(struct qcowfmt_storage *source,
 	if (ret == 0)
 		ret = qcf_storage_flush(target, errp);
 	qcf_counts_fini(&d.data);
+	qcf_counts_fini(&d.copied);
 	free(d.buffer);
 	return qcf_wrap(errp, "dehydrating", ret);
 }

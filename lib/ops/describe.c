@@ -149,6 +149,19 @@ static int look_for_hole(struct qcf_layer *layer, struct qcowfmt_extent *extent,
 	return ret;
 }
 
+static int check_repeats(struct qcowfmt_image *image,
+                         struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; ret == 0 && i < image->layer_count; i++) {
+		struct qcf_meta *meta = image->layers[i]->meta;
+
+		ret = meta == NULL ? 0 : qcf_l2_check_repeats(meta, errp);
+	}
+	return ret;
+}
+
 int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
                      uint64_t len, uint32_t flags,
                      struct qcowfmt_extent *extents, int max,
@@ -156,14 +169,17 @@ int qcf_describe_map(struct qcowfmt_image *image, uint64_t guest_offset,
 {
 	uint32_t last = (flags & QCOWFMT_MAP_TOP) != 0 ? 0 : UINT32_MAX;
 	int count = 0;
+	int ret = check_repeats(image, errp);
 
+	if (ret < 0)
+		return ret;
 	while (count < max && len > 0) {
 		struct qcf_extent extent;
 		struct qcf_layer *layer;
 		struct qcowfmt_extent *out = &extents[count];
-		int ret = qcf_extent_lookup(image, guest_offset, len, last,
-		                            &extent, errp);
 
+		ret = qcf_extent_lookup(image, guest_offset, len, last, &extent,
+		                        errp);
 		if (ret < 0)
 			return ret;
 		layer = image->layers[extent.depth];

@@ -36,9 +36,10 @@ static int counts_only_itself(struct qcf_meta *meta, uint64_t index,
 
 /*
  * A block that lies in the range it describes ceases to be counted with it; one
- * that does not is freed when the table no longer names it.
+ * that does not is freed when the table no longer names it (CS-4), and the block
+ * that counted it may be needless now: *again.
  */
-static int drop_block(struct qcf_meta *meta, uint64_t index,
+static int drop_block(struct qcf_meta *meta, uint64_t index, bool *again,
                       struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
@@ -56,22 +57,27 @@ static int drop_block(struct qcf_meta *meta, uint64_t index,
 		qcf_overlap_remove(&meta->overlap, QCF_OVERLAP_BLOCK, own);
 	}
 	qcf_mutex_unlock(&r->lock);
-	if (ret < 0 || !only)
+	if (ret < 0 || !only || qcf_block_index(g, own) == index)
 		return ret;
+	*again = true;
 	ret = qcf_writeback_drain(meta, errp);
-	if (ret == 0 && qcf_block_index(g, own) != index)
-		ret = qcf_alloc_free(meta, own, 1, errp);
-	return ret;
+	return ret < 0 ? ret : qcf_alloc_free(meta, own, 1, errp);
 }
 
 int qcf_drop_blocks(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	const struct qcf_refcounts *r = &meta->refcounts;
+	bool again;
 	int ret = 0;
 
-	for (uint64_t i = r->entry_count; ret == 0 && i-- > 0;) {
-		if (r->table[i] != 0)
-			ret = drop_block(meta, i, errp);
-	}
-	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);
+	do {
+		again = false;
+		for (uint64_t i = r->entry_count; ret == 0 && i-- > 0;) {
+			if (r->table[i] != 0)
+				ret = drop_block(meta, i, &again, errp);
+		}
+		if (ret == 0)
+			ret = qcf_writeback_drain(meta, errp);
+	} while (ret == 0 && again);
+	return ret;
 }

@@ -265,8 +265,6 @@ static int empty_v1(struct emptying *e, struct qcowfmt_error **errp)
 		ret = qcf_storage_truncate(meta->storage, end, errp);
 	atomic_store(&qcf_image_top(e->image)->known_size, 0);
 	if (ret == 0)
-		ret = qcf_meta_flush(meta, errp);
-	if (ret == 0)
 		meta->refcounts.append_at = end;
 	return ret;
 }

@@ -48,7 +48,15 @@ static int announce(struct qcf_checker *c, uint64_t cluster, uint64_t stored,
 	bool low = stored < found;
 
 	(void)errp;
-	if (target == found || low)
+	if (c->fix_all && target < found)
+		qcf_finding(c, QCF_CHECK_REFCOUNT_LOW,
+		            qcf_host_offset(c->geometry, cluster),
+		            "ERROR cluster %" PRIu64 " refcount=%" PRIu64
+		            " reference=%" PRIu64 ": does not fit in %" PRIu32
+		            " bit%s",
+		            cluster, stored, found, c->geometry->refcount_bits,
+		            c->geometry->refcount_bits == 1 ? "" : "s");
+	else if (target == found || low)
 		qcf_finding(c, low ? QCF_CHECK_REFCOUNT_LOW : QCF_CHECK_LEAK,
 		            qcf_host_offset(c->geometry, cluster),
 		            "%s cluster %" PRIu64 " refcount=%" PRIu64
@@ -312,7 +320,7 @@ static int stored_count(struct qcf_checker *c, uint64_t cluster,
 	                cluster);
 }
 
-/* The count that a cluster has after the repair. */
+/* The count that a cluster has after the repair, or would have if it fitted. */
 static int final_count(struct qcf_checker *c, uint64_t cluster, uint64_t *count,
                        struct qcowfmt_error **errp)
 {
@@ -321,12 +329,13 @@ static int final_count(struct qcf_checker *c, uint64_t cluster, uint64_t *count,
 	int ret = 0;
 
 	if (c->fix_all && !c->lost) {
-		*count = QCF_MIN(found, c->geometry->refcount_max);
+		*count = found;
 		return 0;
 	}
 	ret = stored_count(c, cluster, &stored, errp);
-	*count = cluster < c->file_clusters ? target_count(c, stored, found)
-	                                    : stored;
+	if (cluster < c->file_clusters)
+		stored = target_count(c, stored, found);
+	*count = qcf_checker_count_for_flag(c, stored, found);
 	return ret;
 }
 
@@ -337,9 +346,7 @@ static int correct_flags(struct qcf_checker *c, struct qcowfmt_error **errp)
 	bool fix = c->fix_all || c->result->corruptions == 0;
 	const struct qcf_copied_rules rules = {
 		.count = final_count,
-		/* A refcount of one bit cannot say that there are more. */
-		.as_found = !c->mismatch || (c->fix_all && !c->lost &&
-		                             c->geometry->refcount_max > 1),
+		.as_found = !c->mismatch || (c->fix_all && !c->lost),
 		.fix_l1 = fix ? fix_l1 : NULL,
 		.fix_l2 = fix ? fix_l2 : NULL,
 	};

@@ -36,6 +36,15 @@ static int shows_holes(struct qcf_layer *layer, bool *shows,
 	return 0;
 }
 
+static int init_layer(struct qcf_layer *layer, bool *shows,
+                      struct qcowfmt_error **errp)
+{
+	int ret = layer->meta == NULL ? 0
+	                              : qcf_l2_check_repeats(layer->meta, errp);
+
+	return ret < 0 ? ret : shows_holes(layer, shows, errp);
+}
+
 uint64_t qcf_scan_chunk(const struct qcowfmt_image *image)
 {
 	return qcf_image_top(image)->storage->alignment > 1
@@ -56,8 +65,7 @@ int qcf_scan_init(struct qcf_scan *scan, struct qcowfmt_image *image,
 	if (scan->shows_holes == NULL)
 		return qcf_fail_oom(errp);
 	for (uint32_t i = 0; i < image->layer_count && ret == 0; i++)
-		ret = shows_holes(image->layers[i], &scan->shows_holes[i],
-		                  errp);
+		ret = init_layer(image->layers[i], &scan->shows_holes[i], errp);
 	if (ret < 0)
 		qcf_scan_fini(scan);
 	return ret;

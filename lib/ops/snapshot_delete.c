@@ -63,15 +63,14 @@ static int prepare(struct deleting *d, const char *id, const char *name,
 	return ret < 0 ? ret : qcf_writeback_drain(meta, errp);
 }
 
+/* The counts that flags follow are stable; they are with the next commit. */
 static int correct_flags(struct deleting *d, struct qcowfmt_error **errp)
 {
 	const struct qcf_recount look = { .flags = QCF_FLAGS_TRUE };
 	struct qcf_meta *meta = d->change.meta;
 	int ret = qcf_recount(meta, &d->active, &look, errp);
 
-	if (ret == 0)
-		ret = qcf_l1_correct_flags(meta, &d->active, errp);
-	return ret < 0 ? ret : qcf_meta_flush(meta, errp);
+	return ret < 0 ? ret : qcf_l1_correct_flags(meta, &d->active, errp);
 }
 
 static int free_tables(struct deleting *d, struct qcowfmt_error **errp)

@@ -26,6 +26,7 @@ static atomic_bool watched; /* a write to it is noted */
 static atomic_bool written;
 static atomic_bool stopping; /* a read of it waits */
 static atomic_bool stopped;
+static atomic_bool failing; /* the next write does */
 
 static bool hits_place(const struct storage_call *call)
 {
@@ -38,6 +39,8 @@ static bool hits_place(const struct storage_call *call)
 static int watch(void *opaque, struct storage_call *call)
 {
 	(void)opaque;
+	if (call->verb == VERB_WRITE && atomic_exchange(&failing, false))
+		return -EIO;
 	if (!atomic_load(&watched) || !hits_place(call))
 		return 0;
 	if ((VERB_BIT(call->verb) & VERB_CHANGES) != 0)
@@ -154,24 +157,47 @@ START_TEST(until_readers_have_ended)
 
 END_TEST
 
-/* The request that needs the space is no reader of it. */
-START_TEST(but_not_for_who_needs_it)
+/* Returns the first cluster for which there is no space. */
+static uint64_t fill_up(void)
 {
 	uint8_t bytes_of[CLUSTER] = { 'n' };
 	uint64_t cluster = 10;
-	uint64_t written_to = 0;
+
+	atomic_store(&watched, false);
+	while (cluster < 60 && qcowfmt_pwrite(image, bytes_of, CLUSTER,
+	                                      cluster * CLUSTER, NULL) == 0)
+		cluster++;
+	ck_assert_uint_gt(cluster, 11);
+	ck_assert_uint_lt(cluster, 60);
+	return cluster;
+}
+
+/* The request that needs the space is no reader of it. */
+START_TEST(but_not_for_who_needs_it)
+{
+	uint64_t cluster;
 
 	make_image();
-	atomic_store(&watched, false);
-	for (; cluster < 60; cluster++) {
-		if (qcowfmt_pwrite(image, bytes_of, CLUSTER, cluster * CLUSTER,
-		                   NULL) != 0)
-			break;
-		written_to = cluster;
-	}
-	ck_assert_uint_gt(written_to, 10);
-	ck_assert_uint_lt(written_to, 59);
+	cluster = fill_up();
 	API_OK(qcowfmt_discard(image, 0, 2 * CLUSTER, &api_error));
+	api_write(image, cluster * CLUSTER, CLUSTER, 'm');
+	api_expect(image, cluster * CLUSTER, CLUSTER, 'm');
+	finish();
+}
+
+END_TEST
+
+/* A flush that failed has not used up the space. */
+START_TEST(also_when_a_flush_has_failed)
+{
+	uint64_t cluster;
+
+	make_image();
+	cluster = fill_up();
+	API_OK(qcowfmt_flush(image, &api_error));
+	API_OK(qcowfmt_discard(image, 0, 2 * CLUSTER, &api_error));
+	atomic_store(&failing, true);
+	API_FAILS(qcowfmt_flush(image, &api_error), EIO, QCOWFMT_ERR_IO);
 	api_write(image, cluster * CLUSTER, CLUSTER, 'm');
 	api_expect(image, cluster * CLUSTER, CLUSTER, 'm');
 	finish();
@@ -184,6 +210,7 @@ static void add(TCase *tcase)
 	tcase_add_test(tcase, until_it_is_stable);
 	tcase_add_test(tcase, until_readers_have_ended);
 	tcase_add_test(tcase, but_not_for_who_needs_it);
+	tcase_add_test(tcase, also_when_a_flush_has_failed);
 }
 
 int main(int argc, char **argv)

@@ -355,12 +355,12 @@ static int check(struct api_disk *disk, uint32_t open_flags, uint32_t flags,
  * not written to for that reason. */
 static bool excused(const struct image_field *field, const struct found *f)
 {
-	if (api_is_beyond_repair(f->ids))
+	bool flags =
+		f->ids[QCF_CHECK_DATA_COPIED] || f->ids[QCF_CHECK_L2_COPIED];
+
+	if (api_is_beyond_repair(f->ids) || (field->is_pointer && flags))
 		return true;
-	if (field->is_pointer &&
-	    (f->ids[QCF_CHECK_DATA_COPIED] || f->ids[QCF_CHECK_L2_COPIED]))
-		return true;
-	return f->ids[QCF_CHECK_REFCOUNT_LOW] &&
+	return !flags && f->ids[QCF_CHECK_REFCOUNT_LOW] &&
 	       (kind->refcount_bits == 1 ||
 	        strstr(field->name, "refcount_order") != NULL);
 }

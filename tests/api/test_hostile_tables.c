@@ -153,6 +153,22 @@ START_TEST(data_entries_that_point_at_metadata)
 
 END_TEST
 
+/* Zeros that keep a cluster: writing fills it. */
+START_TEST(zero_entries_that_keep_metadata)
+{
+	const char *path = scratch_path("x.qcow2");
+
+	for (int target = AT_REFTABLE; target <= AT_L2; target++) {
+		make_image(path, 3);
+		api_put(path, api_l2_entry_at(path), 8,
+		        QCF_ENTRY_COPIED | QCF_ENTRY_ZERO |
+		                target_offset(path, (enum target)target));
+		expect_forgery_found(3, (enum target)target, 0);
+	}
+}
+
+END_TEST
+
 static void forge_l1_entry(uint32_t version, enum target target)
 {
 	const char *path = scratch_path("x.qcow2");
@@ -295,6 +311,38 @@ START_TEST(refcount_blocks_in_snapshots)
 		api_put(path, api_reftable_at(path), 8, offset);
 		expect_forgery_found(3, AT_L1, 2 << 20);
 	}
+}
+
+END_TEST
+
+/*
+ * An L2 table in a refcount block whose counts make sense as entries: to share or
+ * unshare what they map would change counts.
+ */
+START_TEST(shared_l2_tables_in_a_refcount_block)
+{
+	const char *path = scratch_path("x.qcow2");
+	struct qcowfmt_create_options options = {
+		.struct_size = sizeof(options),
+		.virtual_size = SIZE,
+		.refcount_bits = 64,
+	};
+	uint64_t block;
+	uint64_t data;
+
+	API_OK(qcowfmt_create_file(path, &options, &api_error));
+	image = api_open(path, API_RW);
+	api_write(image, 0, 1 << 20, 'a');
+	api_close(image);
+	block = api_block_at(path);
+	data = api_get(path, api_l2_entry_at(path), 8);
+	api_put(path, block + 4096, 8, data);
+	api_put(path, api_l1_entry_at(path), 8, QCF_ENTRY_COPIED | block);
+
+	image = api_open(path, API_RW);
+	API_FAILS(qcowfmt_snapshot_create(image, NULL, &api_error), EIO,
+	          QCOWFMT_ERR_CORRUPT);
+	(void)qcowfmt_close(image, NULL);
 }
 
 END_TEST
@@ -471,11 +519,13 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, data_entries_that_point_at_metadata);
+	tcase_add_test(tcase, zero_entries_that_keep_metadata);
 	tcase_add_test(tcase, l2_tables_in_the_header);
 	tcase_add_test(tcase, l2_tables_in_the_refcount_table);
 	tcase_add_test(tcase, l2_tables_in_a_refcount_block);
 	tcase_add_test(tcase, l2_tables_in_the_l1_table);
 	tcase_add_test(tcase, l2_tables_elsewhere);
+	tcase_add_test(tcase, shared_l2_tables_in_a_refcount_block);
 	tcase_add_test(tcase, refcount_blocks_that_are_other_metadata);
 	tcase_add_test(tcase, refcount_blocks_beyond_the_end);
 	tcase_add_test(tcase, metadata_counted_as_free_is_not_allocated);

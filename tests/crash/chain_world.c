@@ -145,7 +145,8 @@ void chain_expect(struct qcowfmt_image *image, const uint8_t *want,
 	}
 }
 
-void chain_expect_sound(struct qcowfmt_image *image, const char *name)
+/* How many leaks there are, and nothing worse. */
+static uint64_t count_leaks(struct qcowfmt_image *image, const char *name)
 {
 	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
@@ -153,10 +154,33 @@ void chain_expect_sound(struct qcowfmt_image *image, const char *name)
 	ck_assert_int_eq(qcowfmt_get_info(image, 0, &info, NULL), 0);
 	/* Nothing is counted there. */
 	if (info.version < 2)
-		return;
+		return 0;
 	ck_assert_int_eq(qcowfmt_check(image, 0, NULL, NULL, &result, NULL), 0);
 	ck_assert_msg(result.corruptions == 0 && result.check_errors == 0,
 	              "%s: %" PRIu64 " corruptions", name, result.corruptions);
+	return result.leaks;
+}
+
+void chain_expect_sound(struct qcowfmt_image *image, const char *name)
+{
+	(void)count_leaks(image, name);
+}
+
+void chain_expect_settled(struct byte_image *bytes, int32_t format,
+                          const char *name)
+{
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	struct qcowfmt_image *image;
+
+	if (format == QCOWFMT_FORMAT_RAW)
+		return;
+	image = chain_open(image_storage_new(bytes, false), format, 0, 0, NULL);
+	ck_assert_int_eq(qcowfmt_get_info(image, 0, &info, NULL), 0);
+	ck_assert_msg((info.flags & QCOWFMT_INFO_DIRTY) == 0,
+	              "%s: it has returned and is dirty", name);
+	ck_assert_msg(count_leaks(image, name) == 0,
+	              "%s: it has returned and there are leaks", name);
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 
 bool chain_is_empty(struct qcowfmt_image *image)

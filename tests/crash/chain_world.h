@@ -69,6 +69,11 @@ void chain_expect(struct qcowfmt_image *image, const uint8_t *want,
 /* The check finds nothing worse than leaks. */
 void chain_expect_sound(struct qcowfmt_image *image, const char *name);
 
+/* It finds nothing at all in a state that the operation has left, opened for
+ * reading, and no dirty bit is set. */
+void chain_expect_settled(struct byte_image *bytes, int32_t format,
+                          const char *name);
+
 /*
  * qemu-img finds nothing worse than leaks in the qcow2 image of a state, dirty
  * ones repaired.  Nothing is asked where QCF_QEMU_IMG is not in the environment, of

@@ -463,6 +463,20 @@ bool trial_judge(struct byte_image *bytes)
 	return after;
 }
 
+void trial_expect_settled(struct byte_image *bytes)
+{
+	struct qcowfmt_image *image =
+		trial_open(image_storage_new(bytes, false), 0);
+	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+
+	ck_assert_int_eq(qcowfmt_get_info(image, 0, &info, NULL), 0);
+	ck_assert_msg((info.flags & QCOWFMT_INFO_DIRTY) == 0,
+	              "%s, %s: still dirty", trial.kind->name,
+	              trial.action->name);
+	trial_expect_sound(image, true);
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
+}
+
 void trial_begin(int number, struct rec_log *log)
 {
 	trial = (struct trial){

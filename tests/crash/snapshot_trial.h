@@ -78,4 +78,8 @@ void trial_expect_sound(struct qcowfmt_image *image, bool strictly);
  */
 bool trial_judge(struct byte_image *bytes);
 
+/* What the operation leaves is all stable: not even a leak is to be found, and no
+ * dirty bit. */
+void trial_expect_settled(struct byte_image *bytes);
+
 #endif

@@ -90,6 +90,8 @@ static bool judge(void *opaque, const struct crash_state *state)
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
 	struct qcowfmt_image *image;
 
+	if (state->position >= r->tally.promised)
+		chain_expect_settled(state->image, row->top.format, row->name);
 	chain_ask_qemu(state->image, &row->top,
 	               r->tally.before + r->tally.after, row->name);
 	image = chain_open(image_storage_new(state->image, true),

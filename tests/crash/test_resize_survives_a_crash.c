@@ -21,6 +21,10 @@
 #define MAX_SIZE ((uint64_t)1 << 20)
 #define SECTOR   512u
 
+/* No sector of the disk has it. */
+#define VM_STATE_SIZE 5000u
+#define VM_STATE_BYTE 0xffu
+
 static const struct resize_case {
 	const char *name;
 	uint32_t version;
@@ -60,6 +64,8 @@ static const struct resize_case {
 	  QCOWFMT_PREALLOCATION_OFF },
 	{ "shrink subclusters", 3, QCOWFMT_CREATE_EXTENDED_L2, 16384,
 	  300 * SECTOR, 35 * SECTOR, QCOWFMT_PREALLOCATION_OFF },
+	{ "shrink in front of VM state", 3, 0, 512, 300 * SECTOR, 65 * SECTOR,
+	  QCOWFMT_PREALLOCATION_OFF, false, true },
 };
 
 struct resizing {
@@ -128,7 +134,20 @@ static void expect_content(struct resizing *r, struct qcowfmt_image *image,
 	}
 }
 
-static void expect_sound(struct resizing *r, struct qcowfmt_image *image)
+/* It would be looked for at another place.  What was cut off may still be there. */
+static void expect_no_vm_state(struct resizing *r, struct qcowfmt_image *image)
+{
+	uint8_t bytes[VM_STATE_SIZE];
+
+	ck_assert_int_eq(
+		qcowfmt_vm_state_pread(image, bytes, VM_STATE_SIZE, 0, NULL),
+		0);
+	for (size_t i = 0; i < VM_STATE_SIZE; i++)
+		ck_assert_msg(bytes[i] != VM_STATE_BYTE,
+		              "%s: VM state has moved", r->row->name);
+}
+
+static uint64_t expect_sound(struct resizing *r, struct qcowfmt_image *image)
 {
 	struct qcowfmt_check_result result = { .struct_size = sizeof(result) };
 
@@ -136,6 +155,18 @@ static void expect_sound(struct resizing *r, struct qcowfmt_image *image)
 	ck_assert_msg(result.corruptions == 0 && result.check_errors == 0,
 	              "%s: %" PRIu64 " corruptions", r->row->name,
 	              result.corruptions);
+	return result.leaks;
+}
+
+/* It has returned: nothing is left to be freed. */
+static void expect_settled(struct resizing *r, struct byte_image *bytes)
+{
+	struct qcowfmt_image *image =
+		open_on(image_storage_new(bytes, false), 0);
+
+	ck_assert_msg(expect_sound(r, image) == 0,
+	              "%s: it has returned and there are leaks", r->row->name);
+	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 
 static bool judge(void *opaque, const struct crash_state *state)
@@ -143,9 +174,14 @@ static bool judge(void *opaque, const struct crash_state *state)
 	struct resizing *r = opaque;
 	const struct resize_case *row = r->row;
 	uint64_t small = QCF_MIN(row->old_size, row->new_size);
-	struct qcowfmt_image *image = open_on(
-		image_storage_new(state->image, true), QCOWFMT_OPEN_READ_WRITE);
-	uint64_t size = qcowfmt_get_size(image);
+	struct qcowfmt_image *image;
+	uint64_t size;
+
+	if (state->position >= r->promised)
+		expect_settled(r, state->image);
+	image = open_on(image_storage_new(state->image, true),
+	                QCOWFMT_OPEN_READ_WRITE);
+	size = qcowfmt_get_size(image);
 
 	ck_assert_msg(size == row->old_size || size == row->new_size,
 	              "%s: size %" PRIu64, row->name, size);
@@ -156,6 +192,8 @@ static bool judge(void *opaque, const struct crash_state *state)
 	else
 		r->after++;
 	expect_content(r, image, size == row->old_size ? row->old_size : small);
+	if (row->vm_state && size == row->new_size)
+		expect_no_vm_state(r, image);
 	expect_sound(r, image);
 	/* Nothing comes back, whatever the crash has left behind. */
 	if (size < row->old_size) {
@@ -189,10 +227,11 @@ static void make_image(const struct resize_case *row, struct rec_log *log)
 	image = open_on(storage, QCOWFMT_OPEN_READ_WRITE);
 	ck_assert_int_eq(qcowfmt_pwrite(image, bytes, row->old_size, 0, NULL),
 	                 0);
+	memset(bytes, VM_STATE_BYTE, VM_STATE_SIZE);
 	if (row->vm_state)
-		ck_assert_int_eq(
-			qcowfmt_vm_state_pwrite(image, bytes, 5000, 0, NULL),
-			0);
+		ck_assert_int_eq(qcowfmt_vm_state_pwrite(
+					 image, bytes, VM_STATE_SIZE, 0, NULL),
+		                 0);
 	ck_assert_int_eq(qcowfmt_close(image, NULL), 0);
 }
 

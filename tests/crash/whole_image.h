@@ -78,8 +78,9 @@ struct whole_image {
 /*
  * The main() of a test of an operation, with each kind of image: on every state
  * that a power cut during it could leave, and once for each call to storage, which
- * fails.  The arguments are the paths of QEMU's programs.  With QCF_KIND in the
- * environment, only kinds with this word in their name.
+ * fails.  The arguments are the paths of QEMU's programs, and which part of the
+ * kinds to try, as in "2/6".  With QCF_KIND in the environment, only kinds with
+ * this word in their name.
  */
 int whole_image_main(int argc, char **argv, const char *name,
                      const struct whole_kind *kinds, size_t count,

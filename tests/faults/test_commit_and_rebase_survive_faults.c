@@ -42,6 +42,9 @@ static const struct fault_case {
 	  { QCOWFMT_FORMAT_QCOW, 0, 0, 0, 96 * 512, false } },
 };
 
+/* Of the cases. */
+#define VERSION_1 4
+
 static const struct manner {
 	uint32_t verbs;
 	int error;
@@ -309,11 +312,69 @@ START_TEST(rebase)
 
 END_TEST
 
+/* ------------------------------------------------------- an L1 table that is lost */
+
+/* Of the L1 table of the top image, where it is emptied in place. */
+static bool arrives;
+
+/* Clearing it fails, and has arrived all the same. */
+static int lose_table(void *opaque, struct storage_call *call)
+{
+	const struct byte_image *top = opaque;
+	const uint8_t *header = byte_image_bytes(top);
+	uint64_t l1 = 0;
+
+	if (!arrives || (VERB_BIT(call->verb) & VERB_CHANGES) == 0)
+		return 0;
+	for (size_t i = 0; i < 8; i++)
+		l1 = l1 << 8 | header[40 + i];
+	if (call->offset > l1 || l1 >= call->offset + call->len)
+		return 0;
+	call->done_len--;
+	return -EIO;
+}
+
+/* Nothing may be acknowledged that goes to clusters which only memory knows. */
+START_TEST(version_1_is_not_written_to_without_its_table)
+{
+	static struct world w;
+	static uint8_t bytes[16384];
+	struct qcowfmt_commit_options how = { .struct_size = sizeof(how) };
+	struct chain_files none = { { { NULL, NULL } } };
+	struct qcowfmt_error *error = NULL;
+	struct qcowfmt_image *base;
+	struct qcowfmt_image *top;
+
+	w = (struct world){ .row = &cases[VERSION_1] };
+	make_world(&w);
+	for (int i = 0; i < SIDES; i++)
+		byte_image_copy(w.now[i], w.made[i]);
+	base = chain_open(image_storage_new(w.now[BASE], true),
+	                  w.row->base.format, QCOWFMT_OPEN_READ_WRITE, 0, NULL);
+	top = chain_open(wrap_storage_new(image_storage_new(w.now[TOP], true),
+	                                  lose_table, w.now[TOP]),
+	                 w.row->top.format, QCOWFMT_OPEN_READ_WRITE, 1, &none);
+	arrives = true;
+	ck_assert_int_eq(qcowfmt_commit(top, base, &how, NULL), -EIO);
+	arrives = false;
+	ck_assert_int_lt(qcowfmt_pwrite(top, bytes, sizeof(bytes), 0, &error),
+	                 0);
+	ck_assert_int_eq(qcowfmt_error_code(error), QCOWFMT_ERR_POISONED);
+	qcowfmt_error_free(error);
+	ck_assert_int_lt(qcowfmt_close(top, NULL), 0);
+	ck_assert_int_eq(qcowfmt_close(base, NULL), 0);
+	judge(&w);
+	free_world(&w);
+}
+
+END_TEST
+
 static void add(TCase *tcase)
 {
 	tcase_set_timeout(tcase, 0);
 	tcase_add_loop_test(tcase, commit, 0, (int)QCF_ARRAY_LEN(cases));
 	tcase_add_loop_test(tcase, rebase, 0, (int)QCF_ARRAY_LEN(cases));
+	tcase_add_test(tcase, version_1_is_not_written_to_without_its_table);
 }
 
 int main(void)

@@ -77,7 +77,8 @@ static bool fail_nth(struct tour *tour, const struct storage_fault *fault,
 	qcowfmt_error_free(error);
 	tour->runs++;
 	tour->failures += ret < 0;
-	if (!fault->sticky && fault->verb != VERB_FLUSH)
+	/* Where nothing could be put in order the image is poisoned. */
+	if (fault->verb != VERB_FLUSH)
 		use_on(tour, image);
 	(void)qcowfmt_close(image, NULL);
 	trial_judge(tour->bytes);

@@ -19,8 +19,8 @@ import zlib
 CALLS = [
     # A wrapper that does more than to flush has the flush inside.
     ("", r"\w+_and_flush|\w*settle_size|qcf_writeback_is_due", None),
-    ("flush", r"\w*(?:flush|fsync|fdatasync|syncfs|sync_file\w*)(?:_or_poison)?",
-     "0"),
+    ("flush", r"\w*(?:flush|fsync|fdatasync|syncfs|sync_file\w*)(?:_or_poison)?|"
+              r"qcf_fd_sync|sync_directory", "0"),
     ("commit", r"qcf_writeback_\w+|\w*drain\w*|qcf_bitmaps_settle|"
                r"copy_stable", "0"),
     ("flag", r"qcf_flags_\w+|set_dirty_bit|begin_use|qcf_bitmaps_write_flags|"
@@ -35,7 +35,7 @@ CALLS = [
 ]
 
 # Facts that ordering depends on, each taken for false and for true.
-FACTS = r"links_uncertain|dirty_bit_set|flags_uncertain|(?<!_)in_use"
+FACTS = r"dirty_bit_set|flags_uncertain|(?<!_)in_use"
 
 # What reaches storage; who calls one of these writes.
 WRITES = re.compile(
