@@ -14,6 +14,7 @@
 struct api_disk {
 	uint8_t *bytes;
 	uint64_t size;
+	uint64_t room;  /* bytes that were asked for; 0 = not known */
 	uint64_t limit; /* growing beyond it is ENOSPC; 0 = no limit */
 
 	int fail_flush;       /* errno of every flush, 0 = none */

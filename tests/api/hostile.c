@@ -127,6 +127,7 @@ static struct api_disk copy_disk(const struct api_disk *disk)
 {
 	struct api_disk copy = *disk;
 
+	copy.room = disk->size + 1;
 	copy.bytes = malloc(disk->size + 1);
 	ck_assert_ptr_nonnull(copy.bytes);
 	if (disk->size > 0)

@@ -188,6 +188,7 @@ static char *reword(const struct qcowfmt_error *error, bool writing)
 	static const char below[] = ": opening the backing file: ";
 	static const char beside[] = ": opening the data file: ";
 	const char *message = qcowfmt_error_message(error);
+	const char *fixed = fixed_words(error);
 	char *text = qcf_tool_printf("%s", "");
 	QCF_AUTO_FREE char *of_file = NULL;
 	const char *rest;
@@ -205,8 +206,8 @@ static char *reword(const struct qcowfmt_error *error, bool writing)
 	rest = strstr(message, beside);
 	if (rest != NULL)
 		message = rest + strlen(beside);
-	if (fixed_words(error) != NULL)
-		message = fixed_words(error);
+	if (fixed != NULL)
+		message = fixed;
 	of_file = wrong_file(message, writing);
 	if (of_file != NULL)
 		message = of_file;

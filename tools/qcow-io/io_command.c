@@ -187,7 +187,10 @@ static void print_usage(const struct io_command *c)
 
 bool qcf_io_usage(const char *name)
 {
-	print_usage(find_command(name));
+	const struct io_command *command = find_command(name);
+
+	if (command != NULL)
+		print_usage(command);
 	return false;
 }
 
