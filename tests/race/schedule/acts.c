@@ -203,6 +203,31 @@ static bool read_range(struct qcf_acting *a, const struct qcf_act *act)
 	                 qcf_schedule_now(), QCF_SEEN, "read");
 }
 
+/* What is seen here is in the image and not in a base that was cut off: nobody who
+ * does as told loses it any more, as if it were written now. */
+static bool read_own(struct qcf_acting *a, const struct qcf_act *act)
+{
+	uint8_t bytes[MAX_COUNT * QCF_SECTOR];
+	struct qcowfmt_error *error = NULL;
+	uint64_t start = qcf_schedule_now();
+	uint64_t end;
+	int ret = qcowfmt_pread(a->stage->image, bytes, act->count * QCF_SECTOR,
+	                        act->first * QCF_SECTOR, &error);
+
+	if (ret == -ENOTSUP) {
+		qcowfmt_error_free(error);
+		return true;
+	}
+	if (ret < 0)
+		return failed(a, act, ret, error);
+	end = qcf_schedule_now();
+	for (uint64_t s = act->first; s < act->first + act->count; s++)
+		qcf_ledger_write(a->ledger, s, 1, a->stage->versions[s], start,
+		                 end);
+	return note_read(a, bytes, act->first, act->count, start, end, QCF_SEEN,
+	                 "own");
+}
+
 bool qcf_acts_read_all(struct qcf_acting *a, struct qcowfmt_image *image,
                        uint64_t start, uint64_t end, enum qcf_ledger_eye eye,
                        const char *what)
@@ -564,6 +589,8 @@ bool qcf_act(struct qcf_acting *a, int thread, int number,
 		return resize(a, act);
 	case 'G':
 		return resize_base(a, act);
+	case 'R':
+		return read_own(a, act);
 	case 'B':
 	case 'T':
 		return convert_into(a, act);

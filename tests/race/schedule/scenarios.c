@@ -292,7 +292,7 @@ static const struct qcf_scenario changes[] = {
 		.shape = { TWO_IMAGES },
 		.base_setup = "w0+8",
 		.setup = "w0+8",
-		.threads = { "o", "G4+0", "G4+0 K" },
+		.threads = { "o", "G4+0 R4+4" },
 	},
 	{
 		.name = "compact-and-writers",

@@ -14,6 +14,7 @@
  *   B convert the base into the image  T the other way round
  *   M merge a bitmap into one of the base  N the other way round
  *   K check the base  G give it another size
+ *   R read what the image has itself
  */
 #ifndef QCF_SCRIPT_H
 #define QCF_SCRIPT_H
