@@ -301,6 +301,13 @@ static const struct qcf_scenario changes[] = {
 		.threads = { "w16+4 w0+4", "p", "r16+8 d20+4 f" },
 	},
 	{
+		.name = "a-closed-gate-is-empty",
+		.shape = { FEW_COUNTS },
+		.setup = "w0+4",
+		.threads = { "d0+4 p", "q8+1 q8+1 q8+1", "q8+1 q8+1 q8+1",
+	                     "q8+1 q8+1" },
+	},
+	{
 		.name = "amend-and-writers",
 		.shape = { SMALL },
 		.setup = "w0+16",
