@@ -22,6 +22,7 @@ void qcf_gate_init(struct qcf_gate *gate)
 		atomic_init(&gate->slots[i].epoch, 0);
 	atomic_init(&gate->epoch, 1);
 	atomic_init(&gate->closed, false);
+	atomic_init(&gate->empty, false);
 	atomic_init(&gate->waiters, 0);
 	qcf_mutex_init(&gate->lock, QCF_RANK_GATE);
 	qcf_cond_init(&gate->cond);
@@ -115,6 +116,10 @@ uint64_t qcf_gate_oldest(struct qcf_gate *gate)
 {
 	uint64_t oldest = UINT64_MAX;
 
+	/* A slot may be taken all the same, by somebody who is about to find the
+	 * gate closed. */
+	if (atomic_load(&gate->empty))
+		return UINT64_MAX;
 	for (int i = 0; i < QCF_GATE_SLOTS; i++) {
 		uint64_t epoch = atomic_load(&gate->slots[i].epoch);
 
@@ -133,12 +138,14 @@ void qcf_gate_close(struct qcf_gate *gate)
 	atomic_store(&gate->closed, true);
 	while (qcf_gate_oldest(gate) != UINT64_MAX)
 		qcf_cond_wait(&gate->cond, &gate->lock);
+	atomic_store(&gate->empty, true);
 	atomic_fetch_sub(&gate->waiters, 1);
 }
 
 void qcf_gate_open(struct qcf_gate *gate)
 {
 	QCF_GUARD(&gate->lock);
+	atomic_store(&gate->empty, false);
 	atomic_store(&gate->closed, false);
 	qcf_cond_broadcast(&gate->cond);
 }

@@ -45,12 +45,13 @@ static int usage(struct qcowfmt_error **errp, const char *what)
 
 /* ------------------------------------------------------------------ the parties */
 
+/* The order in which gates are closed. */
 static int compare_parties(const void *a, const void *b)
 {
-	uintptr_t x = (uintptr_t)((const struct party *)a)->image;
-	uintptr_t y = (uintptr_t)((const struct party *)b)->image;
+	const struct qcowfmt_image *x = ((const struct party *)a)->image;
+	const struct qcowfmt_image *y = ((const struct party *)b)->image;
 
-	return x < y ? -1 : x > y;
+	return qcf_image_comes_first(x, y) ? -1 : qcf_image_comes_first(y, x);
 }
 
 static void merge_twins(struct change *c)

@@ -84,11 +84,21 @@ static void put(struct fault_disk *disk, const void *bytes, size_t len,
 		memcpy(disk->bytes + offset, bytes, len);
 }
 
+/* What happens to a change that ends there. */
+static const struct fault *fault_of_change(const struct fault_disk *disk,
+                                           enum fault_site site, uint64_t end)
+{
+	const struct fault *fault = fault_at(site);
+
+	return fault == NULL && end > disk->size ? fault_at(FAULT_SPACE)
+	                                         : fault;
+}
+
 /* Write, or write the first part and fail. */
 static int change(struct fault_disk *disk, enum fault_site site,
                   const void *bytes, size_t len, uint64_t offset)
 {
-	const struct fault *fault = fault_at(site);
+	const struct fault *fault = fault_of_change(disk, site, offset + len);
 
 	if (!fits(offset, len))
 		return -ENOSPC;
@@ -165,7 +175,8 @@ static int disk_discard(void *opaque, uint64_t offset, uint64_t len)
 static int disk_allocate(void *opaque, uint64_t offset, uint64_t len)
 {
 	struct fault_disk *disk = opaque;
-	const struct fault *fault = fault_at(FAULT_ALLOCATE);
+	const struct fault *fault =
+		fault_of_change(disk, FAULT_ALLOCATE, offset + len);
 
 	if (!fits(offset, len))
 		return -ENOSPC;

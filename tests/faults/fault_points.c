@@ -25,6 +25,7 @@ const char *fault_site_name(enum fault_site site)
 		[FAULT_DISCARD] = "discard",
 		[FAULT_ALLOCATE] = "allocate",
 		[FAULT_EXTENT] = "extent",
+		[FAULT_SPACE] = "space",
 		[FAULT_SYS_PREADV] = "preadv()",
 		[FAULT_SYS_PWRITEV] = "pwritev()",
 		[FAULT_SYS_FDATASYNC] = "fdatasync()",
@@ -38,6 +39,7 @@ const char *fault_site_name(enum fault_site site)
 		[FAULT_SYS_COPY] = "copy_file_range()",
 		[FAULT_SYS_WRITE] = "write()",
 		[FAULT_SYS_UNLINK] = "unlink()",
+		[FAULT_SYS_SPACE] = "space in a file",
 	};
 
 	return names[site];
@@ -83,6 +85,8 @@ static bool concerns(enum fault_site site)
 
 	/* What is to be removed after a failure cannot be, then. */
 	if (armed.any && site == FAULT_SYS_UNLINK)
+		return false;
+	if (armed.any && (site == FAULT_SPACE || site == FAULT_SYS_SPACE))
 		return false;
 	return armed.any ? system == (armed.site >= FAULT_SYS_PREADV)
 	                 : site == armed.site;

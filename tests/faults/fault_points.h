@@ -27,6 +27,8 @@ enum fault_site {
 	FAULT_DISCARD,
 	FAULT_ALLOCATE,
 	FAULT_EXTENT,
+	/* Space for what is behind the end: a write, zeros, a reservation. */
+	FAULT_SPACE,
 	/* System calls of the library's own storage. */
 	FAULT_SYS_PREADV,
 	FAULT_SYS_PWRITEV,
@@ -41,6 +43,7 @@ enum fault_site {
 	FAULT_SYS_COPY,
 	FAULT_SYS_WRITE,
 	FAULT_SYS_UNLINK,
+	FAULT_SYS_SPACE,
 	FAULT_SITES
 };
 
@@ -54,7 +57,8 @@ struct fault {
 	bool sticky; /* all later visits fail, too */
 	/* So many visits fail, one after the other; 0 is 1. */
 	uint32_t burst;
-	/* Not only this site: everything of storage, or all system calls. */
+	/* Not only this site: everything of storage, or all system calls, but
+	 * for space. */
 	bool any;
 	/* It makes no difference: calls succeed all the same. */
 	bool invisible;

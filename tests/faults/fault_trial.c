@@ -141,9 +141,10 @@ static void write_file(struct trial *t, enum trial_file file)
 	int fd = open(trial_path(file), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	TRIAL_ASSERT(t,
-	             fd >= 0 && ftruncate(fd, 0) == 0 &&
+	             fd >= 0 &&
 	                     pwrite(fd, disk->bytes, disk->size, 0) ==
-	                             (ssize_t)disk->size,
+	                             (ssize_t)disk->size &&
+	                     ftruncate(fd, (off_t)disk->size) == 0,
 	             "cannot write a file: %d", errno);
 	close(fd);
 }

@@ -71,6 +71,20 @@ static bool fails(enum fault_site site)
 	return true;
 }
 
+/* The same for a change of a file that ends there: behind the end it needs
+ * space. */
+static const struct fault *fault_of_change(enum fault_site site, int fd,
+                                           off_t end)
+{
+	const struct fault *fault = fault_at(site);
+	struct stat st;
+
+	if (fault != NULL || REAL(fstat)(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    end <= st.st_size)
+		return fault;
+	return fault_at(FAULT_SYS_SPACE);
+}
+
 typedef ssize_t (*transfer_fn)(int, const struct iovec *, int, off_t);
 
 #define DIRECT_BLOCK 4096
@@ -97,12 +111,17 @@ static ssize_t transfer_directly(const struct fault *fault, transfer_fn real,
 static ssize_t transfer(enum fault_site site, transfer_fn real, int fd,
                         const struct iovec *iov, int n, off_t offset)
 {
-	const struct fault *fault = fault_at(site);
+	const struct fault *fault;
 	struct iovec part[MAX_VECTOR];
 	uint64_t len;
 	size_t half;
 
-	if (fault == NULL || n > MAX_VECTOR || !qcf_iov_len(iov, n, &len))
+	if (n > MAX_VECTOR || !qcf_iov_len(iov, n, &len))
+		return real(fd, iov, n, offset);
+	fault = site == FAULT_SYS_PWRITEV
+	                ? fault_of_change(site, fd, offset + (off_t)len)
+	                : fault_at(site);
+	if (fault == NULL)
 		return real(fd, iov, n, offset);
 	half = fault->error == 0 ? (size_t)(len + 1) / 2
 	                         : fault_half((uint64_t)offset, (size_t)len);
@@ -154,9 +173,14 @@ int WRAPPED(ftruncate)(int fd, off_t size)
 
 int WRAPPED(fallocate)(int fd, int mode, off_t offset, off_t len)
 {
-	return fails(FAULT_SYS_FALLOCATE)
-	               ? -1
-	               : REAL(fallocate)(fd, mode, offset, len);
+	const struct fault *fault = fault_of_change(
+		FAULT_SYS_FALLOCATE, fd,
+		(mode & FALLOC_FL_PUNCH_HOLE) != 0 ? 0 : offset + len);
+
+	if (fault == NULL)
+		return REAL(fallocate)(fd, mode, offset, len);
+	errno = fault->error;
+	return -1;
 }
 
 off_t WRAPPED(lseek)(int fd, off_t offset, int whence)

@@ -76,7 +76,7 @@ class Command:
     changes may change, those in makes are made."""
 
     def __init__(self, name, args, files, changes=(), makes=(), rewrites=True,
-                 random=False):
+                 random=False, feed=None):
         self.name = name
         self.args = args
         self.files = files
@@ -86,6 +86,8 @@ class Command:
         self.rewrites = rewrites
         # What is made differs from run to run.
         self.random = random
+        # What comes out of the pipe that is its input, if any.
+        self.feed = feed
 
 
 def img(*args):
@@ -100,6 +102,7 @@ def io(*args):
 
 
 TOP = ('top', 'base')
+FLAT = b'flat' * 20000 + bytes(176 * KIB + 224)
 
 COMMANDS = [
     Command('create', img('create', '-f', 'qcow2', 'new', '1M'), (),
@@ -191,6 +194,35 @@ COMMANDS = [
     Command('inspect', img('inspect', 'top'), TOP),
     Command('dd', img('dd', '-O', 'qcow2', 'bs=4096', 'skip=1', 'if=top',
                       'of=new'), TOP, makes=['new']),
+    Command('dd to raw', img('dd', '-f', 'qcow2', '-O', 'raw', 'bs=3000',
+                             'count=50', 'if=top', 'of=new'), TOP,
+            makes=['new']),
+    Command('dd to a pipe', img('dd', '-f', 'qcow2', '-O', 'raw', 'bs=4096',
+                                'if=top', 'of=-'), TOP),
+    Command('dd from a pipe', img('dd', '-f', 'raw', '-O', 'qcow2',
+                                  'bs=4096', 'if=-', 'of=new'), (),
+            makes=['new'], feed=FLAT),
+    Command('convert to a pipe', img('convert', '-O', 'qcow2', 'top', '-'),
+            TOP),
+    Command('convert compressed to a pipe',
+            img('convert', '-c', '-O', 'qcow2', 'top', '-'), TOP),
+    Command('convert raw to a pipe', img('convert', '-O', 'raw', 'top', '-'),
+            TOP),
+    Command('convert from a pipe', img('convert', '-f', 'raw', '-O', 'qcow2',
+                                       '-', 'new'), (), makes=['new'],
+            feed=FLAT),
+    Command('convert from a pipe to raw',
+            img('convert', '-f', 'raw', '-O', 'raw', '-', 'new'), (),
+            makes=['new'], feed=FLAT),
+    Command('convert from pipe to pipe',
+            img('convert', '-f', 'raw', '-O', 'qcow2', '-', '-'), (),
+            feed=FLAT),
+    Command('bench reads', img('bench', '-f', 'qcow2', '-c', '12', '-d', '3',
+                               '-s', '5000', 'top'), TOP, random=True),
+    Command('bench writes', img('bench', '-f', 'qcow2', '-w', '-c', '12',
+                                '-d', '3', '-s', '5000', '--pattern=9',
+                                '--flush-interval=4', 'top'), TOP,
+            changes=['top'], random=True),
     Command('add key', img('amend', *SECRET, '--object',
                            'secret,id=s1,data=two', '--image-opts', '-o',
                            'encrypt.state=active,encrypt.new-secret=s1,'
@@ -248,8 +280,7 @@ def prepare(path):
     must(img('create', '-q', '-f', 'qcow2', *SECRET, '-o', LUKS, 'luks',
              '256k'), path)
     with open(os.path.join(path, 'flat'), 'wb') as f:
-        f.write(b'flat' * 20000)
-        f.truncate(256 * KIB)
+        f.write(FLAT)
 
 
 def leak(path):
@@ -316,12 +347,12 @@ class Bench:
         env = dict(os.environ, LD_PRELOAD=SHIM, QCF_FAULT=fault,
                    QCF_FAULT_FD=str(writer), TMPDIR=self.work)
         child = subprocess.Popen(command.args, cwd=self.work, env=env,
-                                 stdin=subprocess.DEVNULL,
+                                 stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, pass_fds=[writer])
         os.close(writer)
         try:
-            out, err = child.communicate(timeout=60)
+            out, err = child.communicate(command.feed or b'', timeout=60)
         except subprocess.TimeoutExpired:
             child.kill()
             raise AssertionError('does not end') from None
@@ -378,7 +409,9 @@ def expect_sound(bench, command, name, outcome, right):
                     'encrypt.key-secret=s0,file.filename=luks']
         status = bench.ask(QCOW_IMG, 'check', '-r', 'all', *what)
         assert status == 0, '%s cannot be repaired: %d' % (name, status)
-    if command.args[0] == QCOW_IO or name == 'base':
+    # These make one request after the other.
+    if command.args[0] == QCOW_IO or command.args[1] == 'bench' or \
+            name == 'base':
         return
     assert is_same_disk(bench, command, name, bench.content[name]) or \
         is_same_disk(bench, command, name, right.files[name]), \

@@ -40,16 +40,23 @@ static void add_version(struct qcf_reading *reading, uint64_t version)
 		reading->versions[reading->count++] = version;
 }
 
+/* Of a sector that is of one write: the same two words again and again. */
+static unsigned int words_to_read(const uint8_t *sector)
+{
+	return memcmp(sector, sector + 16, QCF_SECTOR - 16) == 0 ? 2 : WORDS;
+}
+
 bool qcf_stamp_read(const void *buffer, uint64_t sector,
                     struct qcf_reading *reading, struct qcf_finding *finding)
 {
 	const uint8_t *from = buffer;
+	unsigned int words = words_to_read(from);
 	uint64_t place = place_word(sector);
 	uint64_t word;
 	unsigned int i;
 
 	reading->count = 0;
-	for (i = 0; i < WORDS; i++, from += 8) {
+	for (i = 0; i < words; i++, from += 8) {
 		memcpy(&word, from, 8);
 		if (i % 2)
 			add_version(reading, word);

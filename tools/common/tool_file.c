@@ -121,7 +121,7 @@ static int file_truncate(void *opaque, uint64_t size)
 	if (size > (uint64_t)INT64_MAX - file->window.offset)
 		return -EFBIG;
 	size += file->window.offset;
-	return ftruncate(file->fd, (off_t)size) < 0 ? -errno : 0;
+	return qcf_truncate_fd(file->fd, (off_t)size) < 0 ? -errno : 0;
 }
 
 static int punch(const struct own_file *file, int mode, uint64_t offset,
@@ -131,8 +131,9 @@ static int punch(const struct own_file *file, int mode, uint64_t offset,
 		return -ENOTSUP;
 	if (part_inside(file, (size_t)len, offset) < len)
 		return -ENOSPC;
-	if (fallocate(file->fd, mode, (off_t)(file->window.offset + offset),
-	              (off_t)len) == 0)
+	if (qcf_allocate_fd(file->fd, mode,
+	                    (off_t)(file->window.offset + offset),
+	                    (off_t)len) == 0)
 		return 0;
 	return errno == EOPNOTSUPP ? -ENOTSUP : -errno;
 }

@@ -62,6 +62,27 @@ static inline int qcf_open_fd(const char *path, int flags)
 	return fd;
 }
 
+/* The same for ftruncate() and fallocate(). */
+static inline int qcf_truncate_fd(int fd, off_t size)
+{
+	int ret;
+
+	do {
+		ret = ftruncate(fd, size);
+	} while (ret < 0 && errno == EINTR);
+	return ret;
+}
+
+static inline int qcf_allocate_fd(int fd, int mode, off_t offset, off_t len)
+{
+	int ret;
+
+	do {
+		ret = fallocate(fd, mode, offset, len);
+	} while (ret < 0 && errno == EINTR);
+	return ret;
+}
+
 static inline uint64_t qcf_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

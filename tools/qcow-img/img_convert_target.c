@@ -116,8 +116,8 @@ static char *reserve_space(struct img_convert_request *r, uint64_t virtual_size)
 	QCF_AUTO_FD int fd = qcf_open_fd(r->target_path, O_RDWR | O_CLOEXEC);
 
 	r->reserved = worst_case(virtual_size);
-	if (fd >= 0 &&
-	    fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)r->reserved) == 0)
+	if (fd >= 0 && qcf_allocate_fd(fd, FALLOC_FL_KEEP_SIZE, 0,
+	                               (off_t)r->reserved) == 0)
 		return NULL;
 	return qcf_tool_printf("Could not reserve space for '%s': %s",
 	                       r->target_path, strerror(errno));
@@ -239,7 +239,7 @@ void qcf_target_trim(const struct img_convert_request *r)
 	fd = qcf_open_fd(r->target_path, O_RDWR | O_CLOEXEC);
 	/* Cutting a file to the length it has frees what is behind its end. */
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		(void)ftruncate(fd, st.st_size);
+		(void)qcf_truncate_fd(fd, st.st_size);
 }
 
 bool qcf_target_pad(const char *path)
@@ -255,7 +255,7 @@ bool qcf_target_pad(const char *path)
 	}
 	missing = (512 - st.st_size % 512) % 512;
 	if (!S_ISREG(st.st_mode) || missing == 0 ||
-	    fallocate(fd, 0, st.st_size, missing) == 0)
+	    qcf_allocate_fd(fd, 0, st.st_size, missing) == 0)
 		return true;
 	/* Readers take what lies behind the end for zeros: without support by
 	 * the file system it stays as it is. */

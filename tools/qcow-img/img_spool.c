@@ -105,7 +105,7 @@ static bool copy_input(int fd, const char *head, size_t head_len)
 			return false;
 		offset += (size_t)len;
 	}
-	return len == 0 && ftruncate(fd, (off_t)offset) == 0;
+	return len == 0 && qcf_truncate_fd(fd, (off_t)offset) == 0;
 }
 
 bool qcf_input_is_file(void)

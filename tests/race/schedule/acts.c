@@ -91,6 +91,9 @@ static bool may_fail(const struct qcf_acting *a, const struct qcf_act *act,
 	}
 	if (ret == -EINVAL && a->resizes)
 		return true;
+	/* The base became shorter while it was waited for. */
+	if (ret == -EBUSY && a->resizes_base && act->kind == 'o')
+		return true;
 	/* The top was emptied, and the base is not below it here. */
 	if (ret == -ENOTSUP && (act->kind == 'C' || act->kind == 'D'))
 		return true;
@@ -200,6 +203,31 @@ static bool read_range(struct qcf_acting *a, const struct qcf_act *act)
 	                 qcf_schedule_now(), QCF_SEEN, "read");
 }
 
+/* What is seen here is in the image and not in a base that was cut off: nobody who
+ * does as told loses it any more, as if it were written now. */
+static bool read_own(struct qcf_acting *a, const struct qcf_act *act)
+{
+	uint8_t bytes[MAX_COUNT * QCF_SECTOR];
+	struct qcowfmt_error *error = NULL;
+	uint64_t start = qcf_schedule_now();
+	uint64_t end;
+	int ret = qcowfmt_pread(a->stage->image, bytes, act->count * QCF_SECTOR,
+	                        act->first * QCF_SECTOR, &error);
+
+	if (ret == -ENOTSUP) {
+		qcowfmt_error_free(error);
+		return true;
+	}
+	if (ret < 0)
+		return failed(a, act, ret, error);
+	end = qcf_schedule_now();
+	for (uint64_t s = act->first; s < act->first + act->count; s++)
+		qcf_ledger_write(a->ledger, s, 1, a->stage->versions[s], start,
+		                 end);
+	return note_read(a, bytes, act->first, act->count, start, end, QCF_SEEN,
+	                 "own");
+}
+
 bool qcf_acts_read_all(struct qcf_acting *a, struct qcowfmt_image *image,
                        uint64_t start, uint64_t end, enum qcf_ledger_eye eye,
                        const char *what)
@@ -280,6 +308,28 @@ static bool resize(struct qcf_acting *a, const struct qcf_act *act)
 	if (act->first < size)
 		qcf_ledger_write(a->ledger, act->first, size - act->first,
 		                 QCF_VERSION_ZERO, start, end);
+	return ret == 0 || failed(a, act, ret, error);
+}
+
+/* What was cut off the base is lost unless the image has it. */
+static bool resize_base(struct qcf_acting *a, const struct qcf_act *act)
+{
+	const struct qcowfmt_resize_options options = {
+		.struct_size = sizeof(options),
+		.flags = QCOWFMT_RESIZE_SHRINK,
+	};
+	struct qcowfmt_error *error = NULL;
+	uint64_t start = qcf_schedule_now();
+	int ret = qcowfmt_resize(a->stage->base, act->first * QCF_SECTOR,
+	                         &options, &error);
+	uint64_t end = ret < 0 ? QCF_NEVER : qcf_schedule_now();
+	uint64_t sectors = a->stage->scenario->shape.sectors;
+
+	for (uint64_t s = act->first; s < sectors; s++) {
+		qcf_ledger_write(a->ledger, s, 1, QCF_VERSION_ZERO, start, end);
+		qcf_ledger_write(a->ledger, s, 1, a->stage->versions[s], start,
+		                 end);
+	}
 	return ret == 0 || failed(a, act, ret, error);
 }
 
@@ -369,6 +419,50 @@ static int convert(struct qcf_acting *a, struct qcowfmt_error **errp)
 	return ret;
 }
 
+/* One of two images with the same sectors in use into the other: what may be there
+ * afterwards is known of the image only, so that is where it is noted. */
+static bool convert_into(struct qcf_acting *a, const struct qcf_act *act)
+{
+	const struct qcowfmt_convert_options options = {
+		.struct_size = sizeof(options),
+		.threads = 2,
+	};
+	bool from_base = act->kind == 'B';
+	struct qcowfmt_image *source =
+		from_base ? a->stage->base : a->stage->image;
+	struct qcowfmt_image *target =
+		from_base ? a->stage->image : a->stage->base;
+	struct qcowfmt_error *error = NULL;
+	uint64_t start = qcf_schedule_now();
+	int ret = qcowfmt_convert(&source, 1, target, &options, &error);
+	uint64_t end = ret < 0 ? QCF_NEVER : qcf_schedule_now();
+	uint64_t sectors = a->stage->scenario->shape.sectors;
+
+	for (uint64_t s = 0; s < sectors && from_base; s++) {
+		qcf_ledger_write(a->ledger, s, 1, a->stage->base_versions[s],
+		                 start, end);
+		qcf_ledger_write(a->ledger, s, 1, a->stage->versions[s], start,
+		                 end);
+	}
+	return ret == 0 || failed(a, act, ret, error);
+}
+
+static int merge_between(struct qcf_acting *a, const struct qcf_act *act,
+                         struct qcowfmt_error **errp)
+{
+	bool down = act->kind == 'M';
+	const struct qcowfmt_bitmap_action action = {
+		.struct_size = sizeof(action),
+		.image = down ? a->stage->base : a->stage->image,
+		.name = "other",
+		.kind = QCOWFMT_BITMAP_MERGE,
+		.source = down ? a->stage->image : a->stage->base,
+		.source_name = "kept",
+	};
+
+	return qcowfmt_bitmap_change(&action, 1, NULL, errp);
+}
+
 /* A neighbour that shares the base, and is closed while others work. */
 static int another_handle(struct qcf_acting *a, struct qcowfmt_error **errp)
 {
@@ -442,6 +536,9 @@ static int other_act(struct qcf_acting *a, int thread,
 		return compare(a->stage->image, a->stage->image, errp);
 	case 'K':
 		return check_base(a, errp);
+	case 'M':
+	case 'N':
+		return merge_between(a, act, errp);
 	case 'b':
 		return pass_a_bitmap(a, thread, errp);
 	case 'e':
@@ -490,6 +587,13 @@ bool qcf_act(struct qcf_acting *a, int thread, int number,
 		return go_back(a, act);
 	case 'g':
 		return resize(a, act);
+	case 'G':
+		return resize_base(a, act);
+	case 'R':
+		return read_own(a, act);
+	case 'B':
+	case 'T':
+		return convert_into(a, act);
 	default:
 		ret = other_act(a, thread, act, &error);
 		return ret == 0 || failed(a, act, ret, error);

@@ -34,7 +34,8 @@ struct qcf_acting {
 	uint64_t flushed;  /* beginning of the last flush that returned... */
 	uint64_t failures; /* calls that failed with good reason */
 	bool resizes;      /* some script does */
-	bool drops_base;   /* the same for deleting "base" */
+	bool resizes_base;
+	bool drops_base; /* the same for deleting "base" */
 };
 
 /* Carry out an act of a thread and record it.  False after a finding. */

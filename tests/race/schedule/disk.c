@@ -9,7 +9,6 @@
 #include "schedule.h"
 
 #define SECTOR     512u
-#define MAX_SIZE   (UINT64_C(8) << 20)
 #define GARBAGE    0xdb
 #define MAX_CHANGE 4096
 
@@ -40,26 +39,93 @@ void qcf_bytes_free(struct qcf_bytes *bytes)
 	*bytes = (struct qcf_bytes){ 0 };
 }
 
+static void note_change(struct qcf_bytes *bytes, uint64_t start, uint64_t end)
+{
+	uint64_t last = (end + QCF_DISK_PAGE - 1) / QCF_DISK_PAGE;
+
+	for (uint64_t i = start / QCF_DISK_PAGE; i < last; i++)
+		bytes->changed[i] = true;
+	if (last > bytes->changed_end)
+		bytes->changed_end = last;
+}
+
+static void make_room(struct qcf_bytes *bytes, uint64_t size)
+{
+	if (size > QCF_DISK_SIZE)
+		abort();
+	if (size <= bytes->room)
+		return;
+	bytes->room = size * 2;
+	bytes->data = realloc(bytes->data, bytes->room);
+	if (bytes->data == NULL)
+		abort();
+}
+
 /* New bytes are zeros. */
 static void set_size(struct qcf_bytes *bytes, uint64_t size)
 {
-	if (size > bytes->room) {
-		bytes->room = size * 2;
-		bytes->data = realloc(bytes->data, bytes->room);
-		if (bytes->data == NULL)
-			abort();
-	}
-	if (size > bytes->size)
+	make_room(bytes, size);
+	if (size > bytes->size) {
 		memset(bytes->data + bytes->size, 0, size - bytes->size);
+		note_change(bytes, bytes->size, size);
+	} else if (size < bytes->size) {
+		note_change(bytes, size, bytes->size);
+	}
 	bytes->size = size;
 }
 
-static void copy(struct qcf_bytes *to, const struct qcf_bytes *from)
+/* What it is like, as far as it goes. */
+static void copy_page(struct qcf_bytes *to, const struct qcf_bytes *from,
+                      uint64_t page)
 {
-	to->size = 0;
-	set_size(to, from->size);
+	uint64_t start = page * QCF_DISK_PAGE;
+	uint64_t len = QCF_DISK_PAGE;
+
+	if (start >= from->size)
+		return;
+	if (len > from->size - start)
+		len = from->size - start;
+	memcpy(to->data + start, from->data + start, len);
+}
+
+static void copy_all(struct qcf_bytes *to, const struct qcf_bytes *from)
+{
+	make_room(to, from->size);
 	if (from->size > 0)
 		memcpy(to->data, from->data, from->size);
+	to->size = from->size;
+}
+
+/* Make it like what does not change. */
+static void become(struct qcf_bytes *to, const struct qcf_bytes *from)
+{
+	if (to->like != from) {
+		copy_all(to, from);
+		to->like = from;
+		memset(to->changed, 0, sizeof(to->changed));
+	}
+	for (uint64_t i = 0; i < to->changed_end; i++) {
+		if (to->changed[i])
+			copy_page(to, from, i);
+		to->changed[i] = false;
+	}
+	to->changed_end = 0;
+	to->size = from->size;
+}
+
+/* Make two equal that are like the same. */
+static void follow(struct qcf_bytes *to, const struct qcf_bytes *from)
+{
+	become(to, from->like);
+	make_room(to, from->size);
+	to->size = from->size;
+	for (uint64_t i = 0; i < from->changed_end; i++) {
+		if (!from->changed[i])
+			continue;
+		copy_page(to, from, i);
+		to->changed[i] = true;
+	}
+	to->changed_end = from->changed_end;
 }
 
 static void put(struct qcf_bytes *bytes, const void *data, uint64_t len,
@@ -68,6 +134,7 @@ static void put(struct qcf_bytes *bytes, const void *data, uint64_t len,
 	if (offset + len > bytes->size)
 		set_size(bytes, offset + len);
 	memcpy(bytes->data + offset, data, len);
+	note_change(bytes, offset, offset + len);
 }
 
 struct qcf_disk *qcf_disk_new(void)
@@ -101,8 +168,8 @@ void qcf_disk_free(struct qcf_disk *disk)
 void qcf_disk_load(struct qcf_disk *disk, const struct qcf_bytes *bytes)
 {
 	forget_changes(disk);
-	copy(&disk->now, bytes);
-	copy(&disk->stable, bytes);
+	become(&disk->now, bytes);
+	become(&disk->stable, bytes);
 	disk->fault = QCF_FAULT_NONE;
 	disk->is_full = false;
 	disk->victim = -1;
@@ -110,7 +177,7 @@ void qcf_disk_load(struct qcf_disk *disk, const struct qcf_bytes *bytes)
 
 void qcf_disk_save(const struct qcf_disk *disk, struct qcf_bytes *bytes)
 {
-	copy(bytes, &disk->now);
+	copy_all(bytes, &disk->now);
 }
 
 /* ----------------------------------------------------------------- changes */
@@ -177,19 +244,20 @@ static void apply_torn(struct qcf_bytes *bytes, const struct change *c)
 	}
 }
 
-void qcf_disk_cut(struct qcf_disk *disk, struct qcf_bytes *left)
+void qcf_disk_cut(const struct qcf_disk *disk, struct qcf_disk *left)
 {
 	uint64_t likely = qcf_schedule_random(4);
 
-	copy(left, &disk->stable);
+	forget_changes(left);
+	follow(&left->now, &disk->stable);
 	for (uint64_t i = 0; i < disk->change_count; i++) {
 		const struct change *c = &disk->changes[i];
 		uint64_t choice = qcf_schedule_random(4);
 
 		if (choice < likely)
-			apply(left, c);
+			apply(&left->now, c);
 		else if (choice == 3 && c->data != NULL && !c->stable)
-			apply_torn(left, c);
+			apply_torn(&left->now, c);
 	}
 }
 
@@ -218,7 +286,7 @@ static bool fails(struct qcf_disk *disk, enum qcf_fault fault)
 
 static int check_write(struct qcf_disk *disk, uint64_t end)
 {
-	if (end > MAX_SIZE)
+	if (end > QCF_DISK_SIZE)
 		return -ENOSPC;
 	if (fails(disk, QCF_FAULT_WRITE))
 		return -EIO;

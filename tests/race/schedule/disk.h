@@ -17,11 +17,20 @@
 
 #include <qcowfmt.h>
 
-/* Content of a disk at rest. */
+#define QCF_DISK_SIZE (UINT64_C(8) << 20) /* at most */
+#define QCF_DISK_PAGE 4096u
+
+/*
+ * Content of a disk.  It knows what it was copied from last, and which pages have
+ * changed since, so that copying the same again costs little.
+ */
 struct qcf_bytes {
 	uint8_t *data;
 	uint64_t size;
 	uint64_t room;
+	const struct qcf_bytes *like; /* must not change meanwhile; or NULL */
+	bool changed[QCF_DISK_SIZE / QCF_DISK_PAGE]; /* pages; with like */
+	uint64_t changed_end; /* pages from there on have not */
 };
 
 void qcf_bytes_free(struct qcf_bytes *bytes);
@@ -40,7 +49,8 @@ struct qcf_disk;
 struct qcf_disk *qcf_disk_new(void);
 void qcf_disk_free(struct qcf_disk *disk);
 
-/* All of it is stable from now on, and nothing fails. */
+/* All of it is stable from now on, and nothing fails.  The bytes stay as they are
+ * as long as the disk is there. */
 void qcf_disk_load(struct qcf_disk *disk, const struct qcf_bytes *bytes);
 
 /* What reads return now. */
@@ -51,8 +61,8 @@ void qcf_disk_save(const struct qcf_disk *disk, struct qcf_bytes *bytes);
 struct qcowfmt_storage *qcf_disk_storage(struct qcf_disk *disk, bool writable,
                                          bool has_zeros);
 
-/* Keep what a power cut would leave now, chosen at random. */
-void qcf_disk_cut(struct qcf_disk *disk, struct qcf_bytes *left);
+/* Put on another disk what a power cut would leave now, chosen at random. */
+void qcf_disk_cut(const struct qcf_disk *disk, struct qcf_disk *left);
 
 /* The n-th operation of that kind from now on fails, with n from 1. */
 void qcf_disk_fail(struct qcf_disk *disk, enum qcf_fault fault, uint64_t n);

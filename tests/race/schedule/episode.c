@@ -29,10 +29,9 @@ struct qcf_theatre {
 	uint64_t length; /* of the longest of the first episodes: points */
 	uint64_t coarse_length;
 	struct qcf_acting acting;
-	struct qcf_disk *crashed;
-	struct qcf_bytes left;   /* by the power cut, of the top */
-	uint64_t left_at;        /* 0: there was none */
-	uint64_t flushed_before; /* see struct qcf_acting */
+	struct qcf_disk *crashed; /* what the power cut left of the top */
+	uint64_t left_at;         /* 0: there was none */
+	uint64_t flushed_before;  /* see struct qcf_acting */
 	struct qcf_finding *finding;
 };
 
@@ -53,7 +52,6 @@ void qcf_theatre_free(struct qcf_theatre *t)
 	qcf_stage_fini(&t->stage);
 	qcf_ledger_free(t->ledger);
 	qcf_disk_free(t->crashed);
-	qcf_bytes_free(&t->left);
 	free(t);
 }
 
@@ -130,7 +128,7 @@ static void cut_the_power(void *opaque)
 {
 	struct qcf_theatre *t = opaque;
 
-	qcf_disk_cut(t->stage.disks[QCF_STAGE_TOP], &t->left);
+	qcf_disk_cut(t->stage.disks[QCF_STAGE_TOP], t->crashed);
 	t->left_at = qcf_schedule_now();
 	t->flushed_before = t->acting.flushed;
 }
@@ -232,7 +230,9 @@ static bool judge_open_image(struct qcf_theatre *t,
 
 	return (s->cut_chain || shows_now(t, t->stage.image, "at the end")) &&
 	       ((episode->had_fault && is_poisoned(t)) ||
-	        qcf_check_is_clean(t->stage.image, true, t->finding));
+	        qcf_check_is_clean(t->stage.image, true, t->finding)) &&
+	       (t->stage.base == NULL ||
+	        qcf_check_is_clean(t->stage.base, true, t->finding));
 }
 
 static bool judge_bitmap(struct qcf_theatre *t, struct qcowfmt_image *image)
@@ -364,7 +364,6 @@ static bool judge_power_cut(struct qcf_theatre *t)
 {
 	if (t->left_at == 0)
 		return true;
-	qcf_disk_load(t->crashed, &t->left);
 	return judge_remains(t, t->crashed, t->flushed_before, t->left_at,
 	                     "after a power cut");
 }
@@ -401,6 +400,7 @@ static void begin(struct qcf_theatre *t, struct qcf_finding *finding)
 		.ledger = t->ledger,
 		.finding = finding,
 		.resizes = somebody_does(t, 'g'),
+		.resizes_base = somebody_does(t, 'G'),
 		.drops_base = somebody_does(t, 'x'),
 	};
 	t->left_at = 0;

@@ -53,6 +53,22 @@ PLANTS = [
     ('a slice is read while it is replaced', 'lib/meta/map.c',
      'return qcf_block_unchanged(slice->block, seq);', 'return seq != 1;',
      'misses-and-eviction'),
+    ('two images are entered in the order of the call', 'lib/io/image.c',
+     'if (qcf_image_comes_first(first_image, second_image))',
+     'if (first_image != second_image)', 'two-images-in-either-order'),
+    ('gates are closed in the order of addresses', 'lib/ops/bitmap_change.c',
+     'return qcf_image_comes_first(x, y) ? -1 : qcf_image_comes_first(y, x);',
+     'return x < y ? -1 : x > y;', 'bitmaps-of-each-other'),
+    ('a conversion writes while it is inside its source',
+     'lib/ops/convert_target.c',
+     'ret = write_run(&request, t, slot, first, end, errp);',
+     'struct qcf_request also;\n'
+     '\t\tqcf_request_begin_read(&also, t->fill->source->images[0].image);\n'
+     '\t\tret = write_run(&request, t, slot, first, end, errp);\n'
+     '\t\tqcf_request_end(&also);', 'converted-into-each-other'),
+    ('sizes are not looked at again', 'lib/ops/commit.c',
+     'if (size <= room)', 'if (size <= room || room > 0)',
+     'commit-into-what-shrinks'),
     ('the dirty bit is looked at too early', 'lib/ops/snapshot_change.c',
      '\tif (ret == 0)\n\t\tret = qcf_exclusive_begin(image, errp);',
      '\tif (ret == 0)\n\t\tret = check_condition(layer, errp);\n'

@@ -11,6 +11,15 @@
 
 #define SMALL .cluster_size = 2048, .sectors = 64, .version = 3
 
+/* An image and its base, open on their own. */
+#define TWO_IMAGES                                                       \
+	.cluster_size = 2048, .sectors = 8, .version = 3, .chain = true, \
+	.cut_chain = true
+
+/* Compacting looks at every count of a refcount block. */
+#define FEW_COUNTS \
+	.cluster_size = 2048, .sectors = 64, .version = 3, .refcount_bits = 64
+
 /* --------------------------------------------------------- guest requests */
 
 static const struct qcf_scenario requests[] = {
@@ -245,31 +254,58 @@ static const struct qcf_scenario changes[] = {
 	},
 	{
 		.name = "two-images-in-either-order",
-		.shape = { .cluster_size = 2048,
-	                   .sectors = 8,
-	                   .version = 3,
-	                   .chain = true,
-	                   .cut_chain = true },
+		.shape = { TWO_IMAGES },
 		.base_setup = "w0+8",
 		.setup = "w0+8",
 		.threads = { "C E", "D", "k k", "K K" },
 	},
 	{
 		.name = "commit-and-compare",
-		.shape = { .cluster_size = 2048,
-	                   .sectors = 8,
-	                   .version = 3,
-	                   .chain = true,
-	                   .cut_chain = true },
+		.shape = { TWO_IMAGES },
 		.base_setup = "w0+8",
 		.setup = "w0+8",
 		.threads = { "o", "D", "K" },
 	},
 	{
+		.name = "converted-into-each-other",
+		.shape = { TWO_IMAGES },
+		.base_setup = "w0+8",
+		.setup = "w0+8",
+		.threads = { "B", "T", "C k", "D K" },
+	},
+	{
+		.name = "bitmaps-of-each-other",
+		.shape = { TWO_IMAGES, .bitmaps = true },
+		.base_setup = "w0+8",
+		.setup = "w0+8",
+		.threads = { "M w0+4", "N", "C", "D" },
+	},
+	{
+		.name = "bitmaps-and-commit",
+		.shape = { TWO_IMAGES, .bitmaps = true },
+		.base_setup = "w0+8",
+		.setup = "w0+8",
+		.threads = { "M", "o", "N w0+4" },
+	},
+	{
+		.name = "commit-into-what-shrinks",
+		.shape = { TWO_IMAGES },
+		.base_setup = "w0+8",
+		.setup = "w0+8",
+		.threads = { "o", "G4+0 R4+4" },
+	},
+	{
 		.name = "compact-and-writers",
-		.shape = { SMALL },
+		.shape = { FEW_COUNTS },
 		.setup = "w0+32 d0+16",
 		.threads = { "w16+4 w0+4", "p", "r16+8 d20+4 f" },
+	},
+	{
+		.name = "a-closed-gate-is-empty",
+		.shape = { FEW_COUNTS },
+		.setup = "w0+4",
+		.threads = { "d0+4 p", "q8+1 q8+1 q8+1", "q8+1 q8+1 q8+1",
+	                     "q8+1 q8+1" },
 	},
 	{
 		.name = "amend-and-writers",
@@ -296,25 +332,25 @@ static const struct qcf_scenario changes[] = {
 	},
 	{
 		.name = "any-changes",
-		.shape = { SMALL },
+		.shape = { FEW_COUNTS },
 		.setup = "w0+8 s w0+4",
 		.kinds = "wwwwwrrdzffsxakpm",
 	},
 	{
 		.name = "any-changes-lazy",
-		.shape = { SMALL, .lazy_refcounts = true },
+		.shape = { FEW_COUNTS, .lazy_refcounts = true },
 		.setup = "w0+8 s w0+4",
 		.kinds = "wwwwwrrdzffsxakpm",
 	},
 	{
 		.name = "any-changes-with-bitmaps",
-		.shape = { SMALL, .bitmaps = true },
+		.shape = { FEW_COUNTS, .bitmaps = true },
 		.setup = "w0+8",
 		.kinds = "wwwwwrrdzffsbekp",
 	},
 	{
 		.name = "any-changes-of-size",
-		.shape = { SMALL },
+		.shape = { FEW_COUNTS },
 		.setup = "w0+64",
 		.kinds = "wwwwwrrdzffggkpi",
 	},

@@ -6,8 +6,13 @@
  * the caller of qcf_schedule_run().  A thread gives up the processor by
  * switching to the scheduler, which picks another one.
  */
+
+/* With it longjmp() takes another stack for a mistake. */
+#undef _FORTIFY_SOURCE
+
 #include "schedule.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +34,16 @@ enum state {
 	ENDED,
 };
 
+/* Where somebody goes on. */
+struct place {
+	ucontext_t context; /* for the first time */
+	jmp_buf jump;       /* later: saves no signals, so no system call */
+	bool has_jump;
+};
+
 struct fiber {
 	enum state state;
-	ucontext_t context;
+	struct place place;
 	uint8_t *stack; /* kept for later runs */
 	struct qcf_stack_switch switching;
 	void (*main)(void *argument);
@@ -57,7 +69,7 @@ struct picking {
 static struct fiber fibers[QCF_MAX_FIBERS];
 static int fiber_count;
 static int self = -1;
-static ucontext_t scheduler;
+static struct place scheduler;
 static struct qcf_stack_switch scheduler_switching;
 static struct qcf_schedule_plan plan;
 static struct qcf_schedule_result *result;
@@ -166,6 +178,25 @@ static int pick(void)
 
 /* --------------------------------------------------------------- switching */
 
+#ifdef QCF_STACK_SWITCH_ASAN
+/* It follows only these. */
+static void change_places(struct place *from, const struct place *to)
+{
+	swapcontext(&from->context, &to->context);
+}
+#else
+static void change_places(struct place *from, struct place *to)
+{
+	from->has_jump = true;
+	if (_setjmp(from->jump) != 0)
+		return;
+	if (to->has_jump)
+		_longjmp(to->jump, 1);
+	setcontext(&to->context);
+	abort();
+}
+#endif
+
 static void give_up(void)
 {
 	struct fiber *me = &fibers[self];
@@ -173,7 +204,7 @@ static void give_up(void)
 	me->locks = qcf_held_locks;
 	qcf_stack_leave(&me->switching, &scheduler_switching,
 	                me->state == ENDED);
-	swapcontext(&me->context, &scheduler);
+	change_places(&me->place, &scheduler);
 	qcf_stack_arrive(&me->switching);
 }
 
@@ -199,7 +230,7 @@ static void let_run(int next)
 	self = next;
 	qcf_held_locks = f->locks;
 	qcf_stack_leave(&scheduler_switching, &f->switching, false);
-	swapcontext(&scheduler, &f->context);
+	change_places(&scheduler, &f->place);
 	qcf_stack_arrive(&scheduler_switching);
 }
 
@@ -227,11 +258,12 @@ int qcf_fiber_start(void (*main)(void *argument), void *argument)
 	f->locks = (struct qcf_held_locks){ .count = 0 };
 	f->priority = (next_random() >> 1) | UINT64_C(1) << 62;
 	f->state = READY;
-	getcontext(&f->context);
-	f->context.uc_stack.ss_sp = f->stack + GUARD_SIZE;
-	f->context.uc_stack.ss_size = STACK_SIZE;
+	f->place.has_jump = false;
+	getcontext(&f->place.context);
+	f->place.context.uc_stack.ss_sp = f->stack + GUARD_SIZE;
+	f->place.context.uc_stack.ss_size = STACK_SIZE;
 	qcf_stack_init(&f->switching, f->stack + GUARD_SIZE, STACK_SIZE);
-	makecontext(&f->context, fiber_main, 0);
+	makecontext(&f->place.context, fiber_main, 0);
 	return fiber_count++;
 }
 

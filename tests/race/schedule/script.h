@@ -11,7 +11,10 @@
  *   b add, fill and remove a bitmap  e disable and enable one
  *   m change the width of refcounts (m1+0: 32 bits)  p compact  o commit  v convert  h open and close another handle
  *   C compare with the base  D the other way round  E with itself
- *   K check the base
+ *   B convert the base into the image  T the other way round
+ *   M merge a bitmap into one of the base  N the other way round
+ *   K check the base  G give it another size
+ *   R read what the image has itself
  */
 #ifndef QCF_SCRIPT_H
 #define QCF_SCRIPT_H

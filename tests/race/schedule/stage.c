@@ -216,13 +216,13 @@ static void run_setup(struct qcf_stage *stage, struct qcowfmt_image *image,
 	}
 }
 
-static void add_bitmaps(struct qcf_stage *stage)
+static void add_bitmaps(struct qcf_stage *stage, struct qcowfmt_image *image)
 {
 	struct qcowfmt_error *error = NULL;
 	struct qcowfmt_bitmap_action actions[2] = {
 		{
 			.struct_size = sizeof(actions[0]),
-			.image = stage->image,
+			.image = image,
 			.name = "kept",
 			.kind = QCOWFMT_BITMAP_ADD,
 			.granularity = QCF_SECTOR,
@@ -250,13 +250,16 @@ static void make_start(struct qcf_stage *stage)
 		               &stage->base, &error),
 		     &error, "open the base");
 		run_setup(stage, stage->base, BASE_SETUP, s->base_setup);
+		add_bitmaps(stage, stage->base);
+		memcpy(stage->base_versions, stage->versions,
+		       sizeof(stage->versions));
 		must(qcowfmt_close(stage->base, &error), &error, "close");
 	}
 	must(open_disk(stage, stage->disks[QCF_STAGE_TOP], &options,
 	               &stage->image, &error),
 	     &error, "open");
 	run_setup(stage, stage->image, SETUP, s->setup);
-	add_bitmaps(stage);
+	add_bitmaps(stage, stage->image);
 	must(qcowfmt_close(stage->image, &error), &error, "close");
 }
 

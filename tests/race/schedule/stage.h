@@ -38,7 +38,7 @@ struct qcf_stage_shape {
 	bool encrypted;
 	bool chain;
 	bool cut_chain; /* open the top without the base, which is open, too */
-	bool bitmaps;   /* "kept" and "other" */
+	bool bitmaps;   /* "kept" and "other", in the base, too */
 	bool converts;
 };
 
@@ -56,7 +56,8 @@ struct qcf_stage {
 	const struct qcf_scenario *scenario;
 	struct qcf_disk *disks[QCF_STAGE_DISKS];
 	struct qcf_bytes start[QCF_STAGE_DISKS];
-	uint64_t versions[QCF_MAX_SECTORS]; /* at the start */
+	uint64_t versions[QCF_MAX_SECTORS];      /* at the start */
+	uint64_t base_versions[QCF_MAX_SECTORS]; /* of the base alone */
 	uint64_t base_snapshot[QCF_MAX_SECTORS];
 	bool has_base_snapshot;
 	struct qcowfmt_image *image;

@@ -8,6 +8,7 @@
  * A finding is printed with the arguments that repeat it.
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,10 @@ int main(int argc, char **argv)
 	const struct qcf_scenario_group *group;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+#ifdef M_MMAP_THRESHOLD
+	/* Tables that are large and empty need not be cleared each time. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
 	qcf_explore_watch_signals();
 	if (argc > 2)
 		return explore_one(argc, argv);

@@ -94,10 +94,26 @@ START_TEST(test_oldest_is_the_oldest)
 
 END_TEST
 
+/* Whoever finds the gate closed may have a slot for a moment before. */
+START_TEST(test_visitors_do_not_count)
+{
+	qcf_gate_init(&gate);
+	qcf_gate_close(&gate);
+	atomic_store(&gate.slots[5].epoch, atomic_load(&gate.epoch));
+	ck_assert_uint_eq(qcf_gate_oldest(&gate), UINT64_MAX);
+	qcf_gate_open(&gate);
+	ck_assert_uint_eq(qcf_gate_oldest(&gate), atomic_load(&gate.epoch));
+	atomic_store(&gate.slots[5].epoch, 0);
+	qcf_gate_fini(&gate);
+}
+
+END_TEST
+
 static void add(TCase *tcase)
 {
 	tcase_add_test(tcase, test_closed_means_empty);
 	tcase_add_test(tcase, test_oldest_is_the_oldest);
+	tcase_add_test(tcase, test_visitors_do_not_count);
 }
 
 int main(void)
