@@ -1640,7 +1640,7 @@ int qcowfmt_inspect(struct qcowfmt_storage *storage,
  * left out.  flags are QCOWFMT_DEHYDRATE_*.  Also works on images that cannot be
  * opened, as far as their tables can be followed.  -EINVAL and
  * QCOWFMT_ERR_NOT_QCOW for anything but qcow images.  Both storages stay the
- * caller's.  Since 0.1.
+ * caller's.  The copy is stable when this returns.  Since 0.1.
  */
 int qcowfmt_dehydrate(struct qcowfmt_storage *source,
                       struct qcowfmt_storage *target, uint32_t flags,

@@ -18,6 +18,7 @@
 
 static const struct storage_fault faults[] = {
 	{ VERB_READ, EIO, FAIL_CLEAN, false },
+	{ VERB_READ, EIO, FAIL_CLEAN, true },
 	{ VERB_WRITE, EIO, FAIL_CLEAN, false },
 	{ VERB_WRITE, ENOSPC, FAIL_PARTLY, false },
 	{ VERB_WRITE, ENOSPC, FAIL_CLEAN, true },
