@@ -133,11 +133,12 @@ PLANTED = [
 		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
 		                    size, errp);
 """, "",
-            "test_hostile_fields", env={"QCF_FIELD": "l1_size"}),
-    Planted("flag of a shared cluster set by a repair", "lib/ops/repair.c",
-            "		*count = found;\n",
-            "		*count = QCF_MIN(found, c->geometry->refcount_max);\n",
-            "test_counts_that_do_not_fit"),
+            "test_every_corruption_is_found"),
+    Planted("flag of a shared cluster left by a repair", "lib/ops/repair.c",
+            "	return c->meta == NULL ? 0 : "
+            "write_l2_word(c->meta, at, fixed, errp);\n",
+            "	(void)fixed;\n	(void)at;\n	(void)errp;\n	return 0;\n",
+            "test_every_corruption_is_found"),
     Planted("counts that do not fit written to", "lib/ops/check_image.c",
             "	if (overflow)\n", "	if (false)\n",
             "test_counts_that_do_not_fit"),
