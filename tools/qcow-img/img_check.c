@@ -286,10 +286,14 @@ static int plan(struct qcowfmt_image *image, const struct request *r)
 static int check(struct qcowfmt_image *image, const struct request *r)
 {
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	struct qcowfmt_check_result c;
 
-	if (qcowfmt_get_info(image, 0, &info, NULL) < 0)
+	if (qcowfmt_get_info(image, 0, &info, &error) < 0) {
+		qcf_tool_error("Check failed: %s",
+		               strerror(qcowfmt_error_errno(error)));
 		return EXIT_FAILURE;
+	}
 	if (info.format != QCOWFMT_FORMAT_QCOW2) {
 		qcf_tool_error("This image format does not support checks");
 		return EXIT_UNSUPPORTED;

@@ -94,6 +94,7 @@ static bool open_new_base(const struct request *r, struct qcowfmt_image *image,
                           struct qcowfmt_image **base)
 {
 	struct qcowfmt_info info = { .struct_size = sizeof(info) };
+	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
 	QCF_AUTO_FREE char *path = NULL;
 	QCF_AUTO_FREE char *reason = NULL;
 	struct qcf_tool_open open = {
@@ -102,8 +103,10 @@ static bool open_new_base(const struct request *r, struct qcowfmt_image *image,
 		.flags = r->force_share ? QCOWFMT_OPEN_NO_LOCK : 0,
 	};
 
-	if (qcowfmt_get_info(image, 0, &info, NULL) < 0)
+	if (qcowfmt_get_info(image, 0, &info, &error) < 0) {
+		qcf_tool_error("%s", qcowfmt_error_message(error));
 		return false;
+	}
 	path = qcf_resolve_reference(info.filename, r->backing);
 	open.path = path;
 	if (qcf_tool_open(&open, base, &reason) == 0)

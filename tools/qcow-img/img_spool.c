@@ -28,7 +28,9 @@ static int open_temporary(void)
 
 	if (directory == NULL || *directory == '\0')
 		directory = "/tmp";
-	fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	do {
+		fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	} while (fd < 0 && errno == EINTR);
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR &&
 	                errno != ENOENT && errno != EINVAL))
 		return fd;
