@@ -31,7 +31,7 @@ struct qcf_gate {
 	struct qcf_gate_slot slots[QCF_GATE_SLOTS];
 	_Alignas(64) _Atomic uint64_t epoch; /* starts at 1 */
 	atomic_bool closed;
-	atomic_bool empty; /* closed, and all who were inside have left */
+	atomic_bool empty;   /* closed, and all who were inside have left */
 	atomic_uint waiters; /* threads in wait for a slot to become free */
 
 	/* guards no data: pairs with cond */
