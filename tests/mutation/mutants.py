@@ -55,7 +55,10 @@ def outcome(command, env, cpu_limit, wall_limit, limit_memory=True):
             resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
+    # A mutant may leave behind what a test removes.
+    with tempfile.TemporaryDirectory(prefix="qcow-mutant-") as place, \
+         subprocess.Popen(command, env=env, cwd=place,
+                          stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                           start_new_session=True, preexec_fn=limit) as process:
         timer = threading.Timer(
