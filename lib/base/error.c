@@ -86,9 +86,42 @@ static int code_of_errno(int err)
 	}
 }
 
+/*
+ * Which text an error number has, strerror_r() tells in another way in each C
+ * library; %m is the same in all.
+ */
+static void append_reason(struct qcowfmt_error *error, int err)
+{
+	char reason[128] = "";
+	char *joined = NULL;
+
+	if (error == &out_of_memory)
+		return;
+	errno = err;
+	if (snprintf(reason, sizeof(reason), "%m") < 0 ||
+	    asprintf(&joined, "%s: %s", error->message, reason) < 0)
+		return;
+	free(error->message);
+	error->message = joined;
+}
+
+int qcf_fail_because(struct qcowfmt_error **errp, int err, int code,
+                     const char *fmt, ...)
+{
+	va_list args;
+	int ret;
+
+	if (errp == NULL || *errp != NULL)
+		return -err;
+	va_start(args, fmt);
+	ret = raise_error(errp, err, code, format_text(fmt, args));
+	va_end(args);
+	append_reason(*errp, err);
+	return ret;
+}
+
 int qcf_fail_sys(struct qcowfmt_error **errp, int err, const char *fmt, ...)
 {
-	char reason[128];
 	va_list args;
 	int ret;
 
@@ -98,15 +131,7 @@ int qcf_fail_sys(struct qcowfmt_error **errp, int err, const char *fmt, ...)
 	ret = raise_error(errp, err, code_of_errno(err),
 	                  format_text(fmt, args));
 	va_end(args);
-	const char *text = strerror_r(err, reason, sizeof(reason));
-	struct qcowfmt_error *error = *errp;
-	char *joined = NULL;
-
-	if (error == &out_of_memory ||
-	    asprintf(&joined, "%s: %s", error->message, text) < 0)
-		return ret;
-	free(error->message);
-	error->message = joined;
+	append_reason(*errp, err);
 	return ret;
 }
 

@@ -34,10 +34,11 @@ struct qcowfmt_error {
 int qcf_fail(struct qcowfmt_error **errp, int err, int code, const char *fmt,
              ...) QCF_PRINTF(4, 5);
 
-/*
- * Raise an error for a failed system call: ": " and the text of err follow the
- * formatted words.  The code follows from err.
- */
+/* The same; ": " and the text of err follow the formatted words. */
+int qcf_fail_because(struct qcowfmt_error **errp, int err, int code,
+                     const char *fmt, ...) QCF_PRINTF(4, 5);
+
+/* The same for a failed system call: the code follows from err. */
 int qcf_fail_sys(struct qcowfmt_error **errp, int err, const char *fmt, ...)
 	QCF_PRINTF(3, 4);
 

@@ -23,6 +23,8 @@ struct team {
 	atomic_bool failed;
 	/* Operations hold it shared, keep() alone. */
 	pthread_rwlock_t pause;
+	/* Whoever wants pause passes through it, or keep() would wait for ever. */
+	pthread_mutex_t turnstile;
 	_Atomic uint32_t done[MAX_THREADS];
 };
 
@@ -89,7 +91,9 @@ static int step(struct member *m, uint32_t number)
 		history_operation(&team->history, m->thread, number);
 	int ret;
 
+	pthread_mutex_lock(&team->turnstile);
 	pthread_rwlock_rdlock(&team->pause);
+	pthread_mutex_unlock(&team->turnstile);
 	ret = perform(m, &op, number);
 	if (ret == 0)
 		atomic_store(&team->done[m->thread], number);
@@ -104,7 +108,9 @@ static int keep(struct team *team)
 	struct moment m;
 	int ret;
 
+	pthread_mutex_lock(&team->turnstile);
 	pthread_rwlock_wrlock(&team->pause);
+	pthread_mutex_unlock(&team->turnstile);
 	m = done_now(team);
 	ret = team->disk->keep(team->disk->opaque, &m);
 	pthread_rwlock_unlock(&team->pause);
@@ -125,18 +131,6 @@ static void *work(void *opaque)
 	return NULL;
 }
 
-static void init_pause(struct team *team)
-{
-	pthread_rwlockattr_t attr;
-
-	/* Otherwise keep() would wait for ever. */
-	pthread_rwlockattr_init(&attr);
-	pthread_rwlockattr_setkind_np(
-		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&team->pause, &attr);
-	pthread_rwlockattr_destroy(&attr);
-}
-
 uint32_t team_run(const struct disk *disk, const struct history *h,
                   uint32_t first, int fd)
 {
@@ -146,7 +140,8 @@ uint32_t team_run(const struct disk *disk, const struct history *h,
 	};
 	struct member members[MAX_THREADS];
 
-	init_pause(&team);
+	pthread_rwlock_init(&team.pause, NULL);
+	pthread_mutex_init(&team.turnstile, NULL);
 	for (uint32_t t = 0; t < MAX_THREADS; t++)
 		atomic_store(&team.done[t], first - 1);
 	for (uint32_t t = 0; t < h->threads; t++) {
@@ -163,6 +158,7 @@ uint32_t team_run(const struct disk *disk, const struct history *h,
 		if (atomic_load(&team.done[t]) >= next)
 			next = atomic_load(&team.done[t]) + 1;
 	}
+	pthread_mutex_destroy(&team.turnstile);
 	pthread_rwlock_destroy(&team.pause);
 	return next + UNHEARD;
 }

@@ -10,7 +10,9 @@
  * main(), MANNER is "once", "on" (and all later visits), or "part" (a transfer does
  * half of it, and nothing fails).  To the descriptor QCF_FAULT_FD goes an "x" when
  * that happens, and at the end of the program how often each site was visited, as
- * text.  What is made stable is not waited for.
+ * text.  What is made stable is not waited for.  Nothing fails while libgcrypt
+ * starts: without memory it ends the process, and the library has made sure that
+ * there is some.
  *
  * For glibc, whose functions allocate through malloc() as others see it.
  */
@@ -63,6 +65,7 @@ static const char *const names[SITES] = {
 };
 
 static atomic_bool running; /* between the beginning of main() and the end */
+static _Thread_local bool is_spared;
 static atomic_ullong visits[SITES];
 static int fault_site = -1;
 static unsigned long long fault_nth;
@@ -99,6 +102,7 @@ static struct {
 	void *(*mmap64)(void *, size_t, int, int, int, off_t);
 	int (*close)(int);
 	long (*syscall)(long, ...);
+	const char *(*gcry_check_version)(const char *);
 } real;
 
 /* ISO C has no way from a data pointer to a function pointer. */
@@ -129,6 +133,7 @@ static void find_real(void)
 	FIND(mmap64);
 	FIND(close);
 	FIND(syscall);
+	FIND(gcry_check_version);
 }
 
 /* ---------------------------------------------------------------------- the plan */
@@ -202,7 +207,7 @@ static bool is_due(enum site site)
 {
 	unsigned long long number;
 
-	if (!running)
+	if (!running || is_spared)
 		return false;
 	number = ++visits[site];
 	if ((int)site != fault_site ||
@@ -225,6 +230,19 @@ static ssize_t allowed(enum site site, size_t len)
 	if (!is_due(site))
 		return (ssize_t)len;
 	return fault_part ? (ssize_t)(len + 1) / 2 : -1;
+}
+
+/* It may be the first function of libgcrypt's, and starts it. */
+const char *gcry_check_version(const char *oldest);
+
+const char *gcry_check_version(const char *oldest)
+{
+	const char *version;
+
+	is_spared = true;
+	version = real.gcry_check_version(oldest);
+	is_spared = false;
+	return version;
 }
 
 /* ------------------------------------------------------------------------ memory */

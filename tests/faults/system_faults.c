@@ -253,9 +253,18 @@ long __wrap_syscall(long number, ...)
 	               : __real_syscall(number, dir, path, how, size);
 }
 
+/* An event descriptor, which queues write to, does not fail. */
+static bool is_file(int fd)
+{
+	struct stat st;
+
+	return REAL(fstat)(fd, &st) < 0 || S_ISREG(st.st_mode);
+}
+
 ssize_t __wrap_write(int fd, const void *buffer, size_t len)
 {
-	const struct fault *fault = fault_at(FAULT_SYS_WRITE);
+	const struct fault *fault =
+		is_file(fd) ? fault_at(FAULT_SYS_WRITE) : NULL;
 
 	if (fault != NULL && fault->error != 0) {
 		errno = fault->error;

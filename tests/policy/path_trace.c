@@ -40,11 +40,6 @@
 
 #include "path_calls.h"
 
-/* glibc has a name of its own for it. */
-#ifdef __GLIBC__
-#define ptrace_syscall_info __ptrace_syscall_info
-#endif
-
 #define EXIT_SKIP   77
 #define EXIT_BROKEN 99
 #define MAX_TASKS   256
@@ -279,7 +274,7 @@ static void print_call(const struct task *task, int64_t result)
 /* ---------------------------------------------------------------------- tracing */
 
 /* A call begins that is not known to be harmless. */
-static void enter(pid_t tid, const struct ptrace_syscall_info *info)
+static void enter(pid_t tid, const struct __ptrace_syscall_info *info)
 {
 	struct task *task = find_task(tid);
 
@@ -293,7 +288,7 @@ static void enter(pid_t tid, const struct ptrace_syscall_info *info)
 	find_path(task, task->call, (const uint64_t *)info->seccomp.args);
 }
 
-static void leave(pid_t tid, const struct ptrace_syscall_info *info)
+static void leave(pid_t tid, const struct __ptrace_syscall_info *info)
 {
 	struct task *task = find_task(tid);
 
@@ -309,7 +304,7 @@ static void leave(pid_t tid, const struct ptrace_syscall_info *info)
 /* A stop that is not a signal. */
 static void take_stop(pid_t tid, int status)
 {
-	struct ptrace_syscall_info info = { 0 };
+	struct __ptrace_syscall_info info = { 0 };
 	int event = status >> 16;
 	bool is_call = event == PTRACE_EVENT_SECCOMP ||
 	               WSTOPSIG(status) == (SIGTRAP | 0x80);

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <linux/falloc.h>
+
 #include "tool_error.h"
 
 struct own_file {

@@ -147,7 +147,7 @@ START_TEST(every_verb)
 	failure = -EIO;
 	with_words = _i == 1;
 
-	const char *why = with_words ? "the reason" : "Input/output error";
+	const char *why = with_words ? "the reason" : strerror(EIO);
 
 	(void)why;
 	assert_says(qcf_storage_pread_exact(s, bytes, 512, 1536, errp), "read",
@@ -180,7 +180,7 @@ START_TEST(reason_and_host_offset)
 	                 -EIO);
 	ck_assert_ptr_nonnull(
 		strstr(qcowfmt_error_message(error),
-	               with_words ? "the reason" : "Input/output error"));
+	               with_words ? "the reason" : strerror(EIO)));
 	ck_assert_uint_eq(qcowfmt_error_host_offset(error), 1536);
 	qcowfmt_error_free(error);
 	/* Without an error object only the value tells. */

@@ -29,8 +29,10 @@
 #define pthread_cond_wait      qcf_shim_cond_wait
 #define pthread_cond_timedwait qcf_shim_cond_timedwait
 #define pthread_cond_broadcast qcf_shim_cond_broadcast
-#define pthread_create         qcf_shim_create
-#define pthread_join           qcf_shim_join
-#define pthread_self           qcf_shim_self
+/* Waking more than one is allowed. */
+#define pthread_cond_signal qcf_shim_cond_broadcast
+#define pthread_create      qcf_shim_create
+#define pthread_join        qcf_shim_join
+#define pthread_self        qcf_shim_self
 
 #endif
