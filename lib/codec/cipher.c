@@ -201,7 +201,7 @@ const char *qcf_cipher_refusal(const struct qcf_cipher_spec *spec)
 	struct recipe recipe;
 
 	if (qcf_crypt_lib_init(NULL) < 0)
-		return "libgcrypt is too old";
+		return "libgcrypt does not start";
 	return resolve(spec, &recipe);
 }
 
@@ -278,10 +278,10 @@ static int init_keys(struct qcf_cipher *cipher, const uint8_t *key,
 		return ret;
 	ret = qcf_secret_init(&cipher->iv_key, qcf_hash_len(recipe->iv_hash),
 	                      errp);
-	if (ret == 0)
-		gcry_md_hash_buffer(recipe->iv_hash, cipher->iv_key.bytes,
-		                    cipher->key.bytes, cipher->key.len);
-	return ret;
+	if (ret < 0)
+		return ret;
+	return qcf_hash_bytes(recipe->iv_hash, cipher->key.bytes,
+	                      cipher->key.len, cipher->iv_key.bytes, errp);
 }
 
 /* Opening the first handle here finds out what libgcrypt will not do. */
@@ -302,9 +302,12 @@ int qcf_cipher_new(const struct qcf_cipher_spec *spec, const uint8_t *key,
                    struct qcf_cipher **out, struct qcowfmt_error **errp)
 {
 	struct qcf_cipher *cipher;
-	const char *refusal = qcf_cipher_refusal(spec);
-	int ret;
+	const char *refusal;
+	int ret = qcf_crypt_lib_init(errp);
 
+	if (ret < 0)
+		return ret;
+	refusal = qcf_cipher_refusal(spec);
 	if (refusal != NULL)
 		return qcf_fail(errp, ENOTSUP, QCOWFMT_ERR_UNSUPPORTED, "%s",
 		                refusal);

@@ -9,7 +9,10 @@
  * Random bytes come from getrandom(), because libgcrypt's generator ends the
  * process when it cannot get any.  It also does when it finds no memory for a
  * digest, which deriving a key needs for each iteration: so there is a reserve for
- * small blocks, which are given back at once.
+ * small blocks, which are given back at once.  And it does when it finds none while
+ * it starts, when nobody can give it functions of his own yet: so a piece ten times
+ * as large as what it takes is looked for before.  Only another thread could take
+ * that meanwhile.
  */
 #include <errno.h>
 #include <gcrypt.h>
@@ -29,6 +32,9 @@
  * same time without memory. */
 #define RESERVE_SIZE  128u
 #define RESERVE_COUNT 64u
+
+/* It takes about 6 KiB to start. */
+#define START_SIZE (64u * 1024)
 
 /* For anything, as malloc()'s. */
 #define BLOCK_ALIGNMENT 16
@@ -93,7 +99,28 @@ static void *resize_memory(void *memory, size_t size)
 }
 
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
-static bool init_done;
+static atomic_bool init_done;
+
+/*
+ * With the first key that a cipher gets libgcrypt tests it.  Where there is no memory
+ * for that, no key is accepted from then on: so it happens now.
+ */
+static void test_ciphers(void)
+{
+	static const int algos[] = { GCRY_CIPHER_AES128, GCRY_CIPHER_SERPENT128,
+		                     GCRY_CIPHER_TWOFISH128,
+		                     GCRY_CIPHER_CAST5 };
+	static const uint8_t key[16];
+
+	for (size_t i = 0; i < QCF_ARRAY_LEN(algos); i++) {
+		gcry_cipher_hd_t hd = NULL;
+
+		if (gcry_cipher_open(&hd, algos[i], GCRY_CIPHER_MODE_ECB, 0) ==
+		    0)
+			(void)gcry_cipher_setkey(hd, key, sizeof(key));
+		gcry_cipher_close(hd);
+	}
+}
 
 static void init_gcrypt(void)
 {
@@ -110,11 +137,26 @@ static void init_gcrypt(void)
 		gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
 		gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
 	}
+	test_ciphers();
 	init_done = true;
+}
+
+/* Volatile, or the compiler leaves both calls out. */
+static bool has_memory_to_start(void)
+{
+	void *volatile memory = malloc(START_SIZE);
+	bool is_there = memory != NULL;
+
+	free(memory);
+	return is_there;
 }
 
 int qcf_crypt_lib_init(struct qcowfmt_error **errp)
 {
+	if (init_done)
+		return 0;
+	if (!has_memory_to_start())
+		return qcf_fail_oom(errp);
 	pthread_once(&init_once, init_gcrypt);
 	if (init_done)
 		return 0;
@@ -148,6 +190,20 @@ int qcf_hash_algo(const char *name)
 size_t qcf_hash_len(int algo)
 {
 	return gcry_md_get_algo_dlen(algo);
+}
+
+int qcf_hash_bytes(int algo, const void *bytes, size_t len, uint8_t *digest,
+                   struct qcowfmt_error **errp)
+{
+	gcry_md_hd_t md;
+	gcry_error_t error = gcry_md_open(&md, algo, 0);
+
+	if (error != 0)
+		return qcf_crypt_fail(errp, error, "opening a hash");
+	gcry_md_write(md, bytes, len);
+	memcpy(digest, gcry_md_read(md, algo), qcf_hash_len(algo));
+	gcry_md_close(md);
+	return 0;
 }
 
 int qcf_crypt_fail(struct qcowfmt_error **errp, unsigned int gcrypt_error,

@@ -9,6 +9,7 @@
 #define QCF_CRYPT_LIB_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "error.h"
 
@@ -24,6 +25,11 @@ int qcf_crypt_lib_init(struct qcowfmt_error **errp);
 /* libgcrypt's number of a hash by its name, or 0 if this build lacks it. */
 int qcf_hash_algo(const char *name);
 size_t qcf_hash_len(int algo);
+
+/* digest has qcf_hash_len() bytes.  gcry_md_hash_buffer() cannot fail: for some
+ * hashes it ends the process if there is no memory. */
+int qcf_hash_bytes(int algo, const void *bytes, size_t len, uint8_t *digest,
+                   struct qcowfmt_error **errp);
 
 /* Raise the error of a libgcrypt call; returns the negative errno. */
 int qcf_crypt_fail(struct qcowfmt_error **errp, unsigned int gcrypt_error,

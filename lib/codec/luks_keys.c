@@ -32,10 +32,14 @@ int qcf_kdf_derive(const struct qcf_kdf *kdf, const void *secret,
                    size_t secret_len, uint8_t *key, size_t key_len,
                    struct qcowfmt_error **errp)
 {
-	gcry_error_t error = gcry_kdf_derive(
-		secret, secret_len, GCRY_KDF_PBKDF2, qcf_hash_algo(kdf->hash),
-		kdf->salt, kdf->salt_len, kdf->iterations, key_len, key);
+	gcry_error_t error;
+	int ret = qcf_crypt_lib_init(errp);
 
+	if (ret < 0)
+		return ret;
+	error = gcry_kdf_derive(secret, secret_len, GCRY_KDF_PBKDF2,
+	                        qcf_hash_algo(kdf->hash), kdf->salt,
+	                        kdf->salt_len, kdf->iterations, key_len, key);
 	return error == 0 ? 0 : qcf_crypt_fail(errp, error, "deriving a key");
 }
 

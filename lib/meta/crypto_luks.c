@@ -25,8 +25,12 @@ int qcf_luks_check_supported(const struct qcf_luks_header *h,
                              struct qcowfmt_error **errp)
 {
 	struct qcf_cipher_spec spec = qcf_luks_spec(h);
-	const char *refusal = qcf_cipher_refusal(&spec);
+	const char *refusal;
+	int ret = qcf_crypt_lib_init(errp);
 
+	if (ret < 0)
+		return ret;
+	refusal = qcf_cipher_refusal(&spec);
 	if (refusal == NULL && qcf_hash_algo(h->hash) == 0)
 		refusal = "the hash of the key slots is not known";
 	if (refusal == NULL)

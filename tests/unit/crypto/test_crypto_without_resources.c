@@ -231,6 +231,26 @@ START_TEST(calls_fail_and_succeed_again)
 
 END_TEST
 
+/* Where libgcrypt is linked statically its own requests fail, too. */
+START_TEST(libgcrypt_starts_later)
+{
+	struct qcowfmt_error *error = NULL;
+
+	faults.calls = 0;
+	faults.sticky = true;
+	faults.nth = 1;
+
+	int ret = qcf_crypt_lib_init(&error);
+
+	faults.nth = 0;
+	ck_assert_int_eq(ret, -ENOMEM);
+	ck_assert_int_eq(qcowfmt_error_code(error), QCOWFMT_ERR_NO_MEMORY);
+	qcowfmt_error_free(error);
+	ck_assert_int_eq(qcf_crypt_lib_init(NULL), 0);
+}
+
+END_TEST
+
 /* More threads than handles would open one more. */
 START_TEST(ciphers_without_handles_fail)
 {
@@ -239,7 +259,8 @@ START_TEST(ciphers_without_handles_fail)
 	struct qcf_cipher *cipher = NULL;
 	uint8_t key[32] = { 0 };
 
-	for (uint64_t nth = 1; nth <= 5; nth++) {
+	ck_assert_int_eq(qcf_crypt_lib_init(NULL), 0);
+	for (uint64_t nth = 1; nth <= 6; nth++) {
 		faults.calls = 0;
 		faults.nth = nth;
 		ck_assert_int_eq(qcf_cipher_new(&spec, key, &cipher, NULL),
@@ -255,6 +276,8 @@ END_TEST
 
 static void add_tests(TCase *tcase)
 {
+	/* First, for a process that is not forked for each. */
+	tcase_add_test(tcase, libgcrypt_starts_later);
 	tcase_add_loop_test(tcase, calls_fail_and_succeed_again, 0,
 	                    (int)QCF_ARRAY_LEN(calls));
 	tcase_add_test(tcase, ciphers_without_handles_fail);
