@@ -507,7 +507,8 @@ int qcowfmt_open(struct qcowfmt_storage *storage,
  * The handle is gone afterwards whatever the result.  Returns 0 only if
  * everything written is stable; a negative errno value means that data written
  * since the last successful flush may be lost.  NULL is allowed and does
- * nothing.  No other call on the image may be running or follow.  Since 0.1.
+ * nothing.  Queues of the image that are left end as by qcowfmt_queue_free().  No
+ * other call on the image or its queues may be running or follow.  Since 0.1.
  */
 int qcowfmt_close(struct qcowfmt_image *image, struct qcowfmt_error **errp);
 
@@ -595,6 +596,150 @@ int qcowfmt_discard(struct qcowfmt_image *image, uint64_t guest_offset,
  * flushes share their work.  On a read-only image it does nothing.  Since 0.1.
  */
 int qcowfmt_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp);
+
+/* ------------------------------------------------------------------ queues */
+
+/*
+ * A queue takes guest requests without waiting for them, and hands out their
+ * results in the order in which they are known.
+ *
+ * An image can have many queues.  A queue is used by one thread at a time, and
+ * may start threads of its own.  Requests that are in a queue together, or in
+ * several, have no order: whoever needs one waits for the completion of the first
+ * before making the second.  Buffers belong to the queue until then.
+ */
+struct qcowfmt_queue;
+
+struct qcowfmt_queue_options {
+	size_t struct_size;
+	uint32_t depth;   /* requests that the queue has room for: 1 ... 4096,
+			   * 0 = 128 */
+	uint32_t workers; /* threads that it may start, for what cannot be left
+			   * to the kernel: 1 ... 64, 0 = 8 */
+	uint32_t flags;   /* QCOWFMT_QUEUE_* */
+	uint32_t reserved;
+};
+
+/* Do without io_uring. */
+#define QCOWFMT_QUEUE_NO_URING 0x1u
+
+/* What became of a request. */
+struct qcowfmt_completion {
+	uint64_t user_data;          /* as given with the request */
+	struct qcowfmt_error *error; /* the caller's to free; NULL on success */
+	int32_t result;              /* 0 or a negative errno value */
+	uint32_t reserved;
+};
+
+/*
+ * qcowfmt_queue_new - a queue for the requests of one thread
+ *
+ * Where the library is built with liburing and the system allows it, transfers of
+ * data whose place is known go to the kernel; everything else, or everything, is
+ * done by threads.  Which it is makes no difference but in speed.
+ *
+ * Errors: -EBUSY and QCOWFMT_ERR_LIMIT if the image has 64 queues.  The caller
+ * owns *queue and ends it with qcowfmt_queue_free(); qcowfmt_close() ends the
+ * queues that are left.  Since 0.1.
+ */
+int qcowfmt_queue_new(struct qcowfmt_image *image,
+                      const struct qcowfmt_queue_options *options,
+                      struct qcowfmt_queue **queue,
+                      struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_queue_free - end a queue
+ *
+ * Requests that have not begun never do, those that have are waited for, and
+ * completions that were not reaped are dropped: whether such a request was done
+ * is not known.  No buffer is used afterwards.  NULL is allowed.  Since 0.1.
+ */
+void qcowfmt_queue_free(struct qcowfmt_queue *queue);
+
+/*
+ * qcowfmt_queue_pread, qcowfmt_queue_preadv, qcowfmt_queue_pwrite,
+ * qcowfmt_queue_pwritev, qcowfmt_queue_write_zeroes, qcowfmt_queue_discard,
+ * qcowfmt_queue_flush - put a request into a queue
+ *
+ * The request is what the function of the same name without "queue_" does.  It
+ * begins with the next qcowfmt_queue_submit() or qcowfmt_queue_reap(), so that many
+ * can begin together, and ends as a completion with user_data, which is the only
+ * way in which it fails.  A flush covers the requests whose completions were
+ * reaped before it was put in.  Buffers stay as they are until the completion;
+ * a vector itself, of at most 1024 elements, is copied.
+ *
+ * Returns 0; -EAGAIN and QCOWFMT_ERR_LIMIT if the queue is full of requests whose
+ * completions have not been reaped; -EINVAL for a bad vector or unknown flags.
+ * Then there is no completion.  Since 0.1.
+ */
+int qcowfmt_queue_pread(struct qcowfmt_queue *queue, void *buffer, size_t len,
+                        uint64_t guest_offset, uint64_t user_data,
+                        struct qcowfmt_error **errp);
+int qcowfmt_queue_preadv(struct qcowfmt_queue *queue, const struct iovec *iov,
+                         int iovcnt, uint64_t guest_offset, uint64_t user_data,
+                         struct qcowfmt_error **errp);
+int qcowfmt_queue_pwrite(struct qcowfmt_queue *queue, const void *buffer,
+                         size_t len, uint64_t guest_offset, uint64_t user_data,
+                         struct qcowfmt_error **errp);
+int qcowfmt_queue_pwritev(struct qcowfmt_queue *queue, const struct iovec *iov,
+                          int iovcnt, uint64_t guest_offset, uint64_t user_data,
+                          struct qcowfmt_error **errp);
+int qcowfmt_queue_write_zeroes(struct qcowfmt_queue *queue,
+                               uint64_t guest_offset, uint64_t len,
+                               uint32_t flags, uint64_t user_data,
+                               struct qcowfmt_error **errp);
+int qcowfmt_queue_discard(struct qcowfmt_queue *queue, uint64_t guest_offset,
+                          uint64_t len, uint64_t user_data,
+                          struct qcowfmt_error **errp);
+int qcowfmt_queue_flush(struct qcowfmt_queue *queue, uint64_t user_data,
+                        struct qcowfmt_error **errp);
+
+/*
+ * qcowfmt_queue_submit - begin the requests that were put into a queue
+ *
+ * Does not wait for any of them, but transfers between memory and the page cache
+ * may be done meanwhile.  Since 0.1.
+ */
+void qcowfmt_queue_submit(struct qcowfmt_queue *queue);
+
+/*
+ * qcowfmt_queue_reap - take completions out of a queue
+ *
+ * Begins what was put in, as qcowfmt_queue_submit() does.  Fills up to max
+ * completions.  If there is none yet, but requests are in the queue, it waits for
+ * one at most timeout milliseconds, without end if that is negative.
+ *
+ * Returns how many there are, 0 if the time is up or the queue is empty.  It
+ * does not fail.  Since 0.1.
+ */
+int qcowfmt_queue_reap(struct qcowfmt_queue *queue,
+                       struct qcowfmt_completion *completions, int max,
+                       int timeout);
+
+/*
+ * qcowfmt_queue_cancel - take back the requests that have not begun
+ *
+ * They complete with -ECANCELED and QCOWFMT_ERR_CANCELLED.  Those that have begun
+ * go on.  Since 0.1.
+ */
+void qcowfmt_queue_cancel(struct qcowfmt_queue *queue);
+
+/*
+ * qcowfmt_queue_event_fd - a descriptor that tells when there is something to reap
+ *
+ * It is readable, for poll() and the like, as long as completions can be reaped;
+ * now and then also when there is none.  It belongs to the queue: nothing else is
+ * to be done with it.  What was put in has to be submitted before waiting.  The
+ * same descriptor each time.  Since 0.1.
+ */
+int qcowfmt_queue_event_fd(struct qcowfmt_queue *queue);
+
+/*
+ * qcowfmt_queue_uses_uring - whether a queue has the use of io_uring
+ *
+ * Returns 1 if it does, 0 if all is done by threads.  Since 0.1.
+ */
+int qcowfmt_queue_uses_uring(const struct qcowfmt_queue *queue);
 
 /* --------------------------------------------------------------------- map */
 

@@ -3,10 +3,8 @@
 #include <errno.h>
 
 #include "describe.h"
-#include "read.h"
-#include "write.h"
+#include "guest_io.h"
 #include "write_compressed.h"
-#include "zero_discard.h"
 
 static int vector_len(const struct iovec *iov, int iovcnt, uint64_t *len,
                       struct qcowfmt_error **errp)
@@ -22,19 +20,12 @@ int qcowfmt_preadv(struct qcowfmt_image *image, const struct iovec *iov,
                    int iovcnt, uint64_t guest_offset,
                    struct qcowfmt_error **errp)
 {
-	struct qcf_request request;
 	uint64_t len = 0;
 	int ret = vector_len(iov, iovcnt, &len, errp);
 
-	if (ret < 0)
-		return ret;
-	qcf_request_begin_read(&request, image);
-	ret = qcf_image_check_range(image, guest_offset, len, errp);
-	if (ret == 0)
-		ret = qcf_read_request(image, iov, iovcnt, guest_offset, len,
-		                       errp);
-	qcf_request_end(&request);
-	return ret;
+	return ret < 0 ? ret
+	               : qcf_guest_read(image, iov, iovcnt, guest_offset, len,
+	                                errp);
 }
 
 int qcowfmt_pread(struct qcowfmt_image *image, void *buffer, size_t len,
@@ -49,20 +40,12 @@ int qcowfmt_pwritev(struct qcowfmt_image *image, const struct iovec *iov,
                     int iovcnt, uint64_t guest_offset,
                     struct qcowfmt_error **errp)
 {
-	struct qcf_request request;
 	uint64_t len = 0;
 	int ret = vector_len(iov, iovcnt, &len, errp);
 
-	if (ret < 0)
-		return ret;
-	ret = qcf_request_begin_write(&request, image, errp);
-	if (ret < 0)
-		return ret;
-	ret = qcf_image_check_range(image, guest_offset, len, errp);
-	if (ret == 0)
-		ret = qcf_write(&request, iov, iovcnt, guest_offset, len, errp);
-	qcf_request_end(&request);
-	return ret;
+	return ret < 0 ? ret
+	               : qcf_guest_write(image, iov, iovcnt, guest_offset, len,
+	                                 errp);
 }
 
 int qcowfmt_pwrite(struct qcowfmt_image *image, const void *buffer, size_t len,
@@ -98,38 +81,19 @@ int qcowfmt_write_zeroes(struct qcowfmt_image *image, uint64_t guest_offset,
                          uint64_t len, uint32_t flags,
                          struct qcowfmt_error **errp)
 {
-	struct qcf_request request;
-	int ret;
-
 	if ((flags & ~QCOWFMT_ZERO_MAY_UNMAP) != 0)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "unknown write-zeroes flags 0x%x",
 		                flags & ~QCOWFMT_ZERO_MAY_UNMAP);
-	ret = qcf_request_begin_write(&request, image, errp);
-	if (ret < 0)
-		return ret;
-	ret = qcf_image_check_range(image, guest_offset, len, errp);
-	if (ret == 0)
-		ret = qcf_write_zeroes(&request, guest_offset, len,
-		                       (flags & QCOWFMT_ZERO_MAY_UNMAP) != 0,
-		                       errp);
-	qcf_request_end(&request);
-	return ret;
+	return qcf_guest_write_zeroes(image, guest_offset, len,
+	                              (flags & QCOWFMT_ZERO_MAY_UNMAP) != 0,
+	                              errp);
 }
 
 int qcowfmt_discard(struct qcowfmt_image *image, uint64_t guest_offset,
                     uint64_t len, struct qcowfmt_error **errp)
 {
-	struct qcf_request request;
-	int ret = qcf_request_begin_write(&request, image, errp);
-
-	if (ret < 0)
-		return ret;
-	ret = qcf_image_check_range(image, guest_offset, len, errp);
-	if (ret == 0)
-		ret = qcf_discard(&request, guest_offset, len, errp);
-	qcf_request_end(&request);
-	return ret;
+	return qcf_guest_discard(image, guest_offset, len, errp);
 }
 
 int qcowfmt_flush(struct qcowfmt_image *image, struct qcowfmt_error **errp)

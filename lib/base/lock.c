@@ -74,3 +74,8 @@ void qcf_cond_broadcast(struct qcf_cond *cond)
 {
 	pthread_cond_broadcast(&cond->cond);
 }
+
+void qcf_cond_signal(struct qcf_cond *cond)
+{
+	pthread_cond_signal(&cond->cond);
+}

@@ -36,6 +36,8 @@ void qcf_cond_wait(struct qcf_cond *cond, struct qcf_mutex *mutex);
 void qcf_cond_wait_for(struct qcf_cond *cond, struct qcf_mutex *mutex,
                        uint32_t milliseconds);
 void qcf_cond_broadcast(struct qcf_cond *cond);
+/* Wake one of the threads that wait. */
+void qcf_cond_signal(struct qcf_cond *cond);
 
 static inline struct qcf_mutex *qcf_guard_enter(struct qcf_mutex *mutex)
 {

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include "checked.h"
 #include "extent.h"
 #include "map.h"
 
@@ -25,6 +26,34 @@ static int lookup_in_layer(struct qcf_layer *layer, uint64_t guest_offset,
 		.copied = layer->writable,
 	};
 	return 0;
+}
+
+bool qcf_extent_peek(struct qcowfmt_image *image, uint64_t guest_offset,
+                     uint64_t len, struct qcf_extent *extent)
+{
+	extent->depth = 0;
+	extent->run = (struct qcf_run){ .length = len };
+	for (uint32_t i = 0; i < image->layer_count; i++) {
+		struct qcf_layer *layer = image->layers[i];
+		uint64_t size = layer->virtual_size;
+
+		if (guest_offset >= size)
+			break;
+		if (!qcf_range_within(guest_offset, len, size))
+			return false;
+		if (layer->meta == NULL)
+			(void)lookup_in_layer(layer, guest_offset, len,
+			                      &extent->run, NULL);
+		else if (!qcf_map_peek(layer->meta, guest_offset, len,
+		                       &extent->run))
+			return false;
+		extent->depth = i;
+		if (extent->run.kind != QCF_UNALLOCATED ||
+		    extent->run.length < len)
+			break;
+	}
+	return extent->run.length == len &&
+	       !qcf_extent_is_left_out(image, extent);
 }
 
 int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,

@@ -21,6 +21,14 @@ int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
                       uint64_t len, uint32_t last, struct qcf_extent *extent,
                       struct qcowfmt_error **errp);
 
+/*
+ * The extent of a range inside the virtual disk, looked up in the whole chain and in
+ * memory alone, without waiting.  False if that is not enough, or if the range is
+ * more than one extent.
+ */
+bool qcf_extent_peek(struct qcowfmt_image *image, uint64_t guest_offset,
+                     uint64_t len, struct qcf_extent *extent);
+
 /* Whether nothing is known of an extent because the image below the last layer
  * was left out. */
 bool qcf_extent_is_left_out(const struct qcowfmt_image *image,

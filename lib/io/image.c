@@ -7,6 +7,7 @@
 #include "alloc.h"
 #include "checked.h"
 #include "image.h"
+#include "queue.h"
 #include "writeback.h"
 
 static atomic_uint_fast64_t images_made;
@@ -21,6 +22,7 @@ int qcf_image_new(struct qcowfmt_image **image, struct qcowfmt_error **errp)
 	*new_image = (struct qcowfmt_image){
 		.serial = atomic_fetch_add(&images_made, 1),
 	};
+	qcf_mutex_init(&new_image->queues_lock, QCF_RANK_QUEUES);
 	qcf_gate_init(&new_image->gate);
 	qcf_inflight_init(&new_image->inflight);
 	qcf_decoded_cache_init(&new_image->decoded);
@@ -48,6 +50,7 @@ static void free_image(struct qcowfmt_image *image)
 	qcf_decoded_cache_fini(&image->decoded);
 	qcf_inflight_fini(&image->inflight);
 	qcf_gate_fini(&image->gate);
+	qcf_mutex_fini(&image->queues_lock);
 	free(image);
 }
 
@@ -55,6 +58,8 @@ int qcf_image_close(struct qcowfmt_image *image, struct qcowfmt_error **errp)
 {
 	int result = 0;
 
+	while (image->queues != NULL)
+		qcf_queue_free(image->queues);
 	for (uint32_t i = 0; i < image->layer_count; i++) {
 		int ret = qcf_layer_close(image->layers[i], errp);
 
@@ -81,14 +86,11 @@ void qcf_request_begin_read(struct qcf_request *request,
 	request->slot = qcf_gate_enter(&image->gate);
 }
 
-int qcf_request_begin_write(struct qcf_request *request,
-                            struct qcowfmt_image *image,
-                            struct qcowfmt_error **errp)
+static int check_writable(const struct qcowfmt_image *image,
+                          struct qcowfmt_error **errp)
 {
-	struct qcf_layer *top = qcf_image_top(image);
-	int ret;
+	const struct qcf_layer *top = qcf_image_top(image);
 
-	*request = (struct qcf_request){ .image = image };
 	if (image->no_data)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "%s was opened without access to guest data",
@@ -96,15 +98,42 @@ int qcf_request_begin_write(struct qcf_request *request,
 	if (!top->writable)
 		return qcf_fail(errp, EROFS, QCOWFMT_ERR_READ_ONLY,
 		                "%s is opened read-only", top->storage->name);
-	/* Looked at inside: what the gate was closed for may have failed. */
-	qcf_request_begin_read(request, image);
-	ret = qcf_poison_check(qcf_layer_poison(top), errp);
+	return 0;
+}
+
+/* Looked at inside: what the gate was closed for may have failed. */
+static int check_usable(struct qcowfmt_image *image,
+                        struct qcowfmt_error **errp)
+{
+	struct qcf_layer *top = qcf_image_top(image);
+	int ret = qcf_poison_check(qcf_layer_poison(top), errp);
+
 	if (ret == 0 && top->meta != NULL)
 		ret = qcf_meta_check_usable(top->meta, errp);
+	return ret;
+}
+
+bool qcf_image_takes_writes(struct qcowfmt_image *image)
+{
+	return check_writable(image, NULL) == 0 &&
+	       check_usable(image, NULL) == 0;
+}
+
+int qcf_request_begin_write(struct qcf_request *request,
+                            struct qcowfmt_image *image,
+                            struct qcowfmt_error **errp)
+{
+	int ret = check_writable(image, errp);
+
+	*request = (struct qcf_request){ .image = image };
+	if (ret < 0)
+		return ret;
+	qcf_request_begin_read(request, image);
+	ret = check_usable(image, errp);
 	if (ret == 0)
 		return 0;
 	qcf_request_end(request);
-	return qcf_wrap(errp, top->storage->name, ret);
+	return qcf_wrap(errp, qcf_image_top(image)->storage->name, ret);
 }
 
 void qcf_request_begin_both(struct qcf_request *first,

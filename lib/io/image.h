@@ -15,6 +15,8 @@
 #include "inflight.h"
 #include "layer.h"
 
+struct qcowfmt_queue;
+
 struct qcowfmt_image {
 	uint64_t serial; /* in which order images of the process were made */
 	struct qcf_layer **layers;
@@ -29,6 +31,11 @@ struct qcowfmt_image {
 	struct qcf_budget budget;
 	struct qcf_decoded_cache decoded; /* of all layers */
 	struct qcf_compressor compressor; /* the level is for layers[0] */
+
+	/* guarded by queues_lock */
+	struct qcf_mutex queues_lock;
+	struct qcowfmt_queue *queues; /* linked by next */
+	uint32_t queue_count;
 };
 
 static inline struct qcf_layer *qcf_image_top(const struct qcowfmt_image *image)
@@ -72,6 +79,9 @@ void qcf_image_abandon(struct qcowfmt_image *image);
 int qcf_request_begin_write(struct qcf_request *request,
                             struct qcowfmt_image *image,
                             struct qcowfmt_error **errp);
+/* Whether it would let a request in; to be asked inside the gate. */
+bool qcf_image_takes_writes(struct qcowfmt_image *image);
+
 void qcf_request_begin_read(struct qcf_request *request,
                             struct qcowfmt_image *image);
 void qcf_request_end(struct qcf_request *request);

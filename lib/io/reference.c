@@ -207,13 +207,11 @@ static int open_by_callback(const struct qcf_reference_rules *rules,
 	int ret = rules->callback(rules->opaque, &reference, storage, &chosen);
 
 	if (ret < 0)
-		return qcf_fail(errp, -ret, QCOWFMT_ERR_REFUSED,
-		                "%s: %s '%s' was refused by the reference "
-		                "callback: %s",
-		                w->layer->storage->name, w->what, w->name,
-		                strerrordesc_np(-ret) == NULL
-		                        ? "unknown error"
-		                        : strerrordesc_np(-ret));
+		return qcf_fail_because(errp, -ret, QCOWFMT_ERR_REFUSED,
+		                        "%s: %s '%s' was refused by the "
+		                        "reference callback",
+		                        w->layer->storage->name, w->what,
+		                        w->name);
 	if (*storage == NULL)
 		return qcf_fail(errp, EINVAL, QCOWFMT_ERR_USAGE,
 		                "the reference callback supplied no storage "

@@ -16,16 +16,23 @@
 
 #include "gate.h"
 
+/* How often whoever closes the gate looks after requests without a thread. */
+#define SETTLE_MSEC 1u
+
 void qcf_gate_init(struct qcf_gate *gate)
 {
-	for (int i = 0; i < QCF_GATE_SLOTS; i++)
+	for (int i = 0; i < QCF_GATE_SLOTS + QCF_GATE_RESERVED; i++)
 		atomic_init(&gate->slots[i].epoch, 0);
 	atomic_init(&gate->epoch, 1);
+	atomic_init(&gate->slot_count, QCF_GATE_SLOTS);
 	atomic_init(&gate->closed, false);
 	atomic_init(&gate->empty, false);
 	atomic_init(&gate->waiters, 0);
 	qcf_mutex_init(&gate->lock, QCF_RANK_GATE);
 	qcf_cond_init(&gate->cond);
+	gate->settle = NULL;
+	for (int i = 0; i < QCF_GATE_RESERVED; i++)
+		gate->reserved[i] = false;
 }
 
 void qcf_gate_fini(struct qcf_gate *gate)
@@ -114,19 +121,102 @@ void qcf_gate_renew(struct qcf_gate *gate, struct qcf_gate_slot *slot)
 
 uint64_t qcf_gate_oldest(struct qcf_gate *gate)
 {
+	unsigned int count = atomic_load(&gate->slot_count);
 	uint64_t oldest = UINT64_MAX;
 
 	/* A slot may be taken all the same, by somebody who is about to find the
 	 * gate closed. */
 	if (atomic_load(&gate->empty))
 		return UINT64_MAX;
-	for (int i = 0; i < QCF_GATE_SLOTS; i++) {
+	for (unsigned int i = 0; i < count; i++) {
 		uint64_t epoch = atomic_load(&gate->slots[i].epoch);
 
 		if (epoch != 0 && epoch < oldest)
 			oldest = epoch;
 	}
 	return oldest;
+}
+
+struct qcf_gate_slot *qcf_gate_reserve(struct qcf_gate *gate)
+{
+	QCF_GUARD(&gate->lock);
+
+	for (unsigned int i = 0; i < QCF_GATE_RESERVED; i++) {
+		if (gate->reserved[i])
+			continue;
+		gate->reserved[i] = true;
+		if (atomic_load(&gate->slot_count) <= QCF_GATE_SLOTS + i)
+			atomic_store(&gate->slot_count, QCF_GATE_SLOTS + i + 1);
+		return &gate->slots[QCF_GATE_SLOTS + i];
+	}
+	return NULL;
+}
+
+void qcf_gate_unreserve(struct qcf_gate *gate, struct qcf_gate_slot *slot)
+{
+	QCF_GUARD(&gate->lock);
+
+	gate->reserved[slot - gate->slots - QCF_GATE_SLOTS] = false;
+}
+
+bool qcf_gate_try_enter(struct qcf_gate *gate, struct qcf_gate_slot *slot)
+{
+	atomic_store(&slot->epoch, atomic_load(&gate->epoch));
+	if (!atomic_load(&gate->closed))
+		return true;
+	/* The closer may have seen it taken. */
+	give_back(gate, slot);
+	return false;
+}
+
+bool qcf_gate_is_stale(struct qcf_gate *gate, const struct qcf_gate_slot *slot)
+{
+	return atomic_load(&slot->epoch) != atomic_load(&gate->epoch);
+}
+
+void qcf_gate_set_settle(struct qcf_gate *gate, qcf_gate_settle settle,
+                         void *opaque)
+{
+	QCF_GUARD(&gate->lock);
+
+	gate->settle = settle;
+	gate->settle_opaque = opaque;
+}
+
+/* Leave for requests that are over; false if none without a thread runs. */
+static bool settle(struct qcf_gate *gate)
+{
+	qcf_gate_settle call = gate->settle;
+	void *opaque = gate->settle_opaque;
+	bool some;
+
+	if (call == NULL)
+		return false;
+	qcf_mutex_unlock(&gate->lock);
+	some = call(opaque);
+	qcf_mutex_lock(&gate->lock);
+	return some;
+}
+
+/*
+ * Wait for the requests that are running.  Those with a thread say when they
+ * leave.  Those without end without a word, and nobody but the caller may look:
+ * while there are any, it looks at short intervals.  The gate is closed, so there
+ * are no new ones.
+ */
+static void wait_for_requests(struct qcf_gate *gate)
+{
+	while (qcf_gate_oldest(gate) != UINT64_MAX) {
+		bool some = settle(gate);
+
+		if (qcf_gate_oldest(gate) == UINT64_MAX)
+			return;
+		if (some)
+			qcf_cond_wait_for(&gate->cond, &gate->lock,
+			                  SETTLE_MSEC);
+		else
+			qcf_cond_wait(&gate->cond, &gate->lock);
+	}
 }
 
 void qcf_gate_close(struct qcf_gate *gate)
@@ -136,8 +226,7 @@ void qcf_gate_close(struct qcf_gate *gate)
 	while (atomic_load(&gate->closed))
 		qcf_cond_wait(&gate->cond, &gate->lock);
 	atomic_store(&gate->closed, true);
-	while (qcf_gate_oldest(gate) != UINT64_MAX)
-		qcf_cond_wait(&gate->cond, &gate->lock);
+	wait_for_requests(gate);
 	atomic_store(&gate->empty, true);
 	atomic_fetch_sub(&gate->waiters, 1);
 }

@@ -514,6 +514,21 @@ int qcf_storage_lock(struct qcowfmt_storage *s, enum qcf_storage_lock lock,
 	return ret;
 }
 
+int qcf_storage_transfer_fd(struct qcowfmt_storage *s, bool is_write,
+                            const struct iovec *iov, int iovcnt,
+                            uint64_t offset, uint64_t len)
+{
+	if (s->verbs->transfer_fd == NULL || (is_write && !s->writable) ||
+	    !qcf_range_within(offset, len, INT64_MAX))
+		return -ENOTSUP;
+	return s->verbs->transfer_fd(s, is_write, iov, iovcnt, offset);
+}
+
+void qcf_storage_transferred(struct qcowfmt_storage *s)
+{
+	s->verbs->transferred(s);
+}
+
 bool qcf_storage_is_same(const struct qcowfmt_storage *a,
                          const struct qcowfmt_storage *b)
 {

@@ -84,6 +84,15 @@ struct qcf_storage_verbs {
 	/* Change the lock held (from any to any).  NULL: nothing to lock. */
 	int (*lock)(struct qcowfmt_storage *s, enum qcf_storage_lock lock,
 	            struct qcowfmt_error **errp);
+	/* A descriptor on which the kernel can be asked for a transfer at the same
+	 * offset, in place of preadv or pwritev; -ENOTSUP (no error object) if
+	 * the transfer needs more than that.  Does not wait.  After a write,
+	 * and before it counts as done, transferred is called.  NULL: there is
+	 * no such descriptor. */
+	int (*transfer_fd)(struct qcowfmt_storage *s, bool is_write,
+	                   const struct iovec *iov, int iovcnt,
+	                   uint64_t offset);
+	void (*transferred)(struct qcowfmt_storage *s);
 	void (*close)(struct qcowfmt_storage *s);
 };
 
@@ -172,6 +181,17 @@ int qcf_storage_get_allocated(struct qcowfmt_storage *s, uint64_t *bytes,
                               struct qcowfmt_error **errp) QCF_MUST_CHECK;
 int qcf_storage_lock(struct qcowfmt_storage *s, enum qcf_storage_lock lock,
                      struct qcowfmt_error **errp) QCF_MUST_CHECK;
+
+/*
+ * For transfers that the kernel makes while no thread waits for them (ring.h): a
+ * descriptor, or -ENOTSUP without an error object if the transfer has to be made
+ * by the verbs.  When a write has ended, however, qcf_storage_transferred() is
+ * called.
+ */
+int qcf_storage_transfer_fd(struct qcowfmt_storage *s, bool is_write,
+                            const struct iovec *iov, int iovcnt,
+                            uint64_t offset, uint64_t len);
+void qcf_storage_transferred(struct qcowfmt_storage *s);
 
 /* Whether two storages are the same bytes: one object, or one file. */
 bool qcf_storage_is_same(const struct qcowfmt_storage *a,

@@ -94,8 +94,8 @@ void qcf_direct_fini(struct qcf_direct *d)
 	qcf_mutex_fini(&d->mutex);
 }
 
-static bool is_aligned(const struct qcf_direct *d, const struct iovec *iov,
-                       int iovcnt, uint64_t offset)
+bool qcf_direct_is_aligned(const struct qcf_direct *d, const struct iovec *iov,
+                           int iovcnt, uint64_t offset)
 {
 	uint64_t bits = offset;
 
@@ -215,7 +215,7 @@ int64_t qcf_direct_preadv(struct qcf_direct *d, const struct iovec *iov,
 {
 	uint64_t len;
 
-	if (is_aligned(d, iov, iovcnt, offset))
+	if (qcf_direct_is_aligned(d, iov, iovcnt, offset))
 		return qcf_fd_preadv(d->fd, iov, iovcnt, offset, d->alignment);
 	if (!qcf_iov_len(iov, iovcnt, &len))
 		return -EINVAL;
@@ -386,7 +386,7 @@ int qcf_direct_pwritev(struct qcf_direct *d, const struct iovec *iov,
 		return ret;
 	if (cut)
 		ret = write_and_cut(d, iov, iovcnt, offset, len);
-	else if (is_aligned(d, iov, iovcnt, offset))
+	else if (qcf_direct_is_aligned(d, iov, iovcnt, offset))
 		ret = qcf_fd_pwritev(d->fd, iov, iovcnt, offset, d->alignment);
 	else
 		ret = write_bounced(d, iov, iovcnt, offset, len);

@@ -33,6 +33,10 @@ struct qcf_direct {
 int qcf_direct_init(struct qcf_direct *d, int fd, bool is_device);
 void qcf_direct_fini(struct qcf_direct *d);
 
+/* Whether a transfer needs no help. */
+bool qcf_direct_is_aligned(const struct qcf_direct *d, const struct iovec *iov,
+                           int iovcnt, uint64_t offset);
+
 /* As qcf_fd_preadv() and qcf_fd_pwritev(). */
 int64_t qcf_direct_preadv(struct qcf_direct *d, const struct iovec *iov,
                           int iovcnt, uint64_t offset);

@@ -67,6 +67,17 @@ static int64_t file_preadv(struct qcowfmt_storage *s, const struct iovec *iov,
 	return qcf_fd_preadv(f->fd, iov, iovcnt, offset, 1);
 }
 
+/* The first data or hole at or after offset, or -ENXIO; or the end, from 0. */
+static int seek_to(int fd, uint64_t offset, int whence, uint64_t *found)
+{
+	off_t at = lseek(fd, (off_t)offset, whence);
+
+	if (at < 0)
+		return -errno;
+	*found = (uint64_t)at;
+	return 0;
+}
+
 static int file_get_size(struct qcowfmt_storage *s, uint64_t *size,
                          struct qcowfmt_error **errp)
 {
@@ -75,7 +86,7 @@ static int file_get_size(struct qcowfmt_storage *s, uint64_t *size,
 
 	(void)errp;
 	if (f->is_device)
-		return ioctl(f->fd, BLKGETSIZE64, size) < 0 ? -errno : 0;
+		return seek_to(f->fd, 0, SEEK_END, size);
 	if (fstat(f->fd, &st) < 0)
 		return -errno;
 	*size = (uint64_t)st.st_size;
@@ -93,17 +104,6 @@ static int file_get_allocated(struct qcowfmt_storage *s, uint64_t *bytes,
 	if (fstat(f->fd, &st) < 0)
 		return -errno;
 	*bytes = (uint64_t)st.st_blocks * 512; /* the unit of st_blocks */
-	return 0;
-}
-
-/* The first data or hole at or after offset; -ENXIO if there is none. */
-static int seek_to(int fd, uint64_t offset, int whence, uint64_t *found)
-{
-	off_t at = lseek(fd, (off_t)offset, whence);
-
-	if (at < 0)
-		return -errno;
-	*found = (uint64_t)at;
 	return 0;
 }
 
@@ -382,6 +382,28 @@ static void file_close(struct qcowfmt_storage *s)
 	free(f);
 }
 
+/*
+ * Direct writes claim their blocks until they are done, against neighbours that
+ * are read and written back with what is changed; so they are left to a thread.
+ */
+static int file_transfer_fd(struct qcowfmt_storage *s, bool is_write,
+                            const struct iovec *iov, int iovcnt,
+                            uint64_t offset)
+{
+	struct file_storage *f = of(s);
+
+	if (f->is_direct &&
+	    (is_write ||
+	     !qcf_direct_is_aligned(&f->direct, iov, iovcnt, offset)))
+		return -ENOTSUP;
+	return f->fd;
+}
+
+static void file_transferred(struct qcowfmt_storage *s)
+{
+	atomic_store(&of(s)->unsynced, true);
+}
+
 static const struct qcf_storage_verbs file_verbs = {
 	.preadv = file_preadv,
 	.pwritev = file_pwritev,
@@ -395,6 +417,8 @@ static const struct qcf_storage_verbs file_verbs = {
 	.extent = file_extent,
 	.get_allocated = file_get_allocated,
 	.lock = file_lock,
+	.transfer_fd = file_transfer_fd,
+	.transferred = file_transferred,
 	.close = file_close,
 };
 

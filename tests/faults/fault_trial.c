@@ -267,6 +267,7 @@ const struct scenario *trial_scenario(size_t index)
 		{ whole_scenarios, whole_scenario_count },
 		{ chain_scenarios, chain_scenario_count },
 		{ file_scenarios, file_scenario_count },
+		{ queue_scenarios, queue_scenario_count },
 	};
 
 	for (size_t i = 0; i < QCF_ARRAY_LEN(groups); i++) {

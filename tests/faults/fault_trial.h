@@ -131,9 +131,11 @@ struct scenario {
 
 /* The groups of scenarios. */
 extern const struct scenario guest_scenarios[], meta_scenarios[],
-	whole_scenarios[], chain_scenarios[], file_scenarios[];
+	whole_scenarios[], chain_scenarios[], file_scenarios[],
+	queue_scenarios[];
 extern const size_t guest_scenario_count, meta_scenario_count,
-	whole_scenario_count, chain_scenario_count, file_scenario_count;
+	whole_scenario_count, chain_scenario_count, file_scenario_count,
+	queue_scenario_count;
 
 /* All of them, by number; NULL behind the last. */
 const struct scenario *trial_scenario(size_t index);

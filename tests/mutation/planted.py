@@ -154,4 +154,12 @@ PLANTED = [
             "	if (c->callback == NULL || c->told > MAX_TOLD)\n",
             "	if (c->callback == NULL)\n",
             "test_claims_without_end_are_cut"),
+    Planted("queue takes a short transfer for all", "lib/io/queue_kernel.c",
+            "		if (result.value == (int32_t)r->expected) {\n",
+            "		if (result.value >= 0) {\n",
+            "test_the_kernel_may_do_less"),
+    Planted("full queue does not say so", "lib/io/queue.c",
+            "qcf_fail(errp, EAGAIN, QCOWFMT_ERR_LIMIT,",
+            "qcf_fail(errp, EBUSY, QCOWFMT_ERR_LIMIT,",
+            "test_queue_edges"),
 ]
