@@ -14,6 +14,7 @@
 #include "bitmap_content.h"
 #include "checked.h"
 #include "meta_tables.h"
+#include "zeros.h"
 
 const struct qcf_bitmap_entry *qcf_draft_stored_entry(
 	const struct qcf_draft_item *item)
@@ -127,11 +128,6 @@ static void cut(uint8_t *bytes, uint64_t bits, uint64_t size)
 		bytes[bits / 8] &= (uint8_t)(0xff >> (8 - bits % 8));
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
-}
-
 /* What a cluster will be, in w->bytes. */
 static void compose(struct writing *w, uint64_t first)
 {
@@ -166,7 +162,7 @@ static int write_cluster(struct writing *w, uint64_t index,
 	if (memcmp(w->bytes, w->old_bytes, size) == 0)
 		return 0;
 	cluster = (struct qcf_bitmap_cluster){ 0 };
-	if (!is_zero(w->bytes, size))
+	if (!qcf_is_zero(w->bytes, size))
 		ret = qcf_draft_write_new(w->draft, w->bytes, size,
 		                          &cluster.host_offset, errp);
 	*raw = qcf_bitmap_cluster_encode(cluster);

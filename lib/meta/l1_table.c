@@ -24,27 +24,37 @@ static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)
 	return qcf_l1_entry_decode(&meta->geometry, raw);
 }
 
+/* What is wrong with the offset of an entry, 0 if nothing is. */
+static uint32_t check_entry(struct qcf_meta *meta,
+                            const struct qcf_l1_entry *entry)
+{
+	uint64_t offset = entry->l2_offset;
+
+	if (offset == 0)
+		return 0;
+	if (!qcf_meta_is_cluster_offset(meta, offset))
+		return QCF_CHECK_L2_OFFSET;
+	/* Writing through a table that is other metadata, too, would change
+	 * both; writing where its entries point could hit anything. */
+	if (meta->writable && qcf_meta_is_not_only_l2(meta, offset))
+		return QCF_CHECK_OVERLAP;
+	return 0;
+}
+
 /* An entry whose offset, if it has one, can be that of an L2 table. */
 static int lookup_entry(struct qcf_meta *meta, uint64_t l1_index,
                         struct qcf_l1_entry *entry, struct qcowfmt_error **errp)
 {
-	uint64_t offset;
+	uint32_t corruption;
 
 	*entry = (struct qcf_l1_entry){ 0 };
 	if (l1_index >= meta->l1.entry_count)
 		return 0;
 	*entry = load_entry(meta, l1_index);
-	offset = entry->l2_offset;
-	if (offset == 0)
-		return 0;
-	if (!qcf_meta_is_cluster_offset(meta, offset))
-		return qcf_meta_corrupt(meta, QCF_CHECK_L2_OFFSET, offset,
-		                        errp);
-	/* Writing through a table that is other metadata, too, would change
-	 * both; writing where its entries point could hit anything. */
-	if (meta->writable && qcf_meta_is_not_only_l2(meta, offset))
-		return qcf_meta_corrupt(meta, QCF_CHECK_OVERLAP, offset, errp);
-	return 0;
+	corruption = check_entry(meta, entry);
+	return corruption == 0 ? 0
+	                       : qcf_meta_corrupt(meta, corruption,
+	                                          entry->l2_offset, errp);
 }
 
 int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
@@ -55,6 +65,16 @@ int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
 
 	*l2_offset = entry.l2_offset;
 	return ret;
+}
+
+bool qcf_l1_peek(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset)
+{
+	struct qcf_l1_entry entry = { 0 };
+
+	if (l1_index < meta->l1.entry_count)
+		entry = load_entry(meta, l1_index);
+	*l2_offset = entry.l2_offset;
+	return check_entry(meta, &entry) == 0;
 }
 
 /* Room to note one more dirty entry, so that linking a table cannot fail. */

@@ -13,6 +13,9 @@
 int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
                   struct qcowfmt_error **errp);
 
+/* The same without noting corruption, which takes I/O: false if there is some. */
+bool qcf_l1_peek(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset);
+
 /*
  * The L2 table of an L1 index, for changing: made if there is none, copied if it
  * is shared with a snapshot.  Called with no lock held.

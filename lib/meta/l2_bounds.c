@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "meta.h"
+#include "zeros.h"
 
 /* ------------------------------------------------------------------ repeats */
 
@@ -78,11 +78,6 @@ int qcf_l2_check_repeats(struct qcf_meta *meta, struct qcowfmt_error **errp)
 
 /* -------------------------------------------------------------------- holes */
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
-}
-
 /* To the end of the file, so that a hole is asked for once. */
 static void ask_for_hole(struct qcf_meta *meta, uint64_t host_offset)
 {
@@ -103,7 +98,7 @@ static void ask_for_hole(struct qcf_meta *meta, uint64_t host_offset)
 void qcf_l2_note_zeros(struct qcf_meta *meta, uint64_t host_offset,
                        const void *bytes, size_t len)
 {
-	if (meta->writable || !is_zero(bytes, len))
+	if (meta->writable || !qcf_is_zero(bytes, len))
 		return;
 	if (atomic_fetch_add(&meta->l2_bounds.zeros, len) + len >=
 	    QCF_ASK_FOR_HOLES_FROM)

@@ -35,11 +35,9 @@ static int load_entries(struct qcf_meta *meta, uint64_t slice_offset,
                         struct qcf_slice *slice, uint64_t count,
                         struct qcf_l2_raw *entries, struct qcowfmt_error **errp)
 {
-	int ret;
+	int ret = qcf_cache_pin(&meta->l2_cache, slice_offset, &slice->block,
+	                        errp);
 
-	if (peek(meta, slice_offset, slice, count, entries))
-		return 0;
-	ret = qcf_cache_pin(&meta->l2_cache, slice_offset, &slice->block, errp);
 	if (ret < 0)
 		return ret;
 	/* Entries of two words must not change between them. */
@@ -65,16 +63,12 @@ static struct qcf_slice slice_at(const struct qcf_geometry *g,
 }
 
 /* With a data file a cluster can be in one place only. */
-static int check_data_file(struct qcf_meta *meta, uint64_t guest_offset,
-                           const struct qcf_run *run,
-                           struct qcowfmt_error **errp)
+static bool is_misplaced(const struct qcf_geometry *g, uint64_t guest_offset,
+                         const struct qcf_run *run)
 {
-	if (!meta->geometry.data_file ||
-	    (run->kind != QCF_DATA && run->kind != QCF_ZERO_ALLOCATED) ||
-	    run->host_offset == guest_offset)
-		return 0;
-	return qcf_meta_corrupt(meta, QCF_CHECK_DATA_FILE_OFFSET,
-	                        run->host_offset, errp);
+	return g->data_file &&
+	       (run->kind == QCF_DATA || run->kind == QCF_ZERO_ALLOCATED) &&
+	       run->host_offset != guest_offset;
 }
 
 /* Whether the run begins in a hole, which is as long as can be told. */
@@ -98,10 +92,15 @@ static bool is_hole(struct qcf_meta *meta, uint64_t l2_offset,
 	return true;
 }
 
-/* The run inside one L2 table, in at most MAX_ENTRIES entries of one slice. */
-static int lookup_in_table(struct qcf_meta *meta, uint64_t l2_offset,
-                           uint64_t guest_offset, uint64_t len,
-                           struct qcf_run *run, struct qcowfmt_error **errp)
+/*
+ * The run inside one L2 table, in at most MAX_ENTRIES entries of one slice.  From
+ * memory only, what is not there, or makes no sense, is -EAGAIN without an error
+ * object.
+ */
+static int lookup_in_table(struct qcf_meta *meta, bool from_memory,
+                           uint64_t l2_offset, uint64_t guest_offset,
+                           uint64_t len, struct qcf_run *run,
+                           struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
 	struct qcf_l2_raw entries[MAX_ENTRIES];
@@ -109,49 +108,62 @@ static int lookup_in_table(struct qcf_meta *meta, uint64_t l2_offset,
 	uint64_t in_cluster = qcf_offset_in_cluster(g, guest_offset);
 	struct qcf_slice slice = slice_at(g, l2_index);
 	uint64_t want = qcf_clusters_for(g, in_cluster + len);
+	uint64_t slice_offset = l2_offset + qcf_slice_offset(g, l2_index);
 	uint32_t corruption;
-	int ret;
 
 	want = QCF_MIN(want, slice.count);
 	want = QCF_MIN(want, (uint64_t)MAX_ENTRIES);
-	ret = load_entries(meta, l2_offset + qcf_slice_offset(g, l2_index),
-	                   &slice, want, entries, errp);
-	if (ret < 0)
-		return ret;
+	if (!peek(meta, slice_offset, &slice, want, entries)) {
+		int ret = from_memory ? -EAGAIN
+		                      : load_entries(meta, slice_offset, &slice,
+		                                     want, entries, errp);
+
+		if (ret < 0)
+			return ret;
+	}
 	corruption = qcf_map_range(g, entries, want, in_cluster, len, run);
+	if (corruption == 0 && is_misplaced(g, guest_offset, run))
+		corruption = QCF_CHECK_DATA_FILE_OFFSET;
 	if (corruption != 0)
-		return qcf_meta_corrupt(meta, corruption, run->host_offset,
-		                        errp);
-	return check_data_file(meta, guest_offset, run, errp);
+		return from_memory ? -EAGAIN
+		                   : qcf_meta_corrupt(meta, corruption,
+		                                      run->host_offset, errp);
+	return 0;
 }
 
-static int lookup_piece(struct qcf_meta *meta, uint64_t guest_offset,
-                        uint64_t len, struct qcf_run *run,
-                        struct qcowfmt_error **errp)
+static int lookup_piece(struct qcf_meta *meta, bool from_memory,
+                        uint64_t guest_offset, uint64_t len,
+                        struct qcf_run *run, struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
+	uint64_t l1_index = qcf_l1_index(g, guest_offset);
 	uint64_t l2_offset;
-	int ret = qcf_l1_lookup(meta, qcf_l1_index(g, guest_offset), &l2_offset,
-	                        errp);
+	int ret = 0;
 
+	if (!from_memory)
+		ret = qcf_l1_lookup(meta, l1_index, &l2_offset, errp);
+	else if (!qcf_l1_peek(meta, l1_index, &l2_offset))
+		ret = -EAGAIN;
 	len = QCF_MIN(len, qcf_left_in_l2_table(g, guest_offset));
 	*run = (struct qcf_run){ .kind = QCF_UNALLOCATED, .length = len };
 	if (ret == 0 && l2_offset != 0 &&
 	    !is_hole(meta, l2_offset, guest_offset, len, run))
-		ret = lookup_in_table(meta, l2_offset, guest_offset, len, run,
-		                      errp);
+		ret = lookup_in_table(meta, from_memory, l2_offset,
+		                      guest_offset, len, run, errp);
 	if (ret < 0)
 		qcf_error_at_guest(errp, guest_offset);
 	return ret;
 }
 
-int qcf_map_lookup(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
-                   struct qcf_run *run, struct qcowfmt_error **errp)
+static int lookup(struct qcf_meta *meta, bool from_memory,
+                  uint64_t guest_offset, uint64_t len, struct qcf_run *run,
+                  struct qcowfmt_error **errp)
 {
 	*run = (struct qcf_run){ 0 };
 	while (run->length < len) {
 		struct qcf_run next;
-		int ret = lookup_piece(meta, guest_offset + run->length,
+		int ret = lookup_piece(meta, from_memory,
+		                       guest_offset + run->length,
 		                       len - run->length, &next,
 		                       run->length == 0 ? errp : NULL);
 
@@ -162,6 +174,18 @@ int qcf_map_lookup(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
 			break;
 	}
 	return 0;
+}
+
+int qcf_map_lookup(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
+                   struct qcf_run *run, struct qcowfmt_error **errp)
+{
+	return lookup(meta, false, guest_offset, len, run, errp);
+}
+
+bool qcf_map_peek(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
+                  struct qcf_run *run)
+{
+	return lookup(meta, true, guest_offset, len, run, NULL) == 0;
 }
 
 int qcf_map_pin(struct qcf_meta *meta, uint64_t guest_offset,

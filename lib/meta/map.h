@@ -18,6 +18,13 @@
 int qcf_map_lookup(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
                    struct qcf_run *run, struct qcowfmt_error **errp);
 
+/*
+ * The same from what is in memory, without waiting: false if that is not enough,
+ * or if what is found makes no sense.
+ */
+bool qcf_map_peek(struct qcf_meta *meta, uint64_t guest_offset, uint64_t len,
+                  struct qcf_run *run);
+
 /* A pinned slice of a private L2 table, ready to be changed. */
 struct qcf_slice {
 	struct qcf_block *block;

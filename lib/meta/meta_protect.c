@@ -66,9 +66,12 @@ static int protect_l2_tables(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	ret = qcf_overlap_reserve(&meta->overlap, QCF_OVERLAP_L2, count, errp);
 	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count; i++) {
 		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
-		uint64_t offset =
-			qcf_l1_entry_decode(&meta->geometry, raw).l2_offset;
+		uint64_t offset;
 
+		/* As most of a large disk: opening is not to take longer. */
+		if (raw.raw == 0)
+			continue;
+		offset = qcf_l1_entry_decode(&meta->geometry, raw).l2_offset;
 		if (qcf_meta_is_cluster_offset(meta, offset))
 			ret = qcf_meta_protect_l2(meta, offset, errp);
 	}

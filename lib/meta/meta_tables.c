@@ -12,6 +12,7 @@
 #include "checked.h"
 #include "meta_protect.h"
 #include "meta_tables.h"
+#include "snapshot_entry.h"
 
 int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
                         void *table, size_t len, struct qcowfmt_error **errp)
@@ -162,23 +163,62 @@ int qcf_meta_read_reftable(struct qcf_meta *meta, uint64_t ceiling,
 	return 0;
 }
 
+/* An entry is at most 40 bytes, 1 KiB of extra data and two names. */
+#define MAX_ENTRY UINT64_C(132200)
+/* Usual ones are shorter. */
+#define USUAL_ENTRY 128u
+
+static bool ends_within(const uint8_t *table, size_t len, uint32_t count)
+{
+	struct qcf_reader reader = qcf_reader_init(table, len);
+	struct qcf_snapshot_parts parts;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (!qcf_snapshot_entry_locate(&parts, &reader))
+			return false;
+	}
+	return true;
+}
+
+/* Read on until a buffer has the table's first len bytes. */
+static int read_on(struct qcf_meta *meta, uint8_t **table, size_t have,
+                   size_t len, struct qcowfmt_error **errp)
+{
+	uint8_t *larger = realloc(*table, len);
+
+	if (larger == NULL)
+		return qcf_fail_oom(errp);
+	*table = larger;
+	return qcf_storage_pread_exact(meta->storage, larger + have, len - have,
+	                               meta->header.snapshots_offset + have,
+	                               errp);
+}
+
 int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
                                  size_t *len, struct qcowfmt_error **errp)
 {
 	uint64_t offset = meta->header.snapshots_offset;
+	uint64_t count = meta->header.snapshot_count;
 	uint64_t file_size = 0;
+	uint64_t limit;
+	uint64_t wanted;
 	int ret = qcf_storage_get_size(meta->storage, &file_size, errp);
 
 	if (ret < 0)
 		return ret;
 	if (offset >= file_size)
 		return qcf_corrupt(errp, QCF_CHECK_TABLE_TRUNCATED, offset);
-	*len = QCF_MIN(file_size - offset, QCF_MAX_SNAPSHOT_TABLE);
-	/* An entry is at most 40 bytes, 1 KiB of extra data and two names. */
-	*len = QCF_MIN(*len, meta->header.snapshot_count * UINT64_C(132200));
-	*table = malloc(*len);
-	if (*table == NULL)
-		return qcf_fail_oom(errp);
-	return qcf_storage_pread_exact(meta->storage, *table, *len, offset,
-	                               errp);
+	limit = QCF_MIN(file_size - offset, QCF_MAX_SNAPSHOT_TABLE);
+	limit = QCF_MIN(limit, count * MAX_ENTRY);
+	wanted = QCF_MIN(limit, qcf_align_up(count * USUAL_ENTRY, 4096));
+	*len = 0;
+	do {
+		ret = read_on(meta, table, *len, wanted, errp);
+		if (ret < 0)
+			return ret;
+		*len = wanted;
+		wanted = QCF_MIN(limit, wanted * 2);
+	} while (*len < limit &&
+	         !ends_within(*table, *len, meta->header.snapshot_count));
+	return 0;
 }

@@ -16,8 +16,9 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
 
 /*
  * Read the snapshot table, which has no stated length: it ends with its last
- * entry.  *table gets what the file has from its start on, up to what the
- * entries can take; the caller frees it.
+ * entry.  *table, NULL before, gets what the file has from its start on, at
+ * least to there if it ends at all, and at most what the entries can take; the
+ * caller frees it, on failure too.
  */
 int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
                                  size_t *len, struct qcowfmt_error **errp);

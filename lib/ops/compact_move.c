@@ -21,7 +21,6 @@
  * for both.  Old places are not written to before 6 is stable.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "alloc.h"
 #include "checked.h"
@@ -32,6 +31,7 @@
 #include "meta_protect.h"
 #include "refcount.h"
 #include "writeback.h"
+#include "zeros.h"
 
 /* Bytes copied at a time, unless a cluster is longer. */
 #define COPY_SIZE (UINT64_C(1) << 20)
@@ -70,11 +70,6 @@ static int recrypt(struct qcf_compaction *c, uint8_t *bytes, size_t len,
 	                                    0, to, errp);
 }
 
-static bool is_all_zeros(const uint8_t *bytes, size_t len)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
-}
-
 /* Copy n clusters; nothing that was in the new place before shows. */
 static int copy(struct qcf_compaction *c, uint8_t *buffer, uint64_t from,
                 uint64_t to, uint64_t n, struct qcowfmt_error **errp)
@@ -95,7 +90,7 @@ static int copy(struct qcf_compaction *c, uint8_t *buffer, uint64_t from,
 		if (ret < 0)
 			return ret;
 	}
-	if (is_all_zeros(buffer, len))
+	if (qcf_is_zero(buffer, len))
 		return qcf_storage_zero(storage, target, len, true, errp);
 	return qcf_storage_pwrite(storage, buffer, len, target, errp);
 }

@@ -28,11 +28,10 @@
  *   - no lock is held while callbacks run or data moves.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 
 #include "convert_pipe.h"
+#include "thread.h"
 
 /* How long the calling thread waits before it looks whether to go on. */
 #define POLL_MSEC 100u
@@ -332,20 +331,14 @@ static void stop_all(struct pipe *pipe)
 	qcf_cond_broadcast(&pipe->changed);
 }
 
-/* Signals are for the threads of the application. */
 static uint32_t start_workers(struct pipe *pipe, pthread_t *threads,
                               uint32_t wanted)
 {
 	uint32_t count = 0;
-	sigset_t all;
-	sigset_t old;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (count < wanted &&
-	       pthread_create(&threads[count], NULL, worker, pipe) == 0)
+	       qcf_thread_start(&threads[count], worker, pipe))
 		count++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return count;
 }
 

@@ -24,6 +24,7 @@
 #include "l2_bounds.h"
 #include "luks_header.h"
 #include "probe.h"
+#include "zeros.h"
 
 #define PIECE 65536u /* bytes copied at once, and what holes are made of */
 
@@ -126,21 +127,15 @@ static bool is_data(struct dehydrating *d, uint64_t offset, uint64_t len)
 
 /* ------------------------------------------------------------------- copying */
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	return len == 0 ||
-	       (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
 static int put(struct dehydrating *d, uint64_t offset, const uint8_t *bytes,
                size_t len, struct qcowfmt_error **errp)
 {
 	if (offset >= d->c.file_size)
 		return 0;
 	len = (size_t)QCF_MIN(len, d->c.file_size - offset);
-	return is_zero(bytes, len) ? 0
-	                           : qcf_storage_pwrite(d->target, bytes, len,
-	                                                offset, errp);
+	return qcf_is_zero(bytes, len) ? 0
+	                               : qcf_storage_pwrite(d->target, bytes,
+	                                                    len, offset, errp);
 }
 
 /* Copy a range, as far as it is in the file. */

@@ -95,22 +95,25 @@ static int write_l1(struct qcowfmt_storage *storage,
 	return ret;
 }
 
-/* count entries that follow each other; an extended one has no subcluster yet,
- * so that the backing file shows through. */
+/*
+ * count entries that follow each other; an extended one has no subcluster yet,
+ * so that the backing file shows through.  What the entries of two neighbours
+ * differ by is the offset alone, so one is encoded and the others are counted up.
+ */
 static void fill_l2(const struct qcf_geometry *g, struct qcf_be64 *entries,
                     uint64_t data_cluster, uint64_t count)
 {
 	size_t words = g->l2_entry_size / sizeof(*entries);
+	struct qcf_mapping m = {
+		.kind = QCF_DATA,
+		.host_offset = qcf_host_offset(g, data_cluster),
+		.copied = true,
+	};
+	uint64_t first = qcf_be64_decode(qcf_l2_entry_encode(g, m).word);
 
-	for (uint64_t i = 0; i < count; i++) {
-		struct qcf_mapping m = {
-			.kind = QCF_DATA,
-			.host_offset = qcf_host_offset(g, data_cluster + i),
-			.copied = true,
-		};
-
-		entries[i * words] = qcf_l2_entry_encode(g, m).word;
-	}
+	for (uint64_t i = 0; i < count; i++)
+		entries[i * words] =
+			qcf_be64_encode(first + qcf_host_offset(g, i));
 }
 
 static int write_l2_tables(struct qcowfmt_storage *storage,
@@ -118,14 +121,16 @@ static int write_l2_tables(struct qcowfmt_storage *storage,
                            struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &p->geometry;
-	QCF_AUTO_FREE struct qcf_be64 *entries = malloc(g->cluster_size);
+	QCF_AUTO_FREE struct qcf_be64 *entries = calloc(1, g->cluster_size);
 	uint64_t left = p->data_clusters;
 	int ret = entries == NULL ? qcf_fail_oom(errp) : 0;
 
 	for (uint64_t i = 0; ret == 0 && i < p->header.l1_size; i++) {
 		uint64_t n = QCF_MIN(left, g->l2_entry_count);
 
-		memset(entries, 0, g->cluster_size);
+		/* A full table leaves nothing of the one before. */
+		if (n < g->l2_entry_count)
+			memset(entries, 0, g->cluster_size);
 		fill_l2(g, entries, first_data_cluster(p, i), n);
 		ret = qcf_storage_pwrite(storage, entries, g->cluster_size,
 		                         qcf_host_offset(g, l2_cluster(p, i)),

@@ -51,10 +51,16 @@ TESTS = {
         'there is no image before it'),
 }
 
-# Do what another function does: with a file of their own, which cannot record.
+# Do what another function does: with a file of their own, which cannot record;
+# or in a thread, with the same code, but for writes in place that the kernel does.
 LIKE = {
     'qcowfmt_create_file': 'qcowfmt_create',
     'qcowfmt_open_file': 'qcowfmt_open',
+    'qcowfmt_queue_discard': 'qcowfmt_discard',
+    'qcowfmt_queue_flush': 'qcowfmt_flush',
+    'qcowfmt_queue_pwrite': 'qcowfmt_pwrite',
+    'qcowfmt_queue_pwritev': 'qcowfmt_pwritev',
+    'qcowfmt_queue_write_zeroes': 'qcowfmt_write_zeroes',
 }
 
 # Make something new that nobody has relied on yet, and of which only the
@@ -74,7 +80,10 @@ READERS = set('''
     qcowfmt_error_message qcowfmt_format_from_name qcowfmt_format_name
     qcowfmt_get_encryption_info qcowfmt_get_info qcowfmt_get_size
     qcowfmt_inspect qcowfmt_map qcowfmt_measure qcowfmt_pread qcowfmt_preadv
-    qcowfmt_probe qcowfmt_snapshot_list qcowfmt_snapshot_list_count
+    qcowfmt_probe qcowfmt_queue_cancel qcowfmt_queue_event_fd
+    qcowfmt_queue_free qcowfmt_queue_new qcowfmt_queue_pread
+    qcowfmt_queue_preadv qcowfmt_queue_reap qcowfmt_queue_submit
+    qcowfmt_queue_uses_uring qcowfmt_snapshot_list qcowfmt_snapshot_list_count
     qcowfmt_snapshot_list_free qcowfmt_snapshot_list_get qcowfmt_storage_free
     qcowfmt_storage_from_fd qcowfmt_storage_get_size
     qcowfmt_storage_new_custom qcowfmt_storage_new_memory

@@ -11,7 +11,8 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tool_error.h"
 
@@ -22,26 +23,32 @@ static bool is_on(const struct img_create_values *values, const char *name)
 	return value != NULL && value->number != 0;
 }
 
+/* As ioctl(), whose type of request is another in each C library. */
+static int control(int fd, unsigned long request, void *argument)
+{
+	return (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
 /* For file systems that would otherwise copy every block that is written. */
 static void set_nocow(int fd)
 {
 	int flags = 0;
 
-	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+	if (control(fd, FS_IOC_GETFLAGS, &flags) < 0)
 		return;
 	flags |= FS_NOCOW_FL;
-	(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	(void)control(fd, FS_IOC_SETFLAGS, &flags);
 }
 
 static void set_extent_size(int fd, uint32_t size)
 {
 	struct fsxattr attributes;
 
-	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
+	if (control(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
 		return;
 	attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
 	attributes.fsx_extsize = size;
-	if (ioctl(fd, FS_IOC_FSSETXATTR, &attributes) < 0)
+	if (control(fd, FS_IOC_FSSETXATTR, &attributes) < 0)
 		qcf_tool_warning("Failed to set extent size hint: %s",
 		                 strerror(errno));
 }
