@@ -3,57 +3,20 @@
 """Measure operations on metadata beside qemu-img, on a large image that has
 all its tables.  See README.md."""
 
-import argparse
 import filecmp
-import json
 import os
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
 
-from run import GIB, MIB, run, spread, verdict
+import benchlib
+from benchlib import GIB, measured, run
 
-TARGET = 1.0
-CHECK_TARGET = 5.0
-
-
-class Sample:
-    """What one run of a program took."""
-
-    def __init__(self, seconds, usage):
-        self.seconds = seconds
-        self.cpu_seconds = usage.ru_utime + usage.ru_stime
-        self.max_rss = usage.ru_maxrss * 1024
-
-
-def measured(argv, stdout):
-    """Run a command, its output in a file."""
-    with open(stdout, "wb") as file, \
-            tempfile.TemporaryFile() as errors:
-        start = time.monotonic()
-        # pylint: disable-next=consider-using-with
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL,
-                                   stdout=file, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            errors.seek(0)
-            sys.exit(f"{' '.join(argv)}: exit {process.returncode}\n"
-                     f"{errors.read().decode()}")
-    return Sample(seconds, usage)
-
-
-def interpreter_memory():
-    """A child counts with at least what this program had when it began."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
+TARGET = 5.0
+# What the aim of a job is, if it is another.
+TARGETS = {"resize, growing": 1.0, "resize, shrinking": 1.0,
+           "amend, wider refcounts": 1.0, "amend, narrower refcounts": 1.0}
+# Those that can do no better than to read all tables once.
+READERS = ("check", "map", "check with a snapshot")
 
 
 class Step:
@@ -114,13 +77,13 @@ def missing(program, step):
 
 class Bench:
 
-    def __init__(self, args, directory):
-        self.smoke = args.smoke
-        self.repeat = 1 if args.smoke else args.repeat
+    def __init__(self, report, args, directory):
+        self.report = report
+        self.repeat = args.repeat
         self.size = GIB if args.smoke else args.size * GIB
         self.directory = directory
-        self.programs = {"ours": args.qcow_img, "qemu": "qemu-img"}
-        self.rows = []
+        self.programs = report.programs("qcow_img", "qemu-img")
+        self.made = False
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -129,23 +92,25 @@ class Bench:
         return self.path(who + ".qcow2")
 
     def make_images(self):
-        """The same for both: QEMU's."""
+        """The same for all: QEMU's."""
         for who in self.programs:
             run(["qemu-img", "create", "-q", "-f", "qcow2", "-o",
                  "preallocation=metadata", self.image(who), str(self.size)])
+        self.made = True
 
     def compare_outputs(self, step):
         """But for the name of the image, and a key that is newer than some."""
         if not step.same_output:
             return
+        first, second = self.programs
         for who in self.programs:
             with open(self.path(who + ".out"), "rb") as file:
                 text = file.read()
             with open(self.path(who + ".out"), "wb") as file:
                 file.write(text.replace(self.image(who).encode(), b"IMAGE")
                            .replace(b'"compressed": false, ', b""))
-        if not filecmp.cmp(self.path("ours.out"), self.path("qemu.out"),
-                           shallow=False):
+        if not filecmp.cmp(self.path(first + ".out"),
+                           self.path(second + ".out"), shallow=False):
             sys.exit(f"{step.name}: the outputs are not the same")
 
     @staticmethod
@@ -153,119 +118,64 @@ class Bench:
         run(["qemu-img", "check", "-q", "-f", "qcow2", image])
 
     def measure(self, step, who):
+        if who == "raw":
+            return benchlib.read_data(self.image("ours"))
         image = self.image(who)
         if step.command == "create":
             image = self.path(who + ".new.qcow2")
-        sample = measured(step.argv(self.programs[who], image),
-                          self.path(who + ".out"))
+        taken = measured(step.argv(self.programs[who], image),
+                         self.path(who + ".out"))
         if step.command == "create":
             self.judge(image)
             os.unlink(image)
-        return sample
+        return taken.wall_sample()
 
     def measure_group(self, steps):
-        samples = {step.name: {who: [] for who in self.programs}
-                   for step in steps}
-        for _ in range(self.repeat):
-            # Step by step, so that both programs meet the same machine.
+        samples = {step.name: {} for step in steps}
+        for turn in range(self.repeat):
+            # Step by step, so that all programs meet the same machine.
             for step in steps:
-                for who in self.programs:
-                    samples[step.name][who].append(self.measure(step, who))
+                columns = list(self.programs)
+                if step.name in READERS and not self.report.compares:
+                    columns.append("raw")
+                if turn % 2 == 1:
+                    columns.reverse()
+                for who in columns:
+                    samples[step.name].setdefault(who, []).append(
+                        self.measure(step, who))
                 self.compare_outputs(step)
         for who in self.programs:
             self.judge(self.image(who))
         for step in steps:
-            self.add_row(step.name, samples[step.name])
+            self.report.add(
+                step.name, "seconds", samples[step.name],
+                wanted=TARGETS.get(step.name, TARGET),
+                raw_is="pread of all tables" if "raw" in samples[step.name]
+                else "")
 
-    def add_row(self, name, samples):
-        seconds = {who: [s.seconds for s in each]
-                   for who, each in samples.items()}
-        ratio = (statistics.median(seconds["qemu"]) /
-                 max(statistics.median(seconds["ours"]), 1e-4))
-        peak = {who: max(s.max_rss for s in each)
-                for who, each in samples.items()}
-        target = CHECK_TARGET if name.startswith("check") else TARGET
-        good = verdict(ratio >= target)
-        print(f"{name:26} " + " ".join(
-            f"{statistics.median(seconds[who]):9.3f}"
-            for who in self.programs) + f" {ratio:7.2f}  " + " ".join(
-                f"{peak[who] / MIB:9.1f}" for who in self.programs) +
-            ("" if self.smoke else f"  {good}"), flush=True)
-        self.rows.append({
-            "case": name,
-            "seconds": {who: spread(v) for who, v in seconds.items()},
-            "cpu_seconds": {who: spread([s.cpu_seconds for s in each])
-                            for who, each in samples.items()},
-            "max_rss": peak,
-            "judged": [{"what": "speed to qemu-img", "value": ratio,
-                        "target": target, "verdict": good}]})
-
-    def measure_all(self, wanted):
-        print(f"{self.size // GIB} GiB with all metadata: seconds, speed to "
-              f"qemu-img, peak memory in MiB\n"
-              f"{'':26} {'ours':>9} {'qemu':>9} {'ratio':>7}  {'ours':>9} "
-              f"{'qemu':>9}")
-        self.make_images()
+    def measure_all(self):
         for steps in groups(self.size):
-            if not any(wanted in step.name for step in steps):
+            if not self.report.wants(*(step.name for step in steps)):
                 continue
             why_not = missing(self.programs["ours"], steps[0])
             if why_not:
-                print(f"{steps[0].name}: NOT MEASURED: {why_not}")
-                self.rows.append({"case": steps[0].name,
-                                  "not_measured": why_not})
-            else:
-                self.measure_group(steps)
+                self.report.missing(steps[0].name, why_not)
+                continue
+            if not self.made:
+                self.make_images()
+            self.measure_group(steps)
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", metavar="DIR",
-                        help="build directory that has qcow-img")
-    parser.add_argument("--qcow-img", help="the qcow-img program")
-    parser.add_argument("--dir", help="where the images go (/dev/shm)")
-    parser.add_argument("--size", type=int, default=1024, metavar="GIB",
-                        help="size of the disk (1024)")
-    parser.add_argument("--repeat", type=int, default=5, metavar="N",
-                        help="repetitions (5)")
-    parser.add_argument("--only", default="", metavar="WORD",
-                        help="cases with this word in their name")
-    parser.add_argument("--json", metavar="FILE", help="write a report")
-    parser.add_argument("--smoke", action="store_true",
-                        help="tiny sizes, no judgement")
-    args = parser.parse_args()
-    if args.build:
-        args.qcow_img = args.qcow_img or os.path.join(
-            args.build, "tools", "qcow-img", "qcow-img")
-    if not args.qcow_img:
-        parser.error("one of --build and --qcow-img is needed")
-    if not args.dir and not args.smoke and os.access("/dev/shm", os.W_OK):
-        args.dir = "/dev/shm"
-    return args
+def measure(report, args, directory):
+    Bench(report, args, directory).measure_all()
 
 
 def main():
-    args = parse_arguments()
-    if not shutil.which("qemu-img"):
-        print("SKIP: qemu-img is not installed")
-        return 77
-    floor = interpreter_memory()
-    directory = tempfile.mkdtemp(prefix="qcowfmt-bench-", dir=args.dir)
-    bench = Bench(args, directory)
-    try:
-        bench.measure_all(args.only)
-    finally:
-        shutil.rmtree(directory)
-    if not bench.rows:
-        sys.exit(f"no case has '{args.only}' in its name")
-    print(f"Memory below {floor / MIB:.0f} MiB cannot be told apart.")
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"repeat": bench.repeat, "smoke": args.smoke,
-                       "size": bench.size, "memory_floor": floor,
-                       "cores": os.cpu_count(), "cases": bench.rows}, file,
-                      indent=1)
-    return 0
+    parser = benchlib.argument_parser(__doc__, repeat=5)
+    parser.add_argument("--size", type=int, default=1024, metavar="GIB",
+                        help="size of the disk (1024)")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return benchlib.main("metadata", parser, measure, directory=memory)
 
 
 if __name__ == "__main__":

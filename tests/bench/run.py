@@ -1,48 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Measure a raw file, this library and QEMU side by side.  See README.md."""
+"""Measure requests to a raw file, this library and QEMU side by side, and
+copies of whole images.  See README.md."""
 
-import argparse
 import json
 import math
 import os
 import re
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
+import benchlib
+from bench_stats import paired_ratio
+from benchlib import CLUSTER, GIB, KIB, MIB, Sample, measured, run, sized
 
-MEMORY_LIMIT = 64 * MIB
-THREADS_TARGET = 1.7
-CLUSTER = 64 * KIB
-
-
-class Config:
-    """Sizes of a run: the real ones, or tiny ones for a smoke test."""
-
-    def __init__(self, args):
-        smoke = args.smoke
-        self.repeat = 1 if smoke else args.repeat
-        self.disk = 8 * MIB if smoke else args.size * MIB
-        self.requests = 256 if smoke else 100000
-        self.giant = GIB if smoke else 1024 * GIB
-        self.file_system = 16 * MIB if smoke else 1024 * MIB
-        self.file_system_content = 4 * MIB if smoke else 600 * MIB
-
-
-def run(argv):
-    """Run a command; its standard output, or the end of this program."""
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          stdin=subprocess.DEVNULL, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(argv)}: exit {done.returncode}\n{done.stderr}")
-    return done.stdout
+MEMORY_LIMIT_MIB = 64
+TWO_THREADS = {False: 1.8, True: 1.6}  # by whether clusters are allocated
 
 
 def stride(size, block):
@@ -57,53 +30,61 @@ def stride(size, block):
 class Contender:
     """One column: how to make its file and how to time its requests."""
 
-    def __init__(self, name, bench, threads=1, depth=1):
-        self.name = name
-        self.bench = bench
+    def __init__(self, column, program, threads=1, depth=1):
+        self.column = column
+        self.program = program
         self.threads = threads
         self.depth = depth
+        self.name = f"{column}.{threads}.{depth}"
 
     @property
     def format(self):
-        return "raw" if self.name.startswith("raw") else "qcow2"
+        return "raw" if self.column == "raw" else "qcow2"
 
     def measure(self, path, case):
-        if self.name.startswith("qemu"):
-            return self.measure_qemu(path, case)
+        """A sample in requests per second, and what was read."""
+        if self.column == "qemu":
+            return self.measure_qemu(path, case), None
         engine = "raw" if self.format == "raw" else "lib"
-        return json.loads(run([
-            self.bench, engine, "write" if case.writes else "read", path,
+        taken = measured([
+            self.program, engine, "write" if case.writes else "read", path,
             str(case.size), str(case.block), str(case.step),
-            str(case.count), str(self.threads)]))
+            str(case.count), str(self.threads)])
+        result = json.loads(taken.output)
+        return Sample(case.count / result["seconds"], result["cpu_seconds"],
+                      taken.peak), result["checksum"]
 
     def measure_qemu(self, path, case):
-        argv = ["qemu-img", "bench", "-f", "qcow2", "-t", "writeback",
+        argv = [self.program, "bench", "-f", "qcow2", "-t", "writeback",
                 "-c", str(case.count), "-d", str(self.depth),
                 "-s", str(case.block), "-S", str(case.step)]
         if case.writes:
             argv.append("-w")
-        text = run(argv + [path])
-        found = re.search(r"completed in ([0-9.]+) seconds", text)
-        return {"seconds": max(float(found.group(1)), 0.001)}
+        taken = measured(argv + [path])
+        found = re.search(r"completed in ([0-9.]+) seconds", taken.output)
+        return Sample(case.count / max(float(found.group(1)), 0.001),
+                      taken.cpu, taken.peak)
 
 
 class Case:
     """One row: a pattern of requests on a disk."""
 
-    def __init__(self, name, target, config, **pattern):
+    def __init__(self, name, target, size, requests, **pattern):
         self.name = name
         self.target = target
         self.writes = pattern["writes"]
         self.fresh = pattern["fresh"]
         self.block = pattern["block"]
-        self.size = config.disk
+        self.size = size
         self.step = pattern["step"](self)
-        self.count = min(pattern.get("count", config.requests),
-                         pattern["most"](self))
+        self.count = min(requests, pattern["most"](self))
 
 
-def cases(config):
+def cases(args):
     """The rows of the table."""
+    size = sized(args, args.size * MIB, 256 * MIB, 8 * MIB)
+    requests = sized(args, 100000, 50000, 256)
+
     def scattered(case):
         return stride(case.size, case.block)
 
@@ -120,27 +101,28 @@ def cases(config):
         return case.size // case.step
 
     return [
-        Case("random 4 KiB reads", 0.7, config, writes=False, fresh=False,
-             block=4 * KIB, step=scattered, most=any_number),
-        Case("in-place 4 KiB writes", 0.7, config, writes=True, fresh=False,
-             block=4 * KIB, step=scattered, most=any_number),
-        Case("allocating 64 KiB writes", 0.5, config, writes=True, fresh=True,
-             block=64 * KIB, step=sequential, most=one_pass),
-        Case("allocating 4 KiB writes", None, config, writes=True, fresh=True,
-             block=4 * KIB, step=one_per_cluster, most=one_pass),
+        Case("random 4 KiB reads", 0.85, size, requests, writes=False,
+             fresh=False, block=4 * KIB, step=scattered, most=any_number),
+        Case("in-place 4 KiB writes", 0.85, size, requests, writes=True,
+             fresh=False, block=4 * KIB, step=scattered, most=any_number),
+        Case("allocating 64 KiB writes", 0.8, size, requests, writes=True,
+             fresh=True, block=64 * KIB, step=sequential, most=one_pass),
+        Case("allocating 4 KiB writes", 0.6, size, requests, writes=True,
+             fresh=True, block=4 * KIB, step=one_per_cluster, most=one_pass),
     ]
 
 
 class Disks:
-    """The files of one case, one for each format."""
+    """The files of one case, one for each contender."""
 
     def __init__(self, directory, size):
         self.directory = directory
         self.size = size
         self.source = os.path.join(directory, "source.raw")
-        with open(self.source, "wb") as file:
-            for _ in range(size // MIB):
-                file.write(os.urandom(MIB))
+        if not os.path.exists(self.source):
+            with open(self.source, "wb") as file:
+                for _ in range(size // MIB):
+                    file.write(os.urandom(MIB))
 
     def path(self, contender):
         return os.path.join(self.directory, "disk." + contender.name)
@@ -148,323 +130,167 @@ class Disks:
     def make(self, contender, fresh):
         """An empty disk, or one that is allocated and in the page cache."""
         path = self.path(contender)
-        if os.path.exists(path):
-            os.unlink(path)
+        benchlib.unlink(path)
         if fresh:
             run(["qemu-img", "create", "-q", "-f", contender.format, path,
                  str(self.size)])
             return
         run(["qemu-img", "convert", "-f", "raw", "-O", contender.format,
              "-W", "-S", "0", self.source, path])
-        self.warm(path)
-
-    @staticmethod
-    def warm(path):
-        """
-        Bring a file into the page cache in single pages.
-
-        What wrote the file left pages of other sizes for one format than for
-        another, and small writes to large pages are many times slower.
-        """
-        fd = os.open(path, os.O_RDWR)
-        os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        while os.read(fd, MIB):
-            pass
-        os.close(fd)
-
-    @staticmethod
-    def settle(path):
-        """Wait for the disk, so that it does not slow down the next one."""
-        fd = os.open(path, os.O_RDWR)
-        os.fsync(fd)
-        os.close(fd)
-
-    def remove(self, contender):
-        path = self.path(contender)
-        if os.path.exists(path):
-            os.unlink(path)
+        benchlib.warm(path)
 
 
-def contenders(bench):
-    return [
-        Contender("raw", bench), Contender("lib", bench),
-        Contender("qemu", bench), Contender("raw2", bench, threads=2),
-        Contender("lib2", bench, threads=2),
-        Contender("qemu64", bench, depth=64),
-    ]
+def contenders(report):
+    """By name: what takes turns, one thread and two."""
+    found = [Contender(column, program, threads)
+             for threads in (1, 2)
+             for column, program in report.programs("bench_disk").items()]
+    if not report.compares:
+        raw = benchlib.built(report.args.build, "bench_disk")
+        found += [Contender("raw", raw), Contender("raw", raw, 2),
+                  Contender("qemu", "qemu-img"),
+                  Contender("qemu", "qemu-img", depth=64)]
+    return {contender.name: contender for contender in found}
 
 
 def measure_case(case, disks, columns, repeat):
-    """Requests per second of every repetition, by column."""
-    rates = {column.name: [] for column in columns}
-    closing = {column.name: [] for column in columns}
-    cpu = {column.name: [] for column in columns}
+    """Samples by name of the contender; all have to read the same."""
     checksums = {}
+
+    def job(name):
+        contender = columns[name]
+        if case.fresh:
+            disks.make(contender, True)
+        sample, checksum = contender.measure(disks.path(contender), case)
+        benchlib.settle(disks.path(contender))
+        if not case.writes and checksum is not None:
+            checksums[name] = checksum
+        return sample
+
     if not case.fresh:
-        for column in columns:
+        for column in columns.values():
             disks.make(column, False)
-    for _ in range(repeat):
-        for column in columns:
-            if case.fresh:
-                disks.make(column, True)
-            result = column.measure(disks.path(column), case)
-            disks.settle(disks.path(column))
-            rates[column.name].append(case.count / result["seconds"])
-            closing[column.name].append(result.get("close_seconds", 0))
-            cpu[column.name].append(result.get("cpu_seconds", 0))
-            if not case.writes and "checksum" in result:
-                checksums[column.name] = result["checksum"]
-    for column in columns:
-        disks.remove(column)
+    samples = benchlib.interleave(list(columns), repeat, job)
+    for column in columns.values():
+        benchlib.unlink(disks.path(column))
     if len(set(checksums.values())) > 1:
         sys.exit(f"{case.name}: contents differ: {checksums}")
-    return rates, closing, cpu
+    return samples
 
 
-def spread(values):
-    return {"median": statistics.median(values), "min": min(values),
-            "max": max(values), "all": values}
+def picked(samples, threads, qemu_depth):
+    """The columns of a row, by their plain names."""
+    found = {}
+    for name, held in samples.items():
+        column, of_threads, depth = name.split(".")
+        if column == "qemu":
+            if int(depth) == qemu_depth:
+                found[column] = held
+        elif int(of_threads) == threads:
+            found[column] = held
+    return found
 
 
-def verdict(good):
-    return "PASS" if good else "short"
+def add_case(report, case, samples):
+    one = picked(samples, 1, 1)
+    two = picked(samples, 2, 64)
+    limit = "a loop of " + ("pwrite" if case.writes else "pread")
+    report.add(case.name, "requests/s", one, wanted=1.0,
+               wanted_raw=case.target, raw_is=limit)
+    to_one = paired_ratio([s.value for s in two["ours"]],
+                          [s.value for s in one["ours"]])
+    report.add(case.name + ", two threads", "requests/s", two,
+               raw_is=limit + ", two threads",
+               also=[("one thread", to_one, TWO_THREADS[case.fresh])],
+               note="QEMU: one thread, depth 64")
 
 
-def judge_case(case, rates):
-    """The row's ratios and whether each target is met."""
-    median = {name: statistics.median(values)
-              for name, values in rates.items()}
-    to_raw = median["lib"] / median["raw"]
-    to_qemu = median["lib"] / median["qemu"]
-    threads = median["lib2"] / median["lib"]
-    judged = [{"what": "to qemu-img bench", "value": to_qemu, "target": 1.0,
-               "verdict": verdict(to_qemu >= 1.0)},
-              {"what": "two threads to one", "value": threads,
-               "target": THREADS_TARGET,
-               "verdict": verdict(threads >= THREADS_TARGET),
-               "raw": median["raw2"] / median["raw"]}]
-    if case.target is not None:
-        judged.insert(0, {"what": "to raw", "value": to_raw,
-                          "target": case.target,
-                          "verdict": verdict(to_raw >= case.target)})
-    else:
-        judged.insert(0, {"what": "to raw", "value": to_raw, "target": None,
-                          "verdict": ""})
-    return judged
+def measure_requests(report, args, directory):
+    for case in cases(args):
+        if not report.wants(case.name, case.name + ", two threads"):
+            continue
+        disks = Disks(directory, case.size)
+        add_case(report, case, measure_case(case, disks, contenders(report),
+                                            args.repeat))
+    if not args.list:
+        benchlib.unlink(os.path.join(directory, "source.raw"))
 
 
-def print_case(case, columns, rates, judged, smoke):
-    print(f"\n{case.name}: {case.count} requests of {case.block} bytes on "
-          f"{case.size // MIB} MiB, requests per second")
-    for column in columns:
-        s = spread(rates[column.name])
-        print(f"  {column.name:8} {s['median']:12,.0f}   "
-              f"{s['min']:,.0f} .. {s['max']:,.0f}")
-    for item in judged:
-        target = "" if item["target"] is None else f"want {item['target']:.1f}"
-        note = f"  (raw {item['raw']:.2f})" if "raw" in item else ""
-        print(f"  {item['what']:20} {item['value']:8.2f}  {target:10} "
-              f"{'' if smoke else item['verdict']}{note}")
-
-
-def measure_requests(config, bench, directory, wanted, smoke):
-    """All rows that are wanted; a list for the JSON report."""
-    report = []
-    columns = contenders(bench)
-    chosen = [case for case in cases(config) if wanted in case.name]
-    if not chosen:
-        return report
-    disks = Disks(directory, config.disk)
-    for case in chosen:
-        rates, closing, cpu = measure_case(case, disks, columns, config.repeat)
-        judged = judge_case(case, rates)
-        print_case(case, columns, rates, judged, smoke)
-        ratio = (statistics.median(cpu["raw"]) /
-                 max(statistics.median(cpu["lib"]), 1e-6))
-        print(f"  {'to raw, CPU time':20} {ratio:8.2f}  for information")
-        report.append({
-            "case": case.name, "requests": case.count, "block": case.block,
-            "rates": {name: spread(v) for name, v in rates.items()},
-            "close_seconds": {name: spread(v) for name, v in closing.items()
-                              if any(v)},
-            "cpu_seconds": {name: spread(v) for name, v in cpu.items()
-                            if any(v)},
-            "judged": judged})
-    os.unlink(disks.source)
-    return report
-
-
-def make_file_system(directory, config):
-    """A raw image of an ext4 file system with files of all kinds in it."""
-    tree = os.path.join(directory, "tree")
-    os.mkdir(tree)
-    left = config.file_system_content
-    for top, _, names in os.walk("/usr", followlinks=False):
-        for name in sorted(names):
-            path = os.path.join(top, name)
-            if left <= 0:
-                break
-            if os.path.islink(path) or not os.path.isfile(path):
-                continue
-            size = os.path.getsize(path)
-            if size > left:
-                continue
-            target = os.path.join(tree, os.path.relpath(top, "/"))
-            os.makedirs(target, exist_ok=True)
-            shutil.copyfile(path, os.path.join(target, name))
-            left -= size
-    image = os.path.join(directory, "fs.raw")
-    with open(image, "wb") as file:
-        file.truncate(config.file_system)
-    run(["mke2fs", "-q", "-t", "ext4", "-i", "4096", "-d", tree, image])
-    shutil.rmtree(tree)
-    return image
-
-
-def time_convert(program, arguments, target):
-    if os.path.exists(target):
-        os.unlink(target)
-    start = time.monotonic()
-    run([program, "convert"] + arguments + [target])
-    seconds = time.monotonic() - start
-    Disks.settle(target)
-    return seconds
-
-
-def can_convert(program):
-    """Whether there is a qcow-img with a convert command; if not, why."""
-    if not program or not os.access(program, os.X_OK):
-        return "qcow-img is not built"
-    done = subprocess.run([program, "convert", "--help"], check=False,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return "" if done.returncode == 0 else "qcow-img has no convert"
-
-
-def judge_convert(name, times, smoke):
-    ratio = statistics.median(times["qemu"]) / statistics.median(times["ours"])
-    print(f"\n{name}, seconds")
-    for column, values in times.items():
-        s = spread(values)
-        print(f"  {column:8} {s['median']:10.3f}   "
-              f"{s['min']:.3f} .. {s['max']:.3f}")
-    print(f"  {'speed to qemu-img':20} {ratio:8.2f}  {'want 1.0':10} "
-          f"{'' if smoke else verdict(ratio >= 1.0)}")
-    return {"case": name,
-            "seconds": {k: spread(v) for k, v in times.items()},
-            "judged": [{"what": "speed to qemu-img", "value": ratio,
-                        "target": 1.0, "verdict": verdict(ratio >= 1.0)}]}
-
-
-def measure_convert(config, qcow_img, directory, smoke):
+def measure_convert(report, args, directory):
     """Convert a file system image there and back with both programs."""
-    why_not = can_convert(qcow_img)
-    if not why_not and not shutil.which("mke2fs"):
-        why_not = "mke2fs is not installed"
-    if why_not:
-        print(f"\nconvert: NOT MEASURED: {why_not}")
-        return [{"case": "convert", "not_measured": why_not}]
-    raw = make_file_system(directory, config)
-    programs = {"ours": qcow_img, "qemu": "qemu-img"}
-    report = []
-    source = raw
-    for name, source_format, target_format in (
-            ("convert raw to qcow2", "raw", "qcow2"),
-            ("convert qcow2 to raw", "qcow2", "raw")):
-        times = {"ours": [], "qemu": []}
-        for _ in range(config.repeat):
-            for column, program in programs.items():
-                target = os.path.join(directory,
-                                      f"converted.{column}.{target_format}")
-                times[column].append(time_convert(
-                    program, ["-f", source_format, "-O", target_format,
-                              source], target))
-                run(["qemu-img", "compare", "-q", "-f", source_format, "-F",
-                     target_format, source, target])
-        report.append(judge_convert(name, times, smoke))
-        source = os.path.join(directory, "converted.qemu.qcow2")
-    return report
+    programs = report.programs("qcow_img", "qemu-img")
+    for source_format, target_format in (("raw", "qcow2"), ("qcow2", "raw")):
+        name = f"convert {source_format} to {target_format}"
+        if not report.wants(name):
+            continue
+        source = benchlib.file_system_image(
+            directory, sized(args, GIB, 512 * MIB, 16 * MIB),
+            sized(args, 600 * MIB, 300 * MIB, 4 * MIB))
+        raw = source
+        if source_format == "qcow2":
+            source = os.path.join(directory, "source.qcow2")
+            run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw,
+                 source])
+
+        def job(who, source=source, raw=raw, formats=("-f", source_format,
+                                                      "-O", target_format)):
+            target = os.path.join(directory, "converted." + who)
+            benchlib.unlink(target)
+            if who == "raw":
+                sample = benchlib.copy_sparse(raw, target)
+            else:
+                sample = measured([programs[who], "convert", *formats, source,
+                                   target]).wall_sample()
+                run(["qemu-img", "compare", "-q", "-f", "raw", "-F",
+                     formats[3], raw, target])
+            benchlib.settle(target)
+            benchlib.unlink(target)
+            return sample
+
+        report.add(name, "seconds", benchlib.interleave(
+            report.columns("qemu", "raw"), args.repeat, job),
+            wanted=1.5, wanted_raw=0.87, raw_is="cp --sparse=always")
 
 
-def measure_memory(config, bench, directory, smoke):
+def measure_memory(report, args, directory):
     """Peak memory of opening a full image and reading all over it."""
+    name = "memory of random reads of a full 1 TiB image"
+    if not report.wants(name):
+        return
+    size = sized(args, 1024 * GIB, 1024 * GIB, GIB)
     path = os.path.join(directory, "giant.qcow2")
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-o",
-         "preallocation=metadata", path, str(config.giant)])
-    result = json.loads(run([
-        bench, "lib", "read", path, str(config.giant), str(4 * KIB),
-        str(stride(config.giant, 4 * KIB)), str(config.requests), "1"]))
-    os.unlink(path)
-    used = result["max_rss_kib"] * KIB
-    print(f"\nmemory: {config.requests} random reads of a full image of "
-          f"{config.giant // GIB} GiB")
-    print(f"  {'peak, MiB':20} {used / MIB:8.1f}  {'want < 64':10} "
-          f"{'' if smoke else verdict(used < MEMORY_LIMIT)}")
-    return [{"case": "memory", "max_rss": used, "seconds": result["seconds"],
-             "judged": [{"what": "peak memory", "value": used,
-                         "target": MEMORY_LIMIT,
-                         "verdict": verdict(used < MEMORY_LIMIT)}]}]
+         "preallocation=metadata", path, str(size)])
+    case = Case(name, None, size, sized(args, 100000, 50000, 256),
+                writes=False, fresh=False, block=4 * KIB,
+                step=lambda case: stride(case.size, case.block),
+                most=lambda case: sys.maxsize)
+    columns = {column: Contender(column, program) for column, program in
+               report.programs("bench_disk", "qemu-img").items()}
+
+    def job(who):
+        sample, _ = columns[who].measure(path, case)
+        return Sample(sample.peak / KIB, sample.cpu, sample.peak)
+
+    samples = benchlib.interleave(list(columns), 1 if args.smoke else 2, job)
+    benchlib.unlink(path)
+    used = statistics.median([s.value for s in samples["ours"]])
+    report.add(name, "MiB", samples,
+               also=[("64 MiB", MEMORY_LIMIT_MIB / used, 1.0)])
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", metavar="DIR",
-                        help="build directory that has bench_disk, qcow-img")
-    parser.add_argument("--bench", help="the bench_disk program")
-    parser.add_argument("--qcow-img", help="the qcow-img program")
-    parser.add_argument("--dir", help="where the files go")
-    parser.add_argument("--size", type=int, default=512, metavar="MIB",
-                        help="size of the disk (512)")
-    parser.add_argument("--repeat", type=int, default=7, metavar="N",
-                        help="repetitions (7)")
-    parser.add_argument("--only", default="", metavar="WORD",
-                        help="cases with this word in their name")
-    parser.add_argument("--json", metavar="FILE", help="write a report")
-    parser.add_argument("--smoke", action="store_true",
-                        help="tiny sizes, no judgement")
-    args = parser.parse_args()
-    if args.build:
-        args.bench = args.bench or os.path.join(
-            args.build, "tests", "bench", "bench_disk")
-        args.qcow_img = args.qcow_img or os.path.join(
-            args.build, "tools", "qcow-img", "qcow-img")
-    if not args.bench:
-        parser.error("one of --build and --bench is needed")
-    return args
+def measure(report, args, directory):
+    measure_requests(report, args, directory)
+    measure_convert(report, args, directory)
+    measure_memory(report, args, directory)
 
 
 def main():
-    args = parse_arguments()
-    if not shutil.which("qemu-img"):
-        print("SKIP: qemu-img is not installed")
-        return 77
-    config = Config(args)
-    directory = tempfile.mkdtemp(prefix="qcowfmt-bench-", dir=args.dir)
-    try:
-        report = measure_requests(config, args.bench, directory, args.only,
-                                  args.smoke)
-        if args.only in "convert":
-            report += measure_convert(config, args.qcow_img, directory,
-                                      args.smoke)
-        if args.only in "memory":
-            report += measure_memory(config, args.bench, directory,
-                                     args.smoke)
-    finally:
-        shutil.rmtree(directory)
-    if not report:
-        sys.exit(f"no case has '{args.only}' in its name")
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"repeat": config.repeat, "smoke": args.smoke,
-                       "cores": os.cpu_count(), "cases": report}, file,
-                      indent=1)
-    short = [f"{case['case']}: {item['what']}" for case in report
-             for item in case.get("judged", ())
-             if item["verdict"] == "short"]
-    if short and not args.smoke:
-        print("\nshort of the target: " + "; ".join(short))
-    return 0
+    parser = benchlib.argument_parser(__doc__)
+    parser.add_argument("--size", type=int, default=512, metavar="MIB",
+                        help="size of the disk (512)")
+    return benchlib.main("requests", parser, measure,
+                         needs=("qemu-img", "mke2fs"))
 
 
 if __name__ == "__main__":
