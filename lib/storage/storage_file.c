@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <linux/falloc.h>
@@ -326,6 +327,22 @@ static int file_zero(struct qcowfmt_storage *s, uint64_t offset, uint64_t len,
 	return ret;
 }
 
+/* Whether so much does not fit: a kernel may fill the disk, to the harm of all others
+ * on it, before it says so.  What is free to nobody but root counts as free, and what
+ * the file has may be in the range: what could succeed is tried. */
+static bool is_beyond_free_space(const struct file_storage *f, uint64_t len)
+{
+	struct statvfs fs;
+	struct stat st;
+	uint64_t has;
+
+	if (fstatvfs(f->fd, &fs) < 0 || fs.f_blocks == 0 ||
+	    fstat(f->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	has = (uint64_t)st.st_blocks * 512;
+	return len > has && (len - has) / fs.f_frsize > fs.f_bfree;
+}
+
 /* Mode 0: reserve what is a hole, and grow. */
 static int file_allocate(struct qcowfmt_storage *s, uint64_t offset,
                          uint64_t len, struct qcowfmt_error **errp)
@@ -333,6 +350,8 @@ static int file_allocate(struct qcowfmt_storage *s, uint64_t offset,
 	struct file_storage *f = of(s);
 
 	(void)errp;
+	if (is_beyond_free_space(f, len))
+		return -ENOSPC;
 	return change_space(f, 0, offset, len, &f->no_reserve);
 }
 

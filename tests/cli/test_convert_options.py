@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import subprocess
+import threading
 
 from cli_common import (CliTest, KIB, MIB, OURS, blocks_used, main, noise)
 
@@ -249,17 +250,36 @@ class ConvertOptions(CliTest):
             self.assertLess(blocks_used(self.our_path('new')), MIB)
 
     def test_space_that_is_not_there(self):
+        """It is refused at once: others on the disk are not harmed."""
         self.file('src', 64 * KIB)
         with open(self.our_path('src'), 'r+b') as f:
             f.truncate(1 << 42)
-        done = subprocess.run(
-            ['sh', '-c', 'ulimit -f 100000; trap "" XFSZ; exec "$0" convert '
-             '-c -f raw -O qcow2 -o preallocation=falloc src out',
-             OURS['qemu-img']], cwd=self.ours, capture_output=True, text=True,
-            check=False)
-        self.assertEqual(done.returncode, 1, done)
-        self.assertIn('reserve space', done.stderr)
-        self.assertFalse(os.path.exists(self.our_path('out')))
+        convert = ('convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o',
+                   'preallocation=falloc', 'src', 'out')
+        create = [('create', '-f', fmt, '-o', 'preallocation=falloc', 'out',
+                   '4T') for fmt in ('raw', 'qcow2')]
+        for command in (convert, *create):
+            least = []
+            started, ended = threading.Event(), threading.Event()
+            watch = threading.Thread(target=self.watch_free_space,
+                                     args=(least, started, ended))
+            watch.start()
+            started.wait()
+            ours = self.our('qemu-img', *command)
+            ended.set()
+            watch.join()
+            self.assertEqual(ours.status, 1, ours)
+            self.assertIn('No space left on device', ours.err)
+            self.assertFalse(os.path.exists(self.our_path('out')), command)
+            self.assertGreater(least[-1], least[0] // 2, command)
+
+    def watch_free_space(self, least, started, ended):
+        """Keep what was free at first, and each time that less was."""
+        while not ended.is_set():
+            free = os.statvfs(self.ours).f_bavail
+            if not least or free < least[-1]:
+                least.append(free)
+            started.set()
 
     # --- progress
 

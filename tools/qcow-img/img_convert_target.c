@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "img_create_file.h"
 #include "tool_error.h"
@@ -110,14 +111,28 @@ static uint64_t worst_case(uint64_t virtual_size)
 	return virtual_size + virtual_size / 16 + 16 * MIB;
 }
 
-/* Reserve host space behind what the file has. */
+/* A kernel may fill the disk, to the harm of all others on it, before it says that so
+ * much does not fit. */
+static bool is_beyond_free_space(int fd, uint64_t len)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(fd, &fs) < 0 || fs.f_blocks == 0 ||
+	    len / fs.f_frsize <= fs.f_bfree)
+		return false;
+	errno = ENOSPC;
+	return true;
+}
+
+/* Reserve host space for the whole file, which is new. */
 static char *reserve_space(struct img_convert_request *r, uint64_t virtual_size)
 {
 	QCF_AUTO_FD int fd = qcf_open_fd(r->target_path, O_RDWR | O_CLOEXEC);
 
 	r->reserved = worst_case(virtual_size);
-	if (fd >= 0 && qcf_allocate_fd(fd, FALLOC_FL_KEEP_SIZE, 0,
-	                               (off_t)r->reserved) == 0)
+	if (fd >= 0 && !is_beyond_free_space(fd, r->reserved) &&
+	    qcf_allocate_fd(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)r->reserved) ==
+	            0)
 		return NULL;
 	return qcf_tool_printf("Could not reserve space for '%s': %s",
 	                       r->target_path, strerror(errno));
