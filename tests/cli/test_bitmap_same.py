@@ -64,18 +64,22 @@ class BitmapSame(CliTest):
         """What QEMU says is dirty."""
         if QEMU_NBD is None:
             self.skipTest('qemu-nbd is missing')
-        pid = os.path.join(directory, 'pid')
+        # What the server inherits is closed when it ends.
+        end, held = os.pipe()
         # The path of a socket is short.
         subprocess.run([QEMU_NBD, '-r', '-f', 'qcow2', '-B', bitmap, '-k',
-                        os.path.join(directory, 's'), '--fork', '--pid-file',
-                        pid, name], cwd=directory, check=True)
+                        os.path.join(directory, 's'), '--fork', name],
+                       cwd=directory, check=True, pass_fds=[held])
+        os.close(held)
         done = subprocess.run(
             [QEMU_IMG, 'map', '--output=json', '--image-opts',
              'driver=nbd,server.type=unix,server.path=s,'
              'x-dirty-bitmap=qemu:dirty-bitmap:' + bitmap],
             cwd=directory, capture_output=True, check=False)
-        # The server ends with its last client.
         self.assertEqual(done.returncode, 0, done.stderr)
+        # The server ends with its last client, and locks the image till then.
+        os.read(end, 1)
+        os.close(end)
         return merged((e['start'], e['length'])
                       for e in json.loads(done.stdout) if not e['data'])
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Random images survive random conversions.
 
-The seed is printed; QCOWFMT_TEST_SEED repeats a run.
+The seed is printed; QCF_TEST_SEED repeats a run.
 """
 
 import os
@@ -132,7 +132,7 @@ class ConvertRandomImages(CliTest):
 
     def setUp(self):
         super().setUp()
-        seed = int(os.environ.get('QCOWFMT_TEST_SEED',
+        seed = int(os.environ.get('QCF_TEST_SEED',
                                   random.SystemRandom().randrange(1 << 32)))
         print('seed %d' % seed, file=sys.stderr)
         self.rng = random.Random(seed)

@@ -82,7 +82,7 @@ static void create(const struct whole_kind *kind)
 	         kind->data_file ? ",data_file=data" : "",
 	         kind->backing ? "-b base -F raw" : "", kind->kib);
 	/* Measuring how fast a hash is may fail on a busy machine. */
-	for (int i = 0; i < 5 && try_command(command) != 0; i++)
+	for (int i = 0; i < 10 && try_command(command) != 0; i++)
 		continue;
 	ck_assert_int_eq(try_command("test -s image"), 0);
 }

@@ -20,10 +20,11 @@ import time
 MIB = 1 << 20
 CLONE_NEWNS = 0x00020000
 
-# Bytes of the disk, and how the file system is made on it.
+# Bytes of the disk, how the file system is made on it and mounted: it must not write
+# of its own accord in the time that a slow machine takes.
 FILE_SYSTEMS = {
-    'ext4': (96 * MIB, ['mkfs.ext4', '-q', '-F']),
-    'xfs': (320 * MIB, ['mkfs.xfs', '-q', '-f']),
+    'ext4': (96 * MIB, ['mkfs.ext4', '-q', '-F'], 'loop,commit=300'),
+    'xfs': (320 * MIB, ['mkfs.xfs', '-q', '-f'], 'loop'),
 }
 
 
@@ -93,7 +94,7 @@ class Disk:
     def __init__(self, kind, directory):
         self.directory = directory
         self.kind = kind
-        size, make = FILE_SYSTEMS[kind]
+        size, make, _ = FILE_SYSTEMS[kind]
         self._memory = os.memfd_create('qcow-disk', os.MFD_CLOEXEC |
                                        os.MFD_ALLOW_SEALING)
         os.ftruncate(self._memory, size)
@@ -113,8 +114,8 @@ class Disk:
 
     def _mount(self):
         # The loop device goes when nothing uses it any more.
-        _run('mount', '-t', self.kind, '-o', 'loop', self._path(),
-             self.directory)
+        _run('mount', '-t', self.kind, '-o', FILE_SYSTEMS[self.kind][2],
+             self._path(), self.directory)
 
     def cut(self):
         """From now on nothing reaches the disk."""

@@ -131,7 +131,7 @@ static bool run_well(const char *const argv[], const char *stdin_path,
 {
 	struct qcf_run run;
 	char command[512];
-	int attempts = 5;
+	int attempts = 10;
 
 	do {
 		if (!qcf_run(argv, stdin_path, &run, finding))
