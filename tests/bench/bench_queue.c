@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_queue.c - queues beside plain loops of io_uring, in one run
+ * bench_queue.c - what requests in queues take: one turn of one side
  *
- *   bench_queue [--smoke] DIRECTORY
+ *   bench_queue WHAT FILE SIZE REQUESTS THREADS WORKERS
  *
- * Makes a raw file and an image of the same size in DIRECTORY and prints one line
- * for each case: thousands of requests per second of both sides, or of one and two
- * threads, the ratio, and that of requests per second of processor time, in which
- * others on the machine do not count.  Turns are interleaved, and the median of the
- * ratios of neighbouring turns counts.  Files are in the page cache: what is
- * measured is code.
+ * WHAT is raw-read or raw-write, a loop of io_uring on a raw file; read or write, a
+ * queue on an image; allocate, the same on an image that is made anew.  The disk
+ * has SIZE bytes.  Each thread has a ring or a queue of its own with 64 requests of
+ * 4 KiB under way; a queue has so many workers, 0 for as many as it likes.
+ *
+ * Prints the seconds from the first request to the last answer, and the processor
+ * seconds, of the kernel too.  queues.py makes the files and compares.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,21 +29,20 @@
 #define BLOCK       4096u
 #define DEPTH       64
 #define CLUSTER     65536u
-#define MAX_TURNS   15
 #define MAX_THREADS 2
 
 struct bench {
+	const char *path;
 	uint64_t size;  /* of the disk */
-	uint64_t count; /* requests of each thread and turn */
-	int turns;
-	char raw[4096];
-	char image[4096];
+	uint64_t count; /* requests of each thread */
 	struct qcowfmt_image *disk;
 	pthread_barrier_t start;
 };
 
-/* One side of a comparison. */
 enum mode { RAW_READ, RAW_WRITE, LIB_READ, LIB_WRITE, LIB_ALLOCATE };
+
+static const char *const mode_names[] = { "raw-read", "raw-write", "read",
+	                                  "write", "allocate" };
 
 struct worker {
 	struct bench *bench;
@@ -114,13 +114,13 @@ static void put_raw(struct worker *w, struct io_uring *ring, int fd, uint64_t i,
 
 static void loop_raw(struct worker *w)
 {
-	int fd = open(w->bench->raw, O_RDWR);
+	int fd = open(w->bench->path, O_RDWR);
 	uint64_t begun = 0;
 	uint64_t done = 0;
 	struct io_uring ring;
 
 	if (fd < 0 || io_uring_queue_init(DEPTH, &ring, 0) < 0)
-		die(w->bench->raw, "cannot be used");
+		die(w->bench->path, "cannot be used");
 	for (uint64_t slot = 0; slot < DEPTH; slot++)
 		put_raw(w, &ring, fd, begun++, slot);
 	while (done < w->bench->count) {
@@ -205,9 +205,9 @@ static void *work(void *argument)
 	return NULL;
 }
 
-/* ----------------------------------------------------------------------- turns */
+/* -------------------------------------------------------------------- the turn */
 
-static void make_image(struct bench *b, bool full)
+static void open_image(struct bench *b, bool anew)
 {
 	const struct qcowfmt_create_options create = {
 		.struct_size = sizeof(create),
@@ -220,20 +220,12 @@ static void make_image(struct bench *b, bool full)
 		.flags = QCOWFMT_OPEN_READ_WRITE,
 	};
 	struct qcowfmt_error *error = NULL;
-	uint8_t *buffer = calloc(1, CLUSTER);
 
-	if (buffer == NULL)
-		die("buffer", "no memory");
-	memset(buffer, 0x5a, CLUSTER);
-	check(qcowfmt_create_file(b->image, &create, &error), b->image, error);
-	check(qcowfmt_open_file(b->image, &open, &b->disk, &error), b->image,
+	if (anew)
+		check(qcowfmt_create_file(b->path, &create, &error), b->path,
+		      error);
+	check(qcowfmt_open_file(b->path, &open, &b->disk, &error), b->path,
 	      error);
-	for (uint64_t at = 0; full && at < b->size; at += CLUSTER)
-		check(qcowfmt_pwrite(b->disk, buffer, CLUSTER, at, &error),
-		      "write", error);
-	if (full)
-		check(qcowfmt_flush(b->disk, &error), "flush", error);
-	free(buffer);
 }
 
 static void close_image(struct bench *b)
@@ -243,42 +235,16 @@ static void close_image(struct bench *b)
 	check(qcowfmt_close(b->disk, &error), "close", error);
 }
 
-static void make_raw(struct bench *b)
-{
-	int fd = open(b->raw, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	uint8_t *buffer = malloc(CLUSTER);
-
-	if (fd < 0 || buffer == NULL)
-		die(b->raw, strerror(errno));
-	memset(buffer, 0x5a, CLUSTER);
-	for (uint64_t at = 0; at < b->size; at += CLUSTER)
-		if (pwrite(fd, buffer, CLUSTER, (off_t)at) != CLUSTER)
-			die(b->raw, "write");
-	fsync(fd);
-	close(fd);
-	free(buffer);
-}
-
-struct speed {
-	double per_second;
-	double per_cpu_second;
-};
-
-/* The speed of so many threads. */
-static struct speed turn(struct bench *b, enum mode mode, unsigned int team,
-                         uint32_t workers)
+/* Returns how long so many threads take. */
+static double run_team(struct bench *b, enum mode mode, unsigned int team,
+                       uint32_t workers)
 {
 	struct worker w[MAX_THREADS];
 	pthread_t threads[MAX_THREADS];
-	double requests = (double)(b->count * team);
 	double begin = 0;
 	double end = 0;
-	double cpu;
 
-	if (mode == LIB_ALLOCATE)
-		make_image(b, false);
 	pthread_barrier_init(&b->start, NULL, team);
-	cpu = cpu_now();
 	for (unsigned int i = 0; i < team; i++) {
 		w[i] = (struct worker){
 			.bench = b,
@@ -300,104 +266,46 @@ static struct speed turn(struct bench *b, enum mode mode, unsigned int team,
 		begin = i == 0 || w[i].begin < begin ? w[i].begin : begin;
 		end = i == 0 || w[i].end > end ? w[i].end : end;
 	}
-	cpu = cpu_now() - cpu;
 	pthread_barrier_destroy(&b->start);
-	if (mode == LIB_ALLOCATE)
-		close_image(b);
-	return (struct speed){ requests / (end - begin), requests / cpu };
+	return end - begin;
 }
 
-struct side {
-	enum mode mode;
-	unsigned int team;
-	uint32_t workers; /* 0: as many as it likes */
-};
-
-static int by_value(const void *a, const void *b)
+static enum mode mode_of(const char *name)
 {
-	double x = *(const double *)a;
-	double y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-	qsort(values, (size_t)count, sizeof(*values), by_value);
-	return values[count / 2];
-}
-
-static void compare(struct bench *b, const char *name, double target,
-                    struct side base, struct side other)
-{
-	double bases[MAX_TURNS];
-	double others[MAX_TURNS];
-	double ratios[MAX_TURNS];
-	double cpu_ratios[MAX_TURNS];
-
-	for (int i = 0; i < b->turns; i++) {
-		struct speed x = turn(b, base.mode, base.team, base.workers);
-		struct speed y = turn(b, other.mode, other.team, other.workers);
-
-		bases[i] = x.per_second;
-		others[i] = y.per_second;
-		ratios[i] = y.per_second / x.per_second;
-		cpu_ratios[i] = y.per_cpu_second / x.per_cpu_second;
-	}
-	printf("%-38s %8.1f %8.1f  ratio %.2f  by processor time %.2f", name,
-	       median(bases, b->turns) / 1e3, median(others, b->turns) / 1e3,
-	       median(ratios, b->turns), median(cpu_ratios, b->turns));
-	if (target > 0)
-		printf("  target %.2f", target);
-	printf("\n");
-	fflush(stdout);
-}
-
-static void run_all(struct bench *b)
-{
-	make_raw(b);
-	make_image(b, true);
-	compare(b, "reads, depth 64: raw, queue", 0.85,
-	        (struct side){ RAW_READ, 1, 0 },
-	        (struct side){ LIB_READ, 1, 0 });
-	compare(b, "writes in place, depth 64: raw, queue", 0.85,
-	        (struct side){ RAW_WRITE, 1, 0 },
-	        (struct side){ LIB_WRITE, 1, 0 });
-	compare(b, "reads: one queue, two", 1.8,
-	        (struct side){ LIB_READ, 1, 0 },
-	        (struct side){ LIB_READ, 2, 0 });
-	compare(b, "reads of raw: one ring, two", 0,
-	        (struct side){ RAW_READ, 1, 0 },
-	        (struct side){ RAW_READ, 2, 0 });
-	close_image(b);
-	b->count = b->size / CLUSTER / 2;
-	compare(b, "allocating writes: one queue, two", 1.6,
-	        (struct side){ LIB_ALLOCATE, 1, 1 },
-	        (struct side){ LIB_ALLOCATE, 2, 1 });
+	for (unsigned int i = 0; i <= LIB_ALLOCATE; i++)
+		if (strcmp(name, mode_names[i]) == 0)
+			return (enum mode)i;
+	die(name, "is no kind of request");
+	return RAW_READ;
 }
 
 int main(int argc, char **argv)
 {
-	bool smoke = argc == 3 && strcmp(argv[1], "--smoke") == 0;
-	struct bench b = {
-		.size = UINT64_C(256) << 20,
-		.count = 200000,
-		.turns = 9,
-	};
+	struct bench b = { 0 };
+	unsigned int team;
+	uint32_t workers;
+	enum mode mode;
+	double cpu;
+	double seconds;
 
-	if (argc != 2 && !smoke)
-		die("usage", "[--smoke] DIRECTORY");
-	if (smoke) {
-		b.size = UINT64_C(16) << 20;
-		b.count = 1000;
-		b.turns = 1;
-	}
-	snprintf(b.raw, sizeof(b.raw), "%s/bench_queue.raw", argv[argc - 1]);
-	snprintf(b.image, sizeof(b.image), "%s/bench_queue.qcow2",
-	         argv[argc - 1]);
-	printf("thousands of requests per second\n");
-	run_all(&b);
-	unlink(b.raw);
-	unlink(b.image);
+	if (argc != 7)
+		die("usage", "WHAT FILE SIZE REQUESTS THREADS WORKERS");
+	mode = mode_of(argv[1]);
+	b.path = argv[2];
+	b.size = strtoull(argv[3], NULL, 10);
+	b.count = strtoull(argv[4], NULL, 10);
+	team = (unsigned int)strtoul(argv[5], NULL, 10);
+	workers = (uint32_t)strtoul(argv[6], NULL, 10);
+	if (b.size < CLUSTER || b.count < DEPTH || team < 1 ||
+	    team > MAX_THREADS)
+		die("usage", "a number is too small or too large");
+	if (mode >= LIB_READ)
+		open_image(&b, mode == LIB_ALLOCATE);
+	cpu = cpu_now();
+	seconds = run_team(&b, mode, team, workers);
+	cpu = cpu_now() - cpu;
+	if (mode >= LIB_READ)
+		close_image(&b);
+	printf("%.6f %.6f\n", seconds, cpu);
 	return 0;
 }

@@ -134,6 +134,7 @@ def ratio_faults(row):
     for name in ("wanted", "wanted_raw"):
         if row[name] is not None and not is_number(row[name]):
             yield f"{name} is no number"
+            return
     for item in row["also"]:
         if (set(item) != {"to", "ratio", "wanted"} or
                 not is_number(item["ratio"])):
