@@ -145,6 +145,8 @@ struct qcowfmt_file_options {
 #define QCOWFMT_FILE_NO_LOCK   0x4u /* take no image locks */
 #define QCOWFMT_FILE_DIRECT    0x8u /* bypass the page cache (O_DIRECT) */
 #define QCOWFMT_FILE_ANY_TYPE  0x10u /* also accept character devices, ... */
+/* Flushes do nothing: for what can be made again, as a power cut may lose all. */
+#define QCOWFMT_FILE_NO_FLUSH 0x20u
 
 /*
  * qcowfmt_storage_open_file - storage in a local regular file or block device

@@ -38,6 +38,7 @@ struct file_storage {
 	int fd;
 	bool is_device;           /* a block device */
 	bool is_direct;           /* direct is valid */
+	bool no_flush;            /* flushes do nothing */
 	struct qcf_direct direct; /* O_DIRECT */
 	struct qcf_file_lock lock;
 
@@ -234,6 +235,8 @@ static int file_flush(struct qcowfmt_storage *s, struct qcowfmt_error **errp)
 	int ret;
 
 	(void)errp;
+	if (f->no_flush)
+		return 0;
 	atomic_store(&f->unsynced, false);
 	do {
 		ret = fdatasync(f->fd);
@@ -445,7 +448,7 @@ static const struct qcf_storage_verbs file_verbs = {
 
 #define KNOWN_FLAGS                                                            \
 	(QCOWFMT_FILE_READ_ONLY | QCOWFMT_FILE_CREATE | QCOWFMT_FILE_NO_LOCK | \
-	 QCOWFMT_FILE_DIRECT | QCOWFMT_FILE_ANY_TYPE)
+	 QCOWFMT_FILE_DIRECT | QCOWFMT_FILE_ANY_TYPE | QCOWFMT_FILE_NO_FLUSH)
 
 static int check_flags(uint32_t flags, struct qcowfmt_error **errp)
 {
@@ -535,6 +538,7 @@ static int set_up(struct file_storage *f, uint32_t flags, bool writable,
 	f->base.writable = writable;
 	f->base.is_file = is_file;
 	f->lock.off = (flags & QCOWFMT_FILE_NO_LOCK) != 0;
+	f->no_flush = (flags & QCOWFMT_FILE_NO_FLUSH) != 0;
 
 	int ret = set_direct(f, flags, errp);
 

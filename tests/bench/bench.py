@@ -30,7 +30,7 @@ from benchlib import INPUTS
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.join(ROOT, "build-bench")
-PROGRAMS = ("run", "queues", "codecs", "metadata", "scale")
+PROGRAMS = ("run", "queues", "jobs", "codecs", "metadata", "scale")
 
 # Chance of one false alarm in a whole comparison.
 ERROR = 0.05

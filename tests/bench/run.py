@@ -216,42 +216,6 @@ def measure_requests(report, args, directory):
         benchlib.unlink(os.path.join(directory, "source.raw"))
 
 
-def measure_convert(report, args, directory):
-    """Convert a file system image there and back with both programs."""
-    programs = report.programs("qcow_img", "qemu-img")
-    for source_format, target_format in (("raw", "qcow2"), ("qcow2", "raw")):
-        name = f"convert {source_format} to {target_format}"
-        if not report.wants(name):
-            continue
-        source = benchlib.file_system_image(
-            directory, sized(args, GIB, 512 * MIB, 16 * MIB),
-            sized(args, 600 * MIB, 300 * MIB, 4 * MIB))
-        raw = source
-        if source_format == "qcow2":
-            source = os.path.join(directory, "source.qcow2")
-            run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw,
-                 source])
-
-        def job(who, source=source, raw=raw, formats=("-f", source_format,
-                                                      "-O", target_format)):
-            target = os.path.join(directory, "converted." + who)
-            benchlib.unlink(target)
-            if who == "raw":
-                sample = benchlib.copy_sparse(raw, target)
-            else:
-                sample = measured([programs[who], "convert", *formats, source,
-                                   target]).wall_sample()
-                run(["qemu-img", "compare", "-q", "-f", "raw", "-F",
-                     formats[3], raw, target])
-            benchlib.settle(target)
-            benchlib.unlink(target)
-            return sample
-
-        report.add(name, "seconds", benchlib.interleave(
-            report.columns("qemu", "raw"), args.repeat, job),
-            wanted=1.5, wanted_raw=0.87, raw_is="cp --sparse=always")
-
-
 def measure_memory(report, args, directory):
     """Peak memory of opening a full image and reading all over it."""
     name = "memory of random reads of a full 1 TiB image"
@@ -281,7 +245,6 @@ def measure_memory(report, args, directory):
 
 def measure(report, args, directory):
     measure_requests(report, args, directory)
-    measure_convert(report, args, directory)
     measure_memory(report, args, directory)
 
 
@@ -290,7 +253,7 @@ def main():
     parser.add_argument("--size", type=int, default=512, metavar="MIB",
                         help="size of the disk (512)")
     return benchlib.main("requests", parser, measure,
-                         needs=("qemu-img", "mke2fs"))
+                         needs=("qemu-img",))
 
 
 if __name__ == "__main__":

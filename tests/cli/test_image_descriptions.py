@@ -341,6 +341,7 @@ class ImageDescriptions(CliTest):
                         'detect-zeroes=off', 'force-share=on',
                         'auto-read-only=off', 'cache.direct=on',
                         'cache.no-flush=on', 'cache.writeback=off',
+                        'cache.direct=on,cache.no-flush=on',
                         'copy-on-read=on', 'file.locking=off',
                         'file.locking=on', 'file.locking=foo',
                         'file.aio=threads', 'file.aio=io_uring',

@@ -214,6 +214,27 @@ class FileSystem(CliTest):
         self.io('copy', 'write -P 9 2M 1M', options=('-f', 'qcow2'))
         self.same_as_raw('a', 'raw')
 
+    def free_space(self):
+        subprocess.run(['sync', '-f', self.directory], check=True)
+        stat = os.statvfs(self.directory)
+        return stat.f_bavail * stat.f_frsize
+
+    def test_shared_ranges_take_no_space(self):
+        if self.kind not in SHARES_BLOCKS:
+            self.skipTest('not here')
+        with open(self.our_path('raw'), 'wb') as file:
+            file.write(noise(1, 16 * MIB))
+        self.ok('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', 'raw', 'a')
+        for source, form in (('raw', 'raw'), ('a', 'qcow2')):
+            for target in ('raw', 'qcow2'):
+                before = self.free_space()
+                self.ok('qemu-img', 'convert', '-C', '-f', form, '-O', target,
+                        source, 'copy')
+                self.assertLess(before - self.free_space(), 4 * MIB,
+                                (form, target))
+                self.same_content('copy', 'raw', target, 'raw')
+                os.remove(self.our_path('copy'))
+
     def test_zeros_and_discards(self):
         self.ok('qemu-img', 'create', '-q', '-f', 'qcow2', 'a', '8M')
         self.io('a', 'write -P 1 0 8M', 'discard 1M 2M', 'write -z 4M 1M',

@@ -2,6 +2,8 @@
 /*
  * tool_file.c - the file that an image lies in
  *
+ * The library opens it, unless the image is a part of a file.
+ *
  * Locks: other programs that use images hold read locks on single bytes of the
  * file, byte 100 + n for "I use permission n" and 200 + n for "others must not
  * use it".  A reader uses read (0), a writer also write and resize (1, 3); both
@@ -350,7 +352,8 @@ static int open_of_library(const struct qcf_tool_file *file,
 		.struct_size = sizeof(options),
 		.flags = (file->writable ? 0 : QCOWFMT_FILE_READ_ONLY) |
 		         (file->no_lock ? QCOWFMT_FILE_NO_LOCK : 0) |
-		         (file->direct ? QCOWFMT_FILE_DIRECT : 0),
+		         (file->direct ? QCOWFMT_FILE_DIRECT : 0) |
+		         (file->no_flush ? QCOWFMT_FILE_NO_FLUSH : 0),
 	};
 
 	return qcowfmt_storage_open_file(file->path, &options, storage, errp);
@@ -360,18 +363,15 @@ int qcf_tool_file_open(const struct qcf_tool_file *file,
                        struct qcowfmt_storage **storage, char **reason)
 {
 	QCF_AUTO_ERROR struct qcowfmt_error *error = NULL;
-	bool is_own = (file->no_flush && file->writable) ||
-	              qcf_is_window(&file->window);
 	int ret;
 
 	*reason = NULL;
-	if (!is_own) {
+	if (!qcf_is_window(&file->window)) {
 		ret = open_of_library(file, storage, &error);
 	} else if (file->direct) {
 		*reason = qcf_tool_printf("Bypassing the page cache is not "
 		                          "supported by this version for an "
-		                          "image that is a part of a file or "
-		                          "is not flushed");
+		                          "image that is a part of a file");
 		return -ENOTSUP;
 	} else {
 		ret = check_usable(file, &error);

@@ -29,7 +29,7 @@ struct qcf_tool_file {
 	bool no_lock;
 	bool direct;   /* bypass the page cache */
 	bool no_flush; /* flushes do nothing */
-	/* With no_flush: all zeroing gives space back, as if every request
+	/* Of a part of a file: all zeroing gives space back, as if every request
 	 * allowed it: the library does not tell a storage which requests do. */
 	bool punch_zeros;
 };

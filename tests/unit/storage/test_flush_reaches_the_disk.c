@@ -78,6 +78,19 @@ START_TEST(of_a_file)
 
 END_TEST
 
+START_TEST(only_if_it_is_wanted)
+{
+	struct qcowfmt_storage *storage =
+		open_file(QCOWFMT_FILE_CREATE | QCOWFMT_FILE_NO_FLUSH);
+
+	assert_works(qcf_storage_pwrite(storage, "x", 1, 0, errp));
+	assert_works(qcf_storage_flush(storage, errp));
+	expect_synced(0, 0);
+	qcowfmt_storage_free(storage);
+}
+
+END_TEST
+
 START_TEST(again_after_an_error)
 {
 	struct qcowfmt_storage *storage = open_file(QCOWFMT_FILE_CREATE);
@@ -99,6 +112,7 @@ END_TEST
 static void add(TCase *tcase)
 {
 	tcase_add_test(tcase, of_a_file);
+	tcase_add_test(tcase, only_if_it_is_wanted);
 	tcase_add_test(tcase, again_after_an_error);
 }
 
