@@ -268,11 +268,16 @@ static int64_t now_msec(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* msec < 0: as long as it takes. */
 static void wait_for_some(struct qcowfmt_queue *queue, int64_t msec)
 {
-	int most = (int)QCF_MIN(msec, (int64_t)INT32_MAX);
+	int most =
+		(int)QCF_MIN(msec < 0 ? INT32_MAX : msec, (int64_t)INT32_MAX);
 
-	if (queue->kernel.ring != NULL)
+	/* No other thread can put something in meanwhile. */
+	if (msec < 0 && queue->with_threads == 0 && queue->kernel.in_ring > 0)
+		qcf_ring_wait(queue->kernel.ring);
+	else if (queue->kernel.ring != NULL)
 		qcf_queue_kernel_wait(&queue->kernel, queue->work.event_fd,
 		                      most);
 	else
@@ -290,9 +295,9 @@ int qcf_queue_reap(struct qcowfmt_queue *queue,
 	if (timeout > 0 && count == 0)
 		end = now_msec() + timeout;
 	while (count == 0 && max > 0 && queue->in_use > 0 && timeout != 0) {
-		int64_t left = timeout < 0 ? INT32_MAX : end - now_msec();
+		int64_t left = timeout < 0 ? -1 : end - now_msec();
 
-		if (left <= 0)
+		if (timeout > 0 && left <= 0)
 			break;
 		wait_for_some(queue, left);
 		count = reap_now(queue, completions, max);

@@ -103,6 +103,13 @@ uint32_t qcf_ring_submit(struct qcf_ring *ring)
 	return taken;
 }
 
+void qcf_ring_wait(struct qcf_ring *ring)
+{
+	struct io_uring_cqe *cqe;
+
+	(void)io_uring_wait_cqe(&ring->ring, &cqe);
+}
+
 uint32_t qcf_ring_ready(const struct qcf_ring *ring)
 {
 	return io_uring_cq_ready(&ring->ring);

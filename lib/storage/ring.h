@@ -58,6 +58,9 @@ uint32_t qcf_ring_submit(struct qcf_ring *ring);
 uint32_t qcf_ring_ready(const struct qcf_ring *ring);
 struct qcf_ring_result qcf_ring_look(const struct qcf_ring *ring, uint32_t i);
 
+/* Wait until there is one, which has to be under way; a signal may end it sooner. */
+void qcf_ring_wait(struct qcf_ring *ring);
+
 /* Take the first so many out. */
 void qcf_ring_take(struct qcf_ring *ring, uint32_t count);
 

@@ -44,6 +44,11 @@ uint32_t qcf_ring_submit(struct qcf_ring *ring)
 	return 0;
 }
 
+void qcf_ring_wait(struct qcf_ring *ring)
+{
+	(void)ring;
+}
+
 uint32_t qcf_ring_ready(const struct qcf_ring *ring)
 {
 	(void)ring;

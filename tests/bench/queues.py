@@ -47,6 +47,8 @@ class Bench:
         for who in self.programs:
             run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2",
                  self.path("raw"), self.path(who)])
+        for name in ("raw", *self.programs):
+            benchlib.warm(self.path(name))
         self.made = True
 
     def turn(self, who, what, threads=1, workers=0):
