@@ -26,6 +26,7 @@
 #define AT_BACKING_OFFSET 8u
 #define AT_BACKING_SIZE   16u
 #define AT_CLUSTER_BITS   20u
+#define AT_HEADER_LENGTH  100u
 
 /* Where the backing name is; offset 0 means that there is none. */
 struct name_place {
@@ -86,6 +87,32 @@ int qcf_header_peek_cluster_size(const uint8_t *bytes, size_t len,
 		return ret;
 	*cluster_size = UINT64_C(1) << cluster_bits;
 	return 0;
+}
+
+bool qcf_header_is_whole(const uint8_t *bytes, size_t len)
+{
+	struct qcf_reader reader = qcf_reader_init(bytes, len);
+	uint32_t version = 0;
+	uint64_t name_offset;
+	uint64_t header_length = QCF_HEADER_LEN_V2;
+
+	if (decode_start(&reader, &version, NULL) < 0)
+		return false;
+	name_offset = qcf_read_u64(&reader);
+	if (!qcf_range_within(name_offset, qcf_read_u32(&reader), len) ||
+	    reader.overrun)
+		return false;
+	if (version == 1)
+		return len >= QCF_HEADER_LEN_V1;
+	if (version == 3) {
+		qcf_read_span(&reader, AT_HEADER_LENGTH - reader.pos);
+		header_length = qcf_read_u32(&reader);
+	}
+	if (reader.overrun || header_length > len)
+		return false;
+	/* With a name they end there at the latest. */
+	return name_offset != 0 ||
+	       qcf_extensions_end_before(bytes, (size_t)header_length, len);
 }
 
 /* -------------------------------------------------------------------- fields */

@@ -110,9 +110,9 @@ int qcf_header_copy(const struct qcf_header *h, struct qcf_header *copy,
 
 /*
  * Decode and validate the first cluster, in the order in which format errors
- * are documented to win.  bytes holds min(file size, cluster size) bytes; the
- * caller reads a sector first to learn the cluster size with
- * qcf_header_peek_cluster_size().
+ * are documented to win.  bytes holds min(file size, cluster size) bytes, or the
+ * first of them if they are qcf_header_is_whole(); the caller learns the cluster
+ * size from a sector with qcf_header_peek_cluster_size().
  *
  * Checks every member against limits.h and the rest of the header, but not
  * whether features are supported (qcf_feature_check()) nor where the file ends.
@@ -129,6 +129,12 @@ int qcf_header_decode(struct qcf_header *h, const uint8_t *bytes, size_t len,
 int qcf_header_peek_cluster_size(const uint8_t *bytes, size_t len,
                                  uint64_t *cluster_size,
                                  struct qcowfmt_error **errp);
+
+/*
+ * Whether all that decoding looks at is in the first bytes of a file, which usually
+ * is much less than a cluster.
+ */
+bool qcf_header_is_whole(const uint8_t *bytes, size_t len);
 
 /* Geometry of a decoded header; cannot fail after a successful decode. */
 int qcf_header_geometry(const struct qcf_header *h, struct qcf_geometry *g,

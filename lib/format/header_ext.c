@@ -249,6 +249,25 @@ bool qcf_extensions_encode_at(const struct qcf_header *h,
 	return true;
 }
 
+bool qcf_extensions_end_before(const uint8_t *bytes, size_t start, size_t end)
+{
+	struct qcf_reader reader = qcf_reader_init(bytes, end);
+
+	qcf_read_span(&reader, start);
+	for (;;) {
+		uint32_t type = qcf_read_u32(&reader);
+		uint64_t len;
+
+		if (type == QCF_EXT_END)
+			return !reader.overrun;
+		len = qcf_align_up((uint64_t)qcf_read_u32(&reader),
+		                   RECORD_ALIGNMENT);
+		if (reader.overrun || len > qcf_reader_left(&reader))
+			return false;
+		qcf_read_span(&reader, (size_t)len);
+	}
+}
+
 void qcf_extensions_find(const uint8_t *bytes, size_t start, size_t end,
                          struct qcf_span *span)
 {

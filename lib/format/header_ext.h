@@ -27,6 +27,9 @@ void qcf_extensions_encode(const struct qcf_header *h,
 bool qcf_extensions_encode_at(const struct qcf_header *h,
                               struct qcf_writer *writer, size_t tail);
 
+/* Whether the records, from start on, end before a host offset. */
+bool qcf_extensions_end_before(const uint8_t *bytes, size_t start, size_t end);
+
 /* Extend a span over all records between two host offsets that mean something:
  * feature names do not.  The records have been decoded once. */
 void qcf_extensions_find(const uint8_t *bytes, size_t start, size_t end,

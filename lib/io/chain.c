@@ -189,5 +189,8 @@ int qcf_chain_open(struct qcowfmt_image *image, struct qcowfmt_storage *storage,
 	while (ret == 0 && names_backing(image) && goes_on(image, rules))
 		ret = follow(image, options, rules, errp);
 	image->incomplete = names_backing(image);
-	return ret;
+	return ret < 0 ? ret
+	               : qcf_chain_skip_init(&image->skip, image->layers,
+	                                     image->layer_count, &image->budget,
+	                                     errp);
 }

@@ -3,8 +3,9 @@
  * extent.c - guest range to extent, through the backing chain
  *
  * Each layer either answers or hands the range, cut to the part it is silent
- * about, to the next one below.  VM state, behind the disk, is in the first layer
- * only.  A loop, not a recursion: chains can be long.
+ * about, to the next one below, or to the one that is known to be the next to have
+ * something (chain_skip.h).  VM state, behind the disk, is in the first layer only.
+ * A loop, not a recursion: chains can be long.
  */
 #include <errno.h>
 
@@ -28,12 +29,38 @@ static int lookup_in_layer(struct qcf_layer *layer, uint64_t guest_offset,
 	return 0;
 }
 
+/*
+ * The layer to be asked after one that has nothing for a range; known is set to it
+ * when that was the first one.
+ */
+static inline uint32_t next_layer(const struct qcowfmt_image *image,
+                                  uint32_t depth, uint64_t guest_offset,
+                                  uint64_t len, uint32_t *known)
+{
+	if (depth > 0 || !qcf_chain_skip_is_used(&image->skip))
+		return depth + 1;
+	*known = qcf_chain_skip_first(&image->skip, guest_offset, len);
+	return *known;
+}
+
+/* Remember how deep an extent is, if more was asked than what was known. */
+static inline void note_depth(struct qcowfmt_image *image,
+                              uint64_t guest_offset,
+                              const struct qcf_extent *extent, uint32_t known)
+{
+	if (extent->depth > known)
+		qcf_chain_skip_note(&image->skip, image->layers, guest_offset,
+		                    extent->run.length, extent->depth);
+}
+
 bool qcf_extent_peek(struct qcowfmt_image *image, uint64_t guest_offset,
                      uint64_t len, struct qcf_extent *extent)
 {
+	uint32_t known = 1;
+
 	extent->depth = 0;
 	extent->run = (struct qcf_run){ .length = len };
-	for (uint32_t i = 0; i < image->layer_count; i++) {
+	for (uint32_t i = 0; i < image->layer_count;) {
 		struct qcf_layer *layer = image->layers[i];
 		uint64_t size = layer->virtual_size;
 
@@ -51,7 +78,9 @@ bool qcf_extent_peek(struct qcowfmt_image *image, uint64_t guest_offset,
 		if (extent->run.kind != QCF_UNALLOCATED ||
 		    extent->run.length < len)
 			break;
+		i = next_layer(image, i, guest_offset, len, &known);
 	}
+	note_depth(image, guest_offset, extent, known);
 	return extent->run.length == len &&
 	       !qcf_extent_is_left_out(image, extent);
 }
@@ -60,12 +89,14 @@ int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
                       uint64_t len, uint32_t last, struct qcf_extent *extent,
                       struct qcowfmt_error **errp)
 {
+	uint32_t known = 1;
+
 	extent->depth = 0;
 	extent->run = (struct qcf_run){ .length = len };
 	if (qcf_layer_is_vm_state(qcf_image_top(image), guest_offset))
 		return lookup_in_layer(qcf_image_top(image), guest_offset, len,
 		                       &extent->run, errp);
-	for (uint32_t i = 0; i < image->layer_count && i <= last; i++) {
+	for (uint32_t i = 0; i < image->layer_count && i <= last;) {
 		struct qcf_layer *layer = image->layers[i];
 		int ret;
 
@@ -80,7 +111,10 @@ int qcf_extent_lookup(struct qcowfmt_image *image, uint64_t guest_offset,
 		extent->depth = i;
 		if (extent->run.kind != QCF_UNALLOCATED)
 			break;
+		i = next_layer(image, i, guest_offset, extent->run.length,
+		               &known);
 	}
+	note_depth(image, guest_offset, extent, known);
 	return 0;
 }
 

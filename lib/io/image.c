@@ -48,6 +48,7 @@ static void free_image(struct qcowfmt_image *image)
 	free(image->layers);
 	qcf_compressor_fini(&image->compressor);
 	qcf_decoded_cache_fini(&image->decoded);
+	qcf_chain_skip_fini(&image->skip);
 	qcf_inflight_fini(&image->inflight);
 	qcf_gate_fini(&image->gate);
 	qcf_mutex_fini(&image->queues_lock);

@@ -9,6 +9,7 @@
 #ifndef QCF_IMAGE_H
 #define QCF_IMAGE_H
 
+#include "chain_skip.h"
 #include "compress.h"
 #include "decoded.h"
 #include "gate.h"
@@ -29,6 +30,7 @@ struct qcowfmt_image {
 	struct qcf_gate gate;
 	struct qcf_inflight inflight; /* guest clusters of layers[0] */
 	struct qcf_budget budget;
+	struct qcf_chain_skip skip;
 	struct qcf_decoded_cache decoded; /* of all layers */
 	struct qcf_compressor compressor; /* the level is for layers[0] */
 

@@ -26,7 +26,10 @@
 #define MAX_WALK    64
 #define MIN_BUCKETS 16u
 #define MAX_BUCKETS (UINT64_C(1) << 16)
-#define MIN_BLOCKS  16u /* a cache may always have, whatever the budget says */
+/* A cache may always have so many blocks, whatever others have: fewer where many
+ * caches share a budget, so that together they stay near it. */
+#define MIN_BLOCKS  2u
+#define MANY_BLOCKS 16u
 
 static size_t bucket_of(const struct qcf_cache *cache, uint64_t key)
 {
@@ -55,6 +58,7 @@ int qcf_cache_init(struct qcf_cache *cache, uint64_t slice_size,
 	cache->buckets = calloc(cache->bucket_count, sizeof(*cache->buckets));
 	if (cache->buckets == NULL)
 		return qcf_fail_oom(errp);
+	atomic_fetch_add(&budget->caches, 1);
 	qcf_mutex_init(&cache->lock, QCF_RANK_CACHE);
 	qcf_cond_init(&cache->loaded);
 	return 0;
@@ -70,6 +74,7 @@ void qcf_cache_fini(struct qcf_cache *cache)
 	}
 	atomic_fetch_sub(&cache->budget->used,
 	                 cache->block_count * cache->slice_size);
+	atomic_fetch_sub(&cache->budget->caches, 1);
 	free(cache->blocks);
 	free(cache->buckets);
 	cache->buckets = NULL;
@@ -152,7 +157,7 @@ static struct qcf_block *grow_locked(struct qcf_cache *cache)
 	if (block == NULL || words == NULL)
 		return NULL;
 	if (cache->block_count == cache->block_room) {
-		size_t room = QCF_MAX(cache->block_room * 2, MIN_BLOCKS);
+		size_t room = QCF_MAX(cache->block_room * 2, MANY_BLOCKS);
 		struct qcf_block **blocks =
 			realloc(cache->blocks, room * sizeof(cache->blocks[0]));
 
@@ -188,11 +193,22 @@ static struct qcf_block *evict_locked(struct qcf_cache *cache)
 	return NULL;
 }
 
+/* Blocks that a cache may have even if the budget is used up. */
+static uint64_t guaranteed(const struct qcf_cache *cache)
+{
+	const struct qcf_budget *budget = cache->budget;
+	uint64_t share = budget->limit / 2 / atomic_load(&budget->caches) /
+	                 cache->slice_size;
+
+	share = QCF_MAX(share, (uint64_t)MIN_BLOCKS);
+	return QCF_MIN(share, (uint64_t)MANY_BLOCKS);
+}
+
 static struct qcf_block *new_locked(struct qcf_cache *cache)
 {
 	struct qcf_block *block = NULL;
 
-	if (cache->block_count >= MIN_BLOCKS &&
+	if (cache->block_count >= guaranteed(cache) &&
 	    atomic_load(&cache->budget->used) + cache->slice_size >
 	            cache->budget->limit)
 		block = evict_locked(cache);

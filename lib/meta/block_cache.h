@@ -35,6 +35,7 @@
 /* Memory that several caches share; a soft limit. */
 struct qcf_budget {
 	_Atomic uint64_t used;
+	_Atomic uint32_t caches; /* that share it */
 	uint64_t limit;
 };
 

@@ -17,6 +17,93 @@
 #include "meta_tables.h"
 #include "writeback.h"
 
+/* ------------------------------------------------------------- piece by piece */
+
+int qcf_l1_expect(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	uint64_t pieces = (meta->l1.entry_count - 1) / QCF_L1_PIECE + 1;
+
+	meta->l1.missing = calloc(pieces / 64 + 1, sizeof(*meta->l1.missing));
+	if (meta->l1.missing == NULL)
+		return qcf_fail_oom(errp);
+	for (uint64_t i = 0; i < pieces; i++)
+		meta->l1.missing[i / 64] |= UINT64_C(1) << i % 64;
+	return 0;
+}
+
+static bool is_missing(const struct qcf_meta *meta, uint64_t l1_index)
+{
+	uint64_t piece = l1_index / QCF_L1_PIECE;
+
+	uint64_t bits = atomic_load_explicit(&meta->l1.missing[piece / 64],
+	                                     memory_order_acquire);
+
+	return (bits >> piece % 64 & 1) != 0;
+}
+
+/* Read the piece of an index.  Whoever reads it at the same time stores the same.
+ * Not inline: the path on which nothing is missing needs no such stack. */
+__attribute__((noinline)) static int load_piece(struct qcf_meta *meta,
+                                                uint64_t l1_index,
+                                                struct qcowfmt_error **errp)
+{
+	uint64_t piece = l1_index / QCF_L1_PIECE;
+	uint64_t first = piece * QCF_L1_PIECE;
+	uint64_t count = QCF_MIN(QCF_L1_PIECE, meta->l1.entry_count - first);
+	uint64_t raw[QCF_L1_PIECE];
+	int ret = qcf_meta_read_table(meta,
+	                              meta->header.l1_table_offset + first * 8,
+	                              raw, count * 8, errp);
+
+	if (ret < 0)
+		return qcf_wrap(errp, "reading the L1 table", ret);
+	for (uint64_t i = 0; i < count; i++)
+		atomic_store_explicit(&meta->l1.entries[first + i], raw[i],
+		                      memory_order_relaxed);
+	atomic_fetch_and_explicit(&meta->l1.missing[piece / 64],
+	                          ~(UINT64_C(1) << piece % 64),
+	                          memory_order_release);
+	return 0;
+}
+
+static int read_missing(struct qcf_meta *meta, uint64_t l1_index,
+                        struct qcowfmt_error **errp)
+{
+	return is_missing(meta, l1_index) ? load_piece(meta, l1_index, errp)
+	                                  : 0;
+}
+
+int qcf_l1_load_all(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	int ret = 0;
+
+	if (meta->l1.missing == NULL)
+		return 0;
+	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count;
+	     i += QCF_L1_PIECE)
+		ret = read_missing(meta, i, errp);
+	return ret;
+}
+
+void qcf_l1_fini(struct qcf_meta *meta)
+{
+	free((void *)(uintptr_t)meta->l1.entries);
+	free((void *)(uintptr_t)meta->l1.missing);
+	free(meta->l1.dirty);
+}
+
+void qcf_l1_replace(struct qcf_meta *meta, struct qcf_be64 *entries,
+                    uint64_t entry_count)
+{
+	free((void *)(uintptr_t)meta->l1.entries);
+	free((void *)(uintptr_t)meta->l1.missing);
+	meta->l1.missing = NULL;
+	meta->l1.entries = (void *)entries;
+	meta->l1.entry_count = entry_count;
+}
+
+/* -------------------------------------------------------------------- entries */
+
 static struct qcf_l1_entry load_entry(struct qcf_meta *meta, uint64_t l1_index)
 {
 	struct qcf_be64 raw = { atomic_load(&meta->l1.entries[l1_index]) };
@@ -46,10 +133,14 @@ static int lookup_entry(struct qcf_meta *meta, uint64_t l1_index,
                         struct qcf_l1_entry *entry, struct qcowfmt_error **errp)
 {
 	uint32_t corruption;
+	int ret;
 
 	*entry = (struct qcf_l1_entry){ 0 };
 	if (l1_index >= meta->l1.entry_count)
 		return 0;
+	ret = meta->l1.missing == NULL ? 0 : read_missing(meta, l1_index, errp);
+	if (ret < 0)
+		return ret;
 	*entry = load_entry(meta, l1_index);
 	corruption = check_entry(meta, entry);
 	return corruption == 0 ? 0
@@ -71,8 +162,11 @@ bool qcf_l1_peek(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset)
 {
 	struct qcf_l1_entry entry = { 0 };
 
-	if (l1_index < meta->l1.entry_count)
+	if (l1_index < meta->l1.entry_count) {
+		if (meta->l1.missing != NULL && is_missing(meta, l1_index))
+			return false;
 		entry = load_entry(meta, l1_index);
+	}
 	*l2_offset = entry.l2_offset;
 	return check_entry(meta, &entry) == 0;
 }
@@ -218,9 +312,7 @@ void qcf_l1_adopt(struct qcf_meta *meta, struct qcf_be64 *entries,
 {
 	const struct qcf_geometry *g = &meta->geometry;
 
-	free((void *)(uintptr_t)meta->l1.entries);
-	meta->l1.entries = (void *)entries;
-	meta->l1.entry_count = entry_count;
+	qcf_l1_replace(meta, entries, entry_count);
 	meta->header.l1_size = (uint32_t)entry_count;
 	meta->header.l1_table_offset = host_offset;
 	qcf_overlap_set_table(&meta->overlap, QCF_OVERLAP_L1,

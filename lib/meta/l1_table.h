@@ -6,6 +6,18 @@
 #include "l2_tree.h"
 #include "meta.h"
 
+/* The table, zeros so far, is to be read when it is asked for. */
+int qcf_l1_expect(struct qcf_meta *meta, struct qcowfmt_error **errp);
+
+/* Read what was not read yet. */
+int qcf_l1_load_all(struct qcf_meta *meta, struct qcowfmt_error **errp);
+
+/* Take over other entries, of which none is missing. */
+void qcf_l1_replace(struct qcf_meta *meta, struct qcf_be64 *entries,
+                    uint64_t entry_count);
+
+void qcf_l1_fini(struct qcf_meta *meta);
+
 /*
  * The L2 table of an L1 index, for reading: 0 if there is none.  An offset that
  * cannot be right is corruption.
@@ -13,7 +25,8 @@
 int qcf_l1_lookup(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset,
                   struct qcowfmt_error **errp);
 
-/* The same without noting corruption, which takes I/O: false if there is some. */
+/* The same without I/O, which noting corruption takes, too: false if that is not
+ * enough. */
 bool qcf_l1_peek(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset);
 
 /*
@@ -57,7 +70,8 @@ int qcf_l1_reload(struct qcf_meta *meta, struct qcowfmt_error **errp);
 void qcf_l1_adopt(struct qcf_meta *meta, struct qcf_be64 *entries,
                   uint64_t entry_count, uint64_t host_offset);
 
-/* The entries as they are on storage while nothing is dirty. */
+/* The entries as they are on storage while nothing is dirty; of an image that is
+ * written. */
 static inline const struct qcf_be64 *qcf_l1_raw(const struct qcf_meta *meta)
 {
 	return (const void *)(uintptr_t)meta->l1.entries;

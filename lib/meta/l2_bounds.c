@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "meta.h"
+#include "l1_table.h"
 #include "zeros.h"
 
 /* ------------------------------------------------------------------ repeats */
@@ -56,6 +56,7 @@ int qcf_l2_check_repeats(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	uint64_t repeats = 0;
 	uint64_t repeated = 0;
 	size_t count;
+	int ret;
 
 	if (meta->l1.entry_count <= QCF_MAX_REPEATED / per_table ||
 	    atomic_load(&meta->l2_bounds.few_repeats))
@@ -63,6 +64,9 @@ int qcf_l2_check_repeats(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	offsets = calloc(meta->l1.entry_count, sizeof(*offsets));
 	if (offsets == NULL)
 		return qcf_fail_oom(errp);
+	ret = qcf_l1_load_all(meta, errp);
+	if (ret < 0)
+		return ret;
 	count = sorted_offsets(meta, offsets);
 	for (size_t i = 1; i < count; i++) {
 		if (offsets[i - 1] != offsets[i])

@@ -12,6 +12,7 @@
 #include "checked.h"
 #include "compress.h"
 #include "image_flags.h"
+#include "l1_table.h"
 #include "meta.h"
 #include "meta_protect.h"
 #include "meta_tables.h"
@@ -69,18 +70,38 @@ static int load_refcount_slice(void *owner, uint64_t host_offset, void *buffer,
 		qcf_meta_read_table(owner, host_offset, buffer, len, errp));
 }
 
-static int init_caches(struct qcf_meta *meta, struct qcowfmt_error **errp)
+/* How many slices of L2 tables there can be.  Those of an image that does not
+ * change are in its file. */
+static int most_slices(const struct qcf_meta *meta, uint64_t *count,
+                       struct qcowfmt_error **errp)
 {
 	const struct qcf_geometry *g = &meta->geometry;
-	uint64_t l2_slices = (meta->header.virtual_size >> g->cluster_bits) /
-	                             g->slice_entry_count +
-	                     1;
-	int ret = qcf_cache_init(&meta->l2_cache, g->slice_size, l2_slices,
-	                         meta->budget, load_l2_slice, meta, errp);
+	uint64_t file_size = 0;
+	int ret = 0;
 
-	if (ret < 0)
+	*count = (meta->header.virtual_size >> g->cluster_bits) /
+	                 g->slice_entry_count +
+	         1;
+	if (!meta->writable)
+		ret = qcf_storage_get_size(meta->storage, &file_size, errp);
+	if (ret == 0 && !meta->writable)
+		*count = QCF_MIN(*count, file_size / g->slice_size + 1);
+	return ret;
+}
+
+static int init_caches(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	uint64_t slice_size = meta->geometry.slice_size;
+	uint64_t slices = 0;
+	int ret = most_slices(meta, &slices, errp);
+
+	if (ret == 0)
+		ret = qcf_cache_init(&meta->l2_cache, slice_size, slices,
+		                     meta->budget, load_l2_slice, meta, errp);
+	/* Who only reads needs no counts. */
+	if (ret < 0 || !meta->writable)
 		return ret;
-	return qcf_cache_init(&meta->refcount_cache, g->slice_size, l2_slices,
+	return qcf_cache_init(&meta->refcount_cache, slice_size, slices,
 	                      meta->budget, load_refcount_slice, meta, errp);
 }
 
@@ -112,8 +133,7 @@ static void fini_members(struct qcf_meta *meta)
 	qcf_cache_fini(&meta->l2_cache);
 	qcf_cache_fini(&meta->refcount_cache);
 	free(meta->refcounts.table);
-	free((void *)(uintptr_t)meta->l1.entries);
-	free(meta->l1.dirty);
+	qcf_l1_fini(meta);
 	qcf_mutex_fini(&meta->refcounts.lock);
 	qcf_mutex_fini(&meta->l1.lock);
 	qcf_mutex_fini(&meta->map_lock);

@@ -46,10 +46,16 @@ struct qcf_refcounts {
 	uint64_t append_at;   /* version 1: end of what is in use, bytes */
 };
 
+/* Entries of the L1 table that are read at once. */
+#define QCF_L1_PIECE UINT64_C(512)
+
 /* The active L1 table. */
 struct qcf_l1 {
 	uint64_t entry_count;
 	_Atomic uint64_t *entries; /* encoded as on storage */
+	_Atomic uint64_t *missing; /* a bit for each QCF_L1_PIECE entries that
+				    * were not read yet; NULL: all are there,
+				    * as always in images that are written */
 
 	/* making and unsharing L2 tables, one at a time */
 	struct qcf_mutex lock;

@@ -10,9 +10,13 @@
 
 #include "check_id.h"
 #include "checked.h"
+#include "l1_table.h"
 #include "meta_protect.h"
 #include "meta_tables.h"
 #include "snapshot_entry.h"
+
+/* Nearly all headers are shorter. */
+#define USUAL_HEADER 4096u
 
 int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
                         void *table, size_t len, struct qcowfmt_error **errp)
@@ -35,22 +39,13 @@ int qcf_meta_read_table(struct qcf_meta *meta, uint64_t host_offset,
 	return 0;
 }
 
-int qcf_meta_read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
+/* Read the whole first cluster. */
+static int read_long_header(struct qcf_meta *meta, uint64_t cluster_size,
+                            struct qcowfmt_error **errp)
 {
-	uint8_t sector[QCF_SECTOR_SIZE];
-	QCF_AUTO_FREE uint8_t *cluster = NULL;
-	uint64_t cluster_size = 0;
-	int64_t len = qcf_storage_pread_padded(meta->storage, sector,
-	                                       sizeof(sector), 0, errp);
-	int ret;
+	QCF_AUTO_FREE uint8_t *cluster = malloc(cluster_size);
+	int64_t len;
 
-	if (len < 0)
-		return (int)len;
-	ret = qcf_header_peek_cluster_size(sector, (size_t)len, &cluster_size,
-	                                   errp);
-	if (ret < 0)
-		return ret;
-	cluster = malloc(cluster_size);
 	if (cluster == NULL)
 		return qcf_fail_oom(errp);
 	len = qcf_storage_pread_padded(meta->storage, cluster, cluster_size, 0,
@@ -58,6 +53,28 @@ int qcf_meta_read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	if (len < 0)
 		return (int)len;
 	return qcf_header_decode(&meta->header, cluster, (size_t)len, errp);
+}
+
+int qcf_meta_read_header(struct qcf_meta *meta, struct qcowfmt_error **errp)
+{
+	uint8_t start[USUAL_HEADER];
+	uint64_t cluster_size = 0;
+	int64_t len = qcf_storage_pread_padded(meta->storage, start,
+	                                       sizeof(start), 0, errp);
+	int ret;
+
+	if (len < 0)
+		return (int)len;
+	ret = qcf_header_peek_cluster_size(start, (size_t)len, &cluster_size,
+	                                   errp);
+	if (ret < 0)
+		return ret;
+	len = QCF_MIN(len, (int64_t)cluster_size);
+	if (len == (int64_t)cluster_size || len < (int64_t)sizeof(start) ||
+	    qcf_header_is_whole(start, (size_t)len))
+		return qcf_header_decode(&meta->header, start, (size_t)len,
+		                         errp);
+	return read_long_header(meta, cluster_size, errp);
 }
 
 static int check_ceiling(const char *what, uint64_t size, uint64_t ceiling,
@@ -111,6 +128,9 @@ int qcf_meta_read_l1(struct qcf_meta *meta, uint64_t ceiling,
 	if (size == 0)
 		return 0;
 	qcf_meta_protect_l1(meta, offset, size);
+	/* Who only reads needs little of a long one. */
+	if (!meta->writable && size > QCF_L1_PIECE * 8)
+		return qcf_l1_expect(meta, errp);
 	return qcf_wrap(errp, "reading the L1 table",
 	                qcf_meta_read_table(meta, offset,
 	                                    (void *)(uintptr_t)meta->l1.entries,
@@ -143,7 +163,8 @@ int qcf_meta_read_reftable(struct qcf_meta *meta, uint64_t ceiling,
 	if (ret == 0)
 		ret = check_in_file(meta, QCF_CHECK_TABLE_TRUNCATED, offset,
 		                    size, errp);
-	if (ret < 0)
+	/* Who only reads needs no counts. */
+	if (ret < 0 || !meta->writable)
 		return ret;
 	r->table = malloc(size);
 	if (r->table == NULL)

@@ -27,7 +27,8 @@ int qcf_meta_read_snapshot_table(struct qcf_meta *meta, uint8_t **table,
 int qcf_meta_read_header(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
 /* Read the L1 table or the refcount table and have it protected; one of more
- * than ceiling bytes is refused. */
+ * than ceiling bytes, or that is not in the file, is refused.  For who only reads
+ * the refcount table is not read, and a long L1 table later. */
 int qcf_meta_read_l1(struct qcf_meta *meta, uint64_t ceiling,
                      struct qcowfmt_error **errp);
 int qcf_meta_read_reftable(struct qcf_meta *meta, uint64_t ceiling,

@@ -7,6 +7,7 @@
 #include "check_id.h"
 #include "checked.h"
 #include "header_switch.h"
+#include "l1_table.h"
 #include "meta_tables.h"
 #include "snapshot_table.h"
 
@@ -263,9 +264,7 @@ static int show_entry(struct qcf_meta *meta,
 		ret = qcf_snapshot_read_l1(meta, entry, &entries, errp);
 	if (ret < 0)
 		return ret;
-	free((void *)(uintptr_t)meta->l1.entries);
-	meta->l1.entries = (void *)entries;
-	meta->l1.entry_count = entry->l1_size;
+	qcf_l1_replace(meta, entries, entry->l1_size);
 	meta->header.virtual_size = entry->disk_size;
 	meta->shows_snapshot = true;
 	return 0;

@@ -2,7 +2,7 @@
 /*
  * Promise: with nothing in the caches a request reads one slice of metadata and
  * its data, never a table, and what it asks of storage is the same whatever the
- * virtual size and the number of snapshots.
+ * virtual size and the number of snapshots; and so is opening for reading.
  */
 #include "api_test.h"
 #include "count_storage.h"
@@ -170,14 +170,14 @@ static void expect_same(const struct cost *first, const struct cost *cost,
 }
 
 /*
- * Nothing is read beside the header, whose first sector tells how long it is,
- * the active L1 table, the refcount table, and for each snapshot its entry.
+ * Nothing is read beside the header, the start of which is as a rule enough, the
+ * active L1 table, the refcount table, and for each snapshot its entry.
  */
 static void expect_opening_to_be_cheap(const struct cost *cost, uint64_t size,
                                        unsigned int snapshot_count)
 {
 	uint64_t l1_size = size / TABLE_SPAN * 8;
-	uint64_t limit = 512 + 2 * CLUSTER + l1_size + 4096 +
+	uint64_t limit = 512 + 4096 + CLUSTER + l1_size + 4096 +
 	                 snapshot_count * UINT64_C(128);
 
 	ck_assert_uint_le(cost->calls[VERB_READ], 6);
@@ -235,8 +235,67 @@ START_TEST(requests_cost_the_same_everywhere)
 
 END_TEST
 
+/* ------------------------------------------------------------- only for reading */
+
+/* A piece of an L1 table */
+#define PIECE 4096u
+
+static void read_by_queue(struct qcowfmt_image *image, uint64_t at,
+                          uint8_t value)
+{
+	struct qcowfmt_queue *queue = NULL;
+	struct qcowfmt_completion done = { 0 };
+	uint8_t bytes[BLOCK];
+
+	API_OK(qcowfmt_queue_new(image, NULL, &queue, &api_error));
+	API_OK(qcowfmt_queue_pread(queue, bytes, BLOCK, at, 0, &api_error));
+	ck_assert_int_eq(qcowfmt_queue_reap(queue, &done, 1, -1), 1);
+	ck_assert_int_eq(done.result, 0);
+	for (unsigned int i = 0; i < BLOCK; i++)
+		ck_assert_uint_eq(bytes[i], value);
+	qcowfmt_queue_free(queue);
+}
+
+static uint64_t bytes_read(void)
+{
+	struct cost cost;
+
+	take_cost(&cost);
+	return cost.bytes[VERB_READ];
+}
+
+START_TEST(readers_open_any_size_alike)
+{
+	for (size_t i = 0; i < 9; i++) {
+		uint64_t size = sizes[i / 3];
+		uint64_t far = size - TABLE_SPAN;
+		/* One of a single piece is read at once. */
+		uint64_t piece = size / TABLE_SPAN * 8 > PIECE ? PIECE : 0;
+		struct qcowfmt_image *image;
+
+		make_image(size, snapshots[i % 3]);
+		storage_counts_reset(&counts);
+		image = open_counted(0);
+		/* To probe, the header, and a short L1 table. */
+		ck_assert_uint_le(bytes_read(), 512 + 2 * 4096);
+		api_expect(image, far, BLOCK, 'a');
+		ck_assert_uint_eq(bytes_read(), piece + SLICE + BLOCK);
+		api_expect(image, far, BLOCK, 'a');
+		ck_assert_uint_eq(bytes_read(), BLOCK);
+		api_close(image);
+		image = open_counted(0);
+		read_by_queue(image, far, 'a');
+		read_by_queue(image, 0, 'a');
+		read_by_queue(image, TABLE_SPAN / 4, 0);
+		api_close(image);
+	}
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+	tcase_add_test(tcase, readers_open_any_size_alike);
 	tcase_add_test(tcase, requests_cost_the_same_everywhere);
 }
 

@@ -64,6 +64,50 @@ static void check_with(uint64_t cluster_size)
 	api_qemu_check(path);
 }
 
+/* An extension that does not end where most headers do, and another one. */
+static void add_long_unknown(const char *path)
+{
+	api_put(path, 112, 4, 0xcafe0001);
+	api_put(path, 116, 4, 6000);
+	for (unsigned int i = 0; i < 6000; i += 8)
+		api_put(path, 120 + i, 8, UINT64_C(0x0101010101010101) * i);
+	api_put(path, 6120, 4, 0xcafe0002);
+	api_put(path, 6124, 4, 8);
+	api_put(path, 6128, 8, UINT64_C(0x0001020304050607));
+	api_put(path, 6136, 8, 0);
+}
+
+START_TEST(longer_than_most_headers)
+{
+	const struct qcowfmt_rebase_options to_name = {
+		.struct_size = sizeof(to_name),
+		.flags = QCOWFMT_REBASE_UNSAFE,
+		.backing_filename = "b.raw",
+		.backing_format = "raw",
+	};
+	const char *path = scratch_path("x.qcow2");
+	struct api_bytes before;
+	struct api_bytes after;
+	uint8_t *end;
+
+	api_create(path, SIZE, 65536);
+	add_long_unknown(path);
+	before = api_read_file(path);
+	image = api_open(path, API_RW);
+	API_OK(qcowfmt_rebase(image, NULL, &to_name, &api_error));
+	api_close(image);
+	after = api_read_file(path);
+	/* The extensions may have moved. */
+	end = memmem(after.bytes, 65536, before.bytes + 112, 6024);
+	ck_assert_ptr_nonnull(end);
+	api_bytes_free(&before);
+	api_bytes_free(&after);
+	api_write_file(scratch_path("b.raw"), "", 0);
+	api_qemu_check(path);
+}
+
+END_TEST
+
 START_TEST(large_clusters)
 {
 	check_with(65536);
@@ -98,6 +142,7 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, large_clusters);
+	tcase_add_test(tcase, longer_than_most_headers);
 	tcase_add_test(tcase, small_clusters);
 	tcase_add_test(tcase, the_table_did_move);
 }

@@ -24,6 +24,7 @@
 #define CLUSTER   (64 * KIB)
 #define DISK      (512 * CLUSTER)
 #define REQUESTS  UINT64_C(256)
+#define BETWEEN   50u
 #define SCATTERED (311 * CLUSTER + 5 * BLOCK)
 
 enum action {
@@ -39,6 +40,7 @@ enum content {
 	EMPTY,   /* nothing */
 	FULL,    /* data in each cluster, but for what other paths took away */
 	OVERLAY, /* nothing, over that one */
+	CHAIN,   /* nothing, nor in the many images between the two */
 };
 
 struct path {
@@ -55,6 +57,7 @@ static const struct path paths[] = {
 	{ "read", READ, FULL, BLOCK, 0, SCATTERED, true },
 	{ "read zeros", READ, EMPTY, BLOCK, 0, SCATTERED, true },
 	{ "read backing file", READ, OVERLAY, BLOCK, 0, SCATTERED, true },
+	{ "read through a long chain", READ, CHAIN, BLOCK, 0, SCATTERED, true },
 	{ "read 1 MiB", READ, FULL, 16 * CLUSTER, 0, 16 * CLUSTER, true },
 	{ "write in place", WRITE, FULL, BLOCK, 0, SCATTERED, true },
 	{ "write 64 KiB, allocating", WRITE, EMPTY, CLUSTER, 0, CLUSTER },
@@ -178,12 +181,28 @@ static void fill(const char *name)
 	close_image(image);
 }
 
+/* Images each over the one before, the last of which is name, over "full". */
+static void create_chain(const char *name, const struct kind *kind)
+{
+	char below[16] = "full";
+	char above[16];
+
+	for (unsigned int i = 1; i < BETWEEN; i++) {
+		snprintf(above, sizeof(above), "between%u", i);
+		create(above, kind, below);
+		memcpy(below, above, sizeof(below));
+	}
+	create(name, kind, below);
+}
+
 static void run(const struct kind *kind, const struct path *path)
 {
 	const char *name = path->content == FULL ? "full" : "disk";
 	struct qcowfmt_image *image;
 
-	if (path->content != FULL)
+	if (path->content == CHAIN)
+		create_chain(name, kind);
+	else if (path->content != FULL)
 		create(name, kind, path->content == OVERLAY ? "full" : NULL);
 	image = open_image(name);
 	if (path->warm)

@@ -561,8 +561,86 @@ START_TEST(escaped_text_is_cut_at_whole_characters)
 
 END_TEST
 
+static bool is_same(const struct qcf_header *a, const struct qcf_header *b)
+{
+	if (a->version != b->version || a->l1_size != b->l1_size ||
+	    a->header_length != b->header_length ||
+	    a->extension_count != b->extension_count ||
+	    (a->backing_name == NULL) != (b->backing_name == NULL))
+		return false;
+	return a->backing_name == NULL ||
+	       strcmp(a->backing_name, b->backing_name) == 0;
+}
+
+/* Where a header is said to be whole, and that decoding needs no more than that. */
+static size_t whole_from(const struct sample *sample)
+{
+	struct qcf_header all = decode(sample);
+	size_t from = sample->len;
+
+	for (size_t len = sample->len; len > 0; len--) {
+		struct sample first = { .len = len };
+		struct qcf_header h;
+
+		if (!qcf_header_is_whole(sample->bytes, len))
+			continue;
+		ck_assert_uint_eq(from, len == sample->len ? from : len + 1);
+		from = len;
+		first.bytes = malloc(len);
+		ck_assert_ptr_nonnull(first.bytes);
+		memcpy(first.bytes, sample->bytes, len);
+		h = decode(&first);
+		ck_assert(is_same(&h, &all));
+		qcf_header_fini(&h);
+		sample_free(&first);
+	}
+	qcf_header_fini(&all);
+	return from;
+}
+
+START_TEST(the_first_bytes_can_be_enough)
+{
+	static const uint8_t data[100] = { 1 };
+	struct sample sample = sample_new(3, 12);
+	size_t at;
+
+	/* No extension: the mark of their end. */
+	ck_assert_uint_eq(whole_from(&sample), 116);
+	at = sample_put_extension(&sample, 112, 0xcafe, data, sizeof(data));
+	at = sample_put_extension(&sample, at, 0xcaff, data, 13);
+	ck_assert_uint_eq(at, 112 + 8 + 104 + 8 + 16);
+	ck_assert_uint_eq(whole_from(&sample), at + 4);
+	/* A name behind them. */
+	sample_put(&sample, 8, 8, at + 100);
+	sample_put(&sample, 16, 4, 5);
+	sample_put_text(&sample, at + 100, "b.raw");
+	ck_assert_uint_eq(whole_from(&sample), at + 105);
+	/* A header that is longer itself. */
+	sample_free(&sample);
+	sample = sample_new(3, 12);
+	sample_put(&sample, 100, 4, 1000);
+	ck_assert_uint_eq(whole_from(&sample), 1004);
+	sample_put(&sample, 8, 8, 200);
+	ck_assert_uint_eq(whole_from(&sample), 1000);
+	sample_free(&sample);
+	sample = sample_new(2, 12);
+	ck_assert_uint_eq(whole_from(&sample), 76);
+	/* Extensions up to the end of the cluster, without a mark. */
+	sample_put(&sample, 72, 4, 0xcafe);
+	sample_put(&sample, 76, 4, 4096 - 80);
+	ck_assert_uint_eq(whole_from(&sample), 4096);
+	ck_assert(!qcf_header_is_whole(sample.bytes, 4096));
+	/* And one that claims to be longer than any file. */
+	sample_put(&sample, 76, 4, UINT32_MAX);
+	ck_assert(!qcf_header_is_whole(sample.bytes, 4096));
+	sample_free(&sample);
+}
+
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+	tcase_add_test(tcase, the_first_bytes_can_be_enough);
 	tcase_add_test(tcase, every_field_is_read);
 	tcase_add_test(tcase, version_2_has_fixed_values);
 	tcase_add_test(tcase, all_cluster_sizes_round_trip);

@@ -10,6 +10,9 @@
 #include "tool_secret.h"
 #include "tool_text.h"
 
+/* Images of a chain, each of which is an open file: QEMU has no limit of its own. */
+#define MAX_DEPTH 4096u
+
 /* -------------------------------------------------------------------- names */
 
 /* Where the part of a name that is a path starts; NULL: another protocol. */
@@ -280,6 +283,7 @@ void qcf_chain_use(struct qcf_chain *chain,
 	options->reference_callback = open_reference;
 	options->reference_opaque = chain;
 	options->undeclared_format = QCOWFMT_UNDECLARED_PROBE;
+	options->max_chain_depth = MAX_DEPTH;
 }
 
 char *qcf_chain_check_used(const struct qcf_chain *chain, uint32_t limit)
