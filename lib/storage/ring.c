@@ -12,6 +12,13 @@
 
 #include "ring.h"
 
+/*
+ * The thread that put something in is not interrupted for a result while it runs;
+ * the kernel sees to it when that thread next enters it, or at the next tick of the
+ * clock, and says meanwhile that there is something to see to.
+ */
+#define UNINTERRUPTED (IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG)
+
 struct qcf_ring {
 	struct io_uring ring;
 };
@@ -23,7 +30,10 @@ int qcf_ring_new(uint32_t entries, struct qcf_ring **ring)
 
 	if (new_ring == NULL)
 		return -ENOMEM;
-	ret = io_uring_queue_init(entries, &new_ring->ring, 0);
+	ret = io_uring_queue_init(entries, &new_ring->ring, UNINTERRUPTED);
+	/* Before Linux 5.19 */
+	if (ret == -EINVAL)
+		ret = io_uring_queue_init(entries, &new_ring->ring, 0);
 	if (ret < 0) {
 		free(new_ring);
 		return ret;
@@ -110,8 +120,14 @@ void qcf_ring_wait(struct qcf_ring *ring)
 	(void)io_uring_wait_cqe(&ring->ring, &cqe);
 }
 
-uint32_t qcf_ring_ready(const struct qcf_ring *ring)
+uint32_t qcf_ring_ready(struct qcf_ring *ring)
 {
+	unsigned int ready = io_uring_cq_ready(&ring->ring);
+
+	if (ready > 0 || (IO_URING_READ_ONCE(*ring->ring.sq.kflags) &
+	                  IORING_SQ_TASKRUN) == 0)
+		return ready;
+	(void)io_uring_get_events(&ring->ring);
 	return io_uring_cq_ready(&ring->ring);
 }
 

@@ -55,7 +55,7 @@ void qcf_ring_put_nop(struct qcf_ring *ring, void *tag);
 uint32_t qcf_ring_submit(struct qcf_ring *ring);
 
 /* How many results there are now, and result i of them. */
-uint32_t qcf_ring_ready(const struct qcf_ring *ring);
+uint32_t qcf_ring_ready(struct qcf_ring *ring);
 struct qcf_ring_result qcf_ring_look(const struct qcf_ring *ring, uint32_t i);
 
 /* Wait until there is one, which has to be under way; a signal may end it sooner. */

@@ -49,7 +49,7 @@ void qcf_ring_wait(struct qcf_ring *ring)
 	(void)ring;
 }
 
-uint32_t qcf_ring_ready(const struct qcf_ring *ring)
+uint32_t qcf_ring_ready(struct qcf_ring *ring)
 {
 	(void)ring;
 	return 0;

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 QCOW_IMG = os.environ.get('QCOW_IMG', 'qcow-img')
@@ -64,7 +65,8 @@ NO_TIME = b'Unable to get accurate CPU usage'
 
 def run_program(table, args, cwd, stdin=None):
     """Run args[0], which is a name of QEMU's, as the program of the table."""
-    for _ in range(10):
+    for attempt in range(10):
+        time.sleep(attempt / 10)
         done = subprocess.run(args, executable=table[args[0]], cwd=cwd,
                               input=(stdin or '').encode(),
                               capture_output=True, timeout=600,

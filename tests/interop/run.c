@@ -131,12 +131,13 @@ static bool run_well(const char *const argv[], const char *stdin_path,
 {
 	struct qcf_run run;
 	char command[512];
-	int attempts = 10;
+	unsigned int attempt = 0;
 
 	do {
+		usleep(attempt * 100000);
 		if (!qcf_run(argv, stdin_path, &run, finding))
 			return false;
-	} while (lacks_time(&run) && --attempts > 0);
+	} while (lacks_time(&run) && ++attempt < 10);
 	if (run.status == 0 && (!silent || !says_something(run.output)))
 		return true;
 	join(argv, command, sizeof(command));

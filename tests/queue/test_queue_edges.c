@@ -6,6 +6,7 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "api_disk.h"
@@ -512,8 +513,65 @@ START_TEST(a_queue_moves_between_threads)
 
 END_TEST
 
+static atomic_bool has_begun;
+static atomic_bool may_stop;
+
+/* Begins writes and then computes, without a system call. */
+static void *begin_and_compute(void *unused)
+{
+	(void)unused;
+	for (uint64_t i = 0; i < 8; i++)
+		API_OK(qcowfmt_queue_pwrite(queue, buffers[i], BLOCK, i * BLOCK,
+		                            i, &api_error));
+	qcowfmt_queue_submit(queue);
+	atomic_store(&has_begun, true);
+	while (!atomic_load(&may_stop)) {
+	}
+	return NULL;
+}
+
+/* Who waits for the descriptor, or for the requests to leave the gate, does not
+ * depend on the owner looking. */
+START_TEST(others_notice_while_the_owner_computes)
+{
+	struct pollfd fd = { .events = POLLIN };
+	struct qcowfmt_completion c[8];
+
+	if (!has_backend(_i))
+		return;
+	open_queue(8, _i);
+	api_write(image, 0, 8 * BLOCK, 'a');
+	fd.fd = qcowfmt_queue_event_fd(queue);
+	for (int round = 0; round < 20; round++) {
+		int count = 0;
+		pthread_t thread;
+
+		atomic_store(&has_begun, false);
+		atomic_store(&may_stop, false);
+		memset(buffers, 'b' + round, sizeof(buffers));
+		ck_assert_int_eq(
+			pthread_create(&thread, NULL, begin_and_compute, NULL),
+			0);
+		while (!atomic_load(&has_begun)) {
+		}
+		if (round % 2 == 0)
+			ck_assert_int_eq(poll(&fd, 1, 30000), 1);
+		else
+			api_take_snapshot(image, "x");
+		atomic_store(&may_stop, true);
+		pthread_join(thread, NULL);
+		while (count < 8)
+			count += qcowfmt_queue_reap(queue, c, 8, -1);
+		api_expect(image, 0, 8 * BLOCK, (uint8_t)('b' + round));
+	}
+	close_queue();
+}
+
+END_TEST
+
 static void add(TCase *tc)
 {
+	tcase_add_loop_test(tc, others_notice_while_the_owner_computes, 0, 2);
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, a_full_queue_says_so, 0, 2);
 	tcase_add_loop_test(tc, an_empty_queue_does_not_wait, 0, 2);
