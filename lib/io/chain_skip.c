@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* chain_skip.c - where in a long backing chain to go on looking */
-#include <stdlib.h>
+#include <sys/mman.h>
 
 #include "chain_skip.h"
 #include "checked.h"
@@ -42,6 +42,7 @@ int qcf_chain_skip_init(struct qcf_chain_skip *skip,
 	uint64_t most = budget->limit / BUDGET_PART / sizeof(*skip->words);
 	uint64_t units;
 	uint64_t words = 1;
+	void *table;
 
 	*skip = (struct qcf_chain_skip){ .budget = budget };
 	if (count < MIN_LAYERS)
@@ -50,9 +51,12 @@ int qcf_chain_skip_init(struct qcf_chain_skip *skip,
 	units = (layers[0]->virtual_size >> skip->unit_bits) + 1;
 	while (words < units && words * 2 <= most)
 		words *= 2;
-	skip->words = calloc(words, sizeof(*skip->words));
-	if (skip->words == NULL)
+	/* Memory that takes neither space nor time before it is used. */
+	table = mmap(NULL, words * sizeof(*skip->words), PROT_READ | PROT_WRITE,
+	             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (table == MAP_FAILED)
 		return qcf_fail_oom(errp);
+	skip->words = table;
 	skip->mask = words - 1;
 	skip->word_bits = qcf_log2(words);
 	atomic_fetch_add(&budget->used, words * sizeof(*skip->words));
@@ -61,11 +65,13 @@ int qcf_chain_skip_init(struct qcf_chain_skip *skip,
 
 void qcf_chain_skip_fini(struct qcf_chain_skip *skip)
 {
+	size_t size;
+
 	if (skip->words == NULL)
 		return;
-	atomic_fetch_sub(&skip->budget->used,
-	                 (skip->mask + 1) * sizeof(*skip->words));
-	free((void *)(uintptr_t)skip->words);
+	size = (skip->mask + 1) * sizeof(*skip->words);
+	atomic_fetch_sub(&skip->budget->used, size);
+	(void)munmap((void *)(uintptr_t)skip->words, size);
 	skip->words = NULL;
 }
 

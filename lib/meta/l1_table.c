@@ -16,6 +16,7 @@
 #include "meta_protect.h"
 #include "meta_tables.h"
 #include "writeback.h"
+#include "zeros.h"
 
 /* ------------------------------------------------------------- piece by piece */
 
@@ -23,83 +24,109 @@ int qcf_l1_expect(struct qcf_meta *meta, struct qcowfmt_error **errp)
 {
 	uint64_t pieces = (meta->l1.entry_count - 1) / QCF_L1_PIECE + 1;
 
-	meta->l1.missing = calloc(pieces / 64 + 1, sizeof(*meta->l1.missing));
-	if (meta->l1.missing == NULL)
-		return qcf_fail_oom(errp);
-	for (uint64_t i = 0; i < pieces; i++)
-		meta->l1.missing[i / 64] |= UINT64_C(1) << i % 64;
-	return 0;
+	meta->l1.pieces = calloc(pieces, sizeof(*meta->l1.pieces));
+	return meta->l1.pieces == NULL ? qcf_fail_oom(errp) : 0;
 }
 
-static bool is_missing(const struct qcf_meta *meta, uint64_t l1_index)
+/* All pieces without an entry: most of a large disk, and of an overlay. */
+static uint64_t empty_piece[QCF_L1_PIECE];
+
+static void free_piece(uint64_t *piece)
 {
-	uint64_t piece = l1_index / QCF_L1_PIECE;
-
-	uint64_t bits = atomic_load_explicit(&meta->l1.missing[piece / 64],
-	                                     memory_order_acquire);
-
-	return (bits >> piece % 64 & 1) != 0;
+	if (piece != empty_piece)
+		free(piece);
 }
 
-/* Read the piece of an index.  Whoever reads it at the same time stores the same.
- * Not inline: the path on which nothing is missing needs no such stack. */
-__attribute__((noinline)) static int load_piece(struct qcf_meta *meta,
-                                                uint64_t l1_index,
-                                                struct qcowfmt_error **errp)
+static int read_piece(struct qcf_meta *meta, uint64_t first, uint64_t **piece,
+                      struct qcowfmt_error **errp)
 {
-	uint64_t piece = l1_index / QCF_L1_PIECE;
-	uint64_t first = piece * QCF_L1_PIECE;
 	uint64_t count = QCF_MIN(QCF_L1_PIECE, meta->l1.entry_count - first);
-	uint64_t raw[QCF_L1_PIECE];
-	int ret = qcf_meta_read_table(meta,
-	                              meta->header.l1_table_offset + first * 8,
-	                              raw, count * 8, errp);
+	QCF_AUTO_FREE uint64_t *bytes = malloc(count * 8);
+	int ret = bytes == NULL
+	                  ? qcf_fail_oom(errp)
+	                  : qcf_meta_read_table(meta,
+	                                        meta->header.l1_table_offset +
+	                                                first * 8,
+	                                        bytes, count * 8, errp);
 
 	if (ret < 0)
 		return qcf_wrap(errp, "reading the L1 table", ret);
-	for (uint64_t i = 0; i < count; i++)
-		atomic_store_explicit(&meta->l1.entries[first + i], raw[i],
-		                      memory_order_relaxed);
-	atomic_fetch_and_explicit(&meta->l1.missing[piece / 64],
-	                          ~(UINT64_C(1) << piece % 64),
-	                          memory_order_release);
+	*piece = qcf_is_zero(bytes, count * 8) ? empty_piece : qcf_take(&bytes);
 	return 0;
 }
 
-static int read_missing(struct qcf_meta *meta, uint64_t l1_index,
-                        struct qcowfmt_error **errp)
+/* The piece that an index is in, NULL if it was not read yet. */
+static const uint64_t *find_piece(const struct qcf_meta *meta,
+                                  uint64_t l1_index)
 {
-	return is_missing(meta, l1_index) ? load_piece(meta, l1_index, errp)
-	                                  : 0;
+	return atomic_load_explicit(&meta->l1.pieces[l1_index / QCF_L1_PIECE],
+	                            memory_order_acquire);
 }
 
-int qcf_l1_load_all(struct qcf_meta *meta, struct qcowfmt_error **errp)
+/* The same, read now if need be.  Of several that read it one is kept. */
+static int get_piece(struct qcf_meta *meta, uint64_t l1_index,
+                     const uint64_t **piece, struct qcowfmt_error **errp)
 {
-	int ret = 0;
+	uint64_t number = l1_index / QCF_L1_PIECE;
+	uint64_t *other = NULL;
+	uint64_t *mine = NULL;
+	int ret;
 
-	if (meta->l1.missing == NULL)
+	*piece = find_piece(meta, l1_index);
+	if (*piece != NULL)
 		return 0;
-	for (uint64_t i = 0; ret == 0 && i < meta->l1.entry_count;
-	     i += QCF_L1_PIECE)
-		ret = read_missing(meta, i, errp);
-	return ret;
+	ret = read_piece(meta, number * QCF_L1_PIECE, &mine, errp);
+	if (ret < 0)
+		return ret;
+	if (atomic_compare_exchange_strong(&meta->l1.pieces[number], &other,
+	                                   mine)) {
+		*piece = mine;
+	} else {
+		*piece = other;
+		free_piece(mine);
+	}
+	return 0;
+}
+
+static void free_entries(struct qcf_l1 *l1)
+{
+	uint64_t count = l1->pieces == NULL ? 0 : l1->entry_count;
+
+	for (uint64_t i = 0; i < count; i += QCF_L1_PIECE)
+		free_piece(atomic_load(&l1->pieces[i / QCF_L1_PIECE]));
+	free(l1->pieces);
+	free((void *)(uintptr_t)l1->entries);
 }
 
 void qcf_l1_fini(struct qcf_meta *meta)
 {
-	free((void *)(uintptr_t)meta->l1.entries);
-	free((void *)(uintptr_t)meta->l1.missing);
+	free_entries(&meta->l1);
 	free(meta->l1.dirty);
 }
 
 void qcf_l1_replace(struct qcf_meta *meta, struct qcf_be64 *entries,
                     uint64_t entry_count)
 {
-	free((void *)(uintptr_t)meta->l1.entries);
-	free((void *)(uintptr_t)meta->l1.missing);
-	meta->l1.missing = NULL;
+	free_entries(&meta->l1);
+	meta->l1.pieces = NULL;
 	meta->l1.entries = (void *)entries;
 	meta->l1.entry_count = entry_count;
+}
+
+int qcf_l1_read_entry(struct qcf_meta *meta, uint64_t l1_index,
+                      struct qcf_be64 *raw, struct qcowfmt_error **errp)
+{
+	const uint64_t *piece;
+	int ret;
+
+	if (meta->l1.pieces == NULL) {
+		raw->raw = atomic_load(&meta->l1.entries[l1_index]);
+		return 0;
+	}
+	ret = get_piece(meta, l1_index, &piece, errp);
+	if (ret == 0)
+		raw->raw = piece[l1_index % QCF_L1_PIECE];
+	return ret;
 }
 
 /* -------------------------------------------------------------------- entries */
@@ -133,15 +160,20 @@ static int lookup_entry(struct qcf_meta *meta, uint64_t l1_index,
                         struct qcf_l1_entry *entry, struct qcowfmt_error **errp)
 {
 	uint32_t corruption;
-	int ret;
 
 	*entry = (struct qcf_l1_entry){ 0 };
 	if (l1_index >= meta->l1.entry_count)
 		return 0;
-	ret = meta->l1.missing == NULL ? 0 : read_missing(meta, l1_index, errp);
-	if (ret < 0)
-		return ret;
-	*entry = load_entry(meta, l1_index);
+	if (meta->l1.pieces == NULL) {
+		*entry = load_entry(meta, l1_index);
+	} else {
+		struct qcf_be64 raw;
+		int ret = qcf_l1_read_entry(meta, l1_index, &raw, errp);
+
+		if (ret < 0)
+			return ret;
+		*entry = qcf_l1_entry_decode(&meta->geometry, raw);
+	}
 	corruption = check_entry(meta, entry);
 	return corruption == 0 ? 0
 	                       : qcf_meta_corrupt(meta, corruption,
@@ -162,10 +194,16 @@ bool qcf_l1_peek(struct qcf_meta *meta, uint64_t l1_index, uint64_t *l2_offset)
 {
 	struct qcf_l1_entry entry = { 0 };
 
-	if (l1_index < meta->l1.entry_count) {
-		if (meta->l1.missing != NULL && is_missing(meta, l1_index))
-			return false;
+	if (l1_index < meta->l1.entry_count && meta->l1.pieces == NULL) {
 		entry = load_entry(meta, l1_index);
+	} else if (l1_index < meta->l1.entry_count) {
+		const uint64_t *piece = find_piece(meta, l1_index);
+
+		if (piece == NULL)
+			return false;
+		entry = qcf_l1_entry_decode(
+			&meta->geometry,
+			(struct qcf_be64){ piece[l1_index % QCF_L1_PIECE] });
 	}
 	*l2_offset = entry.l2_offset;
 	return check_entry(meta, &entry) == 0;

@@ -6,13 +6,14 @@
 #include "l2_tree.h"
 #include "meta.h"
 
-/* The table, zeros so far, is to be read when it is asked for. */
+/* The table is to be read piece by piece, when it is asked for. */
 int qcf_l1_expect(struct qcf_meta *meta, struct qcowfmt_error **errp);
 
-/* Read what was not read yet. */
-int qcf_l1_load_all(struct qcf_meta *meta, struct qcowfmt_error **errp);
+/* An entry as it is on storage, or is to be there. */
+int qcf_l1_read_entry(struct qcf_meta *meta, uint64_t l1_index,
+                      struct qcf_be64 *raw, struct qcowfmt_error **errp);
 
-/* Take over other entries, of which none is missing. */
+/* Take over other entries, all in memory. */
 void qcf_l1_replace(struct qcf_meta *meta, struct qcf_be64 *entries,
                     uint64_t entry_count);
 

@@ -18,24 +18,29 @@ static int by_value(const void *left, const void *right)
 }
 
 /* Offsets of all L2 tables, in ascending order. */
-static size_t sorted_offsets(struct qcf_meta *meta, uint64_t *offsets)
+static int sorted_offsets(struct qcf_meta *meta, uint64_t *offsets,
+                          size_t *count, struct qcowfmt_error **errp)
 {
 	bool sorted = true;
-	size_t count = 0;
 
+	*count = 0;
 	for (uint64_t i = 0; i < meta->l1.entry_count; i++) {
-		struct qcf_be64 raw = { atomic_load(&meta->l1.entries[i]) };
-		uint64_t offset =
-			qcf_l1_entry_decode(&meta->geometry, raw).l2_offset;
+		struct qcf_be64 raw;
+		uint64_t offset;
+		int ret = qcf_l1_read_entry(meta, i, &raw, errp);
 
+		if (ret < 0)
+			return ret;
+		offset = qcf_l1_entry_decode(&meta->geometry, raw).l2_offset;
 		if (offset == 0)
 			continue;
-		sorted = sorted && (count == 0 || offsets[count - 1] <= offset);
-		offsets[count++] = offset;
+		sorted = sorted &&
+		         (*count == 0 || offsets[*count - 1] <= offset);
+		offsets[(*count)++] = offset;
 	}
 	if (!sorted)
-		qsort(offsets, count, sizeof(*offsets), by_value);
-	return count;
+		qsort(offsets, *count, sizeof(*offsets), by_value);
+	return 0;
 }
 
 static int refuse_repeats(const struct qcf_meta *meta, uint64_t repeats,
@@ -64,10 +69,9 @@ int qcf_l2_check_repeats(struct qcf_meta *meta, struct qcowfmt_error **errp)
 	offsets = calloc(meta->l1.entry_count, sizeof(*offsets));
 	if (offsets == NULL)
 		return qcf_fail_oom(errp);
-	ret = qcf_l1_load_all(meta, errp);
+	ret = sorted_offsets(meta, offsets, &count, errp);
 	if (ret < 0)
 		return ret;
-	count = sorted_offsets(meta, offsets);
 	for (size_t i = 1; i < count; i++) {
 		if (offsets[i - 1] != offsets[i])
 			continue;

@@ -52,10 +52,10 @@ struct qcf_refcounts {
 /* The active L1 table. */
 struct qcf_l1 {
 	uint64_t entry_count;
-	_Atomic uint64_t *entries; /* encoded as on storage */
-	_Atomic uint64_t *missing; /* a bit for each QCF_L1_PIECE entries that
-				    * were not read yet; NULL: all are there,
-				    * as always in images that are written */
+	_Atomic uint64_t *entries; /* encoded as on storage; NULL: in pieces */
+	/* The table of an image that is only read, if it is long: QCF_L1_PIECE
+	 * entries each, NULL before they are asked for. */
+	_Atomic(uint64_t *) *pieces;
 
 	/* making and unsharing L2 tables, one at a time */
 	struct qcf_mutex lock;

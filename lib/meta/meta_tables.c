@@ -122,15 +122,16 @@ int qcf_meta_read_l1(struct qcf_meta *meta, uint64_t ceiling,
 	if (ret < 0)
 		return ret;
 	meta->l1.entry_count = meta->header.l1_size;
+	if (size > 0)
+		qcf_meta_protect_l1(meta, offset, size);
+	/* Who only reads needs little of a long one. */
+	if (!meta->writable && meta->l1.entry_count > QCF_L1_PIECE)
+		return qcf_l1_expect(meta, errp);
 	meta->l1.entries = calloc(size / 8 + 1, 8);
 	if (meta->l1.entries == NULL)
 		return qcf_fail_oom(errp);
 	if (size == 0)
 		return 0;
-	qcf_meta_protect_l1(meta, offset, size);
-	/* Who only reads needs little of a long one. */
-	if (!meta->writable && size > QCF_L1_PIECE * 8)
-		return qcf_l1_expect(meta, errp);
 	return qcf_wrap(errp, "reading the L1 table",
 	                qcf_meta_read_table(meta, offset,
 	                                    (void *)(uintptr_t)meta->l1.entries,
