@@ -42,6 +42,8 @@ struct qcf_tool_open {
 	bool no_references; /* do not open what the image names */
 	bool is_stored;     /* path is not from the user, but from an image */
 	bool ignore_discard;
+	bool in_order; /* tables are gone through in order: few of them need to
+			* be in memory at a time */
 	bool punch_zeros; /* with cache.no_flush: zeros need no space */
 };
 

@@ -552,7 +552,8 @@ static int run(struct request *r, int argc, char **argv)
 int qcf_img_amend(int argc, char **argv)
 {
 	struct request r = {
-		.image = { .open = { .flags = QCOWFMT_OPEN_READ_WRITE } },
+		.image = { .open = { .flags = QCOWFMT_OPEN_READ_WRITE,
+		                     .in_order = true } },
 	};
 	int status;
 

@@ -339,7 +339,8 @@ static const struct qcf_image_command command = {
 
 int qcf_img_map(int argc, char **argv)
 {
-	struct request r = { .length = UINT64_MAX };
+	struct request r = { .length = UINT64_MAX,
+		             .image.open.in_order = true };
 
 	return qcf_image_command_run(&command, &r.image, &r, argc, argv);
 }

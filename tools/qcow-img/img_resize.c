@@ -205,7 +205,10 @@ static int resize_file(struct request *r, const char *size, int argc,
 
 int qcf_img_resize(int argc, char **argv)
 {
-	struct request r = { .image.open.flags = QCOWFMT_OPEN_READ_WRITE };
+	struct request r = {
+		.image.open = { .flags = QCOWFMT_OPEN_READ_WRITE,
+		                .in_order = true },
+	};
 	bool only_help = argc == 2 && (strcmp(argv[1], "--help") == 0 ||
 	                               strcmp(argv[1], "-h") == 0);
 	const char *size = argv[argc - 1];

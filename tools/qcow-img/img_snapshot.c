@@ -172,7 +172,9 @@ static int work(struct request *r)
 int qcf_img_snapshot(int argc, char **argv)
 {
 	/* Snapshots need nothing of other files. */
-	struct request r = { .image.open.no_references = true };
+	struct request r = {
+		.image.open = { .no_references = true, .in_order = true },
+	};
 	int status;
 
 	if (qcf_image_args_parse(&r.image, &command, &r, argc, argv, &status)) {
