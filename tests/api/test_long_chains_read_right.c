@@ -148,21 +148,14 @@ static void change(const struct chain *c, unsigned int number,
 	uint32_t len;
 
 	draw_range(c, number, &offset, &len);
-	switch (below(4)) {
-	case 0:
+	if (below(4) == 0) {
 		API_OK(qcowfmt_write_zeroes(
 			image, offset, len,
 			below(2) ? QCOWFMT_ZERO_MAY_UNMAP : 0, &api_error));
 		memset(model + offset, 0, len);
-		break;
-	case 1:
-		if (cluster_size != 0) {
-			write_compressed(image, c->sizes[number], cluster_size,
-			                 offset);
-			break;
-		}
-		/* fall through */
-	default:
+	} else if (cluster_size != 0 && below(3) == 0) {
+		write_compressed(image, c->sizes[number], cluster_size, offset);
+	} else {
 		write_data(image, offset, len);
 	}
 }
