@@ -11,11 +11,11 @@
 #include "checked.h"
 #include "count_storage.h"
 
-#define CHAINS     40
+#define CHAINS     160
 #define MAX_LAYERS 9u
 #define MAX_SIZE   ((uint32_t)(640u << 10))
 #define MAX_LEN    ((uint32_t)(96u << 10))
-#define REQUESTS   400
+#define REQUESTS   300
 
 static uint8_t model[MAX_SIZE];
 static uint8_t buffer[MAX_SIZE];
