@@ -79,8 +79,8 @@ static bool snapshot_is_intact(const char *path, uint64_t size,
 	         "cmp -n %" PRIu64 " %s.raw %s",
 	         qemu_img, path, path, size, path,
 	         scratch_path("snapshot.raw"));
-	/* Once in many thousands of times QEMU does not find the snapshot, and does
-	 * when it is asked again about the same bytes. */
+	/* Seen once: QEMU did not find a snapshot that it finds each time when all is
+	 * repeated.  An image that lacks it lacks it at the third attempt, too. */
 	for (int attempt = 0; attempt < 3; attempt++) {
 		if (run(command) == 0)
 			return true;
