@@ -731,9 +731,9 @@ void qcowfmt_queue_cancel(struct qcowfmt_queue *queue);
  *
  * It is readable, for poll() and the like, as long as completions can be reaped;
  * now and then also when there is none.  For other threads than the queue's that can
- * be up to a tick of the clock later while that one computes.  It belongs to the queue: nothing else is
- * to be done with it.  What was put in has to be submitted before waiting.  The
- * same descriptor each time.  Since 0.1.
+ * be up to a tick of the clock later while that one computes.  It belongs to the
+ * queue: nothing else is to be done with it.  What was put in has to be submitted
+ * before waiting.  The same descriptor each time.  Since 0.1.
  */
 int qcowfmt_queue_event_fd(struct qcowfmt_queue *queue);
 

@@ -10,7 +10,8 @@
  * Places are spread evenly over the whole disk.  The last form prints a line of
  * JSON: microseconds to open, to read from the first places, to write in place to
  * the second ones, and to write where nothing is allocated yet; each is of 4 KiB,
- * and the mean of COUNT, or of 16 times as many where nothing is allocated.  A ROUND, from 0 to 3, has new clusters to allocate.
+ * and the mean of COUNT, or of PASSES times as many for what exists already.  A
+ * ROUND, from 0 to 3, has new clusters to allocate.
  */
 #include <errno.h>
 #include <inttypes.h>
